@@ -1,0 +1,32 @@
+//! Progress without a terminal: the library reports, `ui` draws.
+
+use std::fmt::Debug;
+
+/// Where long work reports to.
+pub trait Progress: Send + Sync {
+    /// Begins a piece of work with a short name ("fetch kubelet v1.35.1") and, where known, its size in bytes.
+    fn task(&self, name: &str, total: Option<u64>) -> Box<dyn Task>;
+}
+
+/// One piece of work under way; dropping it without `done` means that it was given up.
+pub trait Task: Send + Debug {
+    /// `bytes` more are done.
+    fn advance(&self, bytes: u64);
+    /// The work is finished.
+    fn done(self: Box<Self>);
+}
+
+/// Reports to nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn task(&self, _name: &str, _total: Option<u64>) -> Box<dyn Task> {
+        Box::new(Silent)
+    }
+}
+
+impl Task for Silent {
+    fn advance(&self, _bytes: u64) {}
+    fn done(self: Box<Self>) {}
+}
