@@ -19,8 +19,11 @@
 //! `config`, `render`, `image` and `plan` import no network, no libvirt and no terminal.
 
 pub mod artifacts;
+pub mod boot;
+pub mod cluster;
 pub mod config;
 pub mod digest;
+pub mod error;
 pub mod identity;
 pub mod image;
 pub mod machine;

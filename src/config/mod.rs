@@ -119,7 +119,7 @@ pub enum Acceleration {
 pub struct Ssh {
     /// Login name; may sudo.
     pub user: String,
-    /// Lines of authorized_keys.
+    /// Lines of `authorized_keys`.
     pub authorized_keys: Vec<String>,
 }
 

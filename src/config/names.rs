@@ -61,7 +61,7 @@ impl fmt::Display for ClusterName {
 pub enum Arch {
     /// x86-64.
     Amd64,
-    /// AArch64.
+    /// 64-bit ARM.
     Arm64,
 }
 
@@ -98,8 +98,11 @@ impl From<[u8; 6]> for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (index, byte) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ":" };
+            write!(f, "{separator}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
