@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use nodebake::config::{Acceleration, Arch, ClusterId, NodeName};
 use nodebake::digest::Digest;
 use nodebake::machine::mark::LogKind;
+use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
     Backing, DomainInfo, DomainSpec, DomainState, Firmware, Hypervisor, MachineError, Mark, MarkState, NetworkInfo,
     NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
@@ -52,11 +53,24 @@ impl Daemon {
         let mut command = Command::new("setpriv");
         let (socket, mode) = if root {
             command
-                .args(["--pdeathsig", "KILL", "unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", NAMESPACES])
+                .args([
+                    "--pdeathsig",
+                    "KILL",
+                    "unshare",
+                    "-mnpf",
+                    "--kill-child",
+                    "--mount-proc",
+                    "sh",
+                    "-c",
+                    NAMESPACES,
+                ])
                 .arg(path);
             (path.join("run/libvirt-sock"), "system")
         } else {
-            command.args(["--pdeathsig", "KILL", "libvirtd"]).env("XDG_RUNTIME_DIR", path.join("run")).env("HOME", path);
+            command
+                .args(["--pdeathsig", "KILL", "libvirtd"])
+                .env("XDG_RUNTIME_DIR", path.join("run"))
+                .env("HOME", path);
             command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
             (path.join("run/libvirt/libvirt-sock"), "session")
         };
@@ -202,9 +216,21 @@ fn uris_that_do_not_open_tell_why() {
     assert_eq!(chain(&at(&uri)), expected);
 }
 
+/// libvirt's test driver, and the one in memory with what the test driver comes with.
+fn both() -> [Box<dyn Hypervisor>; 2] {
+    let driver = open("test:///default").unwrap();
+    let memory = Memory::new();
+    memory.put_network(driver.network("default").unwrap().unwrap());
+    driver.domains().unwrap().into_iter().for_each(|domain| memory.put_domain(domain));
+    [driver, Box::new(memory)]
+}
+
 #[test]
-fn the_test_driver_keeps_domains() {
-    let hypervisor = open("test:///default").unwrap();
+fn domains_reach_the_state_that_is_asked_for() {
+    both().iter().for_each(|hypervisor| keeps_domains(&**hypervisor));
+}
+
+fn keeps_domains(hypervisor: &dyn Hypervisor) {
     let spec = spec("/pool");
     let xml = spec.to_xml(&mark(&spec));
     let defined = hypervisor.define(&xml).unwrap();
@@ -222,11 +248,11 @@ fn the_test_driver_keeps_domains() {
     let names = |hypervisor: &dyn Hypervisor| {
         hypervisor.domains().unwrap().into_iter().map(|domain| (domain.name, domain.state)).collect::<Vec<_>>()
     };
-    let both = |state| vec![("test".to_owned(), DomainState::Running), ("worker-node-1".to_owned(), state)];
+    let two = |state| vec![("test".to_owned(), DomainState::Running), ("worker-node-1".to_owned(), state)];
     for _ in 0..2 {
         hypervisor.set_autostart(spec.uuid, true).unwrap();
         hypervisor.start(spec.uuid).unwrap();
-        assert_eq!(names(&*hypervisor), both(DomainState::Running));
+        assert_eq!(names(hypervisor), two(DomainState::Running));
     }
     let registered = Mark { state: MarkState::Registered, boot_id: Some("b".to_owned()), ..mark(&spec) };
     hypervisor.set_mark(spec.uuid, &registered).unwrap();
@@ -235,18 +261,21 @@ fn the_test_driver_keeps_domains() {
     assert_eq!(defined.stored_digest(), hypervisor.domain(spec.uuid).unwrap().unwrap().stored_digest());
     for _ in 0..2 {
         hypervisor.destroy(spec.uuid).unwrap();
-        assert_eq!(names(&*hypervisor), both(DomainState::ShutOff));
+        assert_eq!(names(hypervisor), two(DomainState::ShutOff));
     }
     for _ in 0..2 {
         hypervisor.undefine(spec.uuid).unwrap();
         assert_eq!(hypervisor.domain(spec.uuid).unwrap(), None);
     }
-    assert_eq!(names(&*hypervisor), [("test".to_owned(), DomainState::Running)]);
+    assert_eq!(names(hypervisor), [("test".to_owned(), DomainState::Running)]);
 }
 
 #[test]
 fn foreign_domains_are_left_alone() {
-    let hypervisor = open("test:///default").unwrap();
+    both().iter().for_each(|hypervisor| leaves_foreign_domains_alone(&**hypervisor));
+}
+
+fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
     let before = hypervisor.domains().unwrap();
     let foreign = &before[0];
     let spec = DomainSpec { name: foreign.name.clone(), ..spec("/pool") };
@@ -271,8 +300,11 @@ fn foreign_domains_are_left_alone() {
 }
 
 #[test]
-fn the_test_driver_keeps_networks_and_pools() {
-    let hypervisor = open("test:///default").unwrap();
+fn networks_and_pools_are_made_once() {
+    both().iter().for_each(|hypervisor| keeps_networks_and_pools(&**hypervisor));
+}
+
+fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
     let spec = NetworkSpec {
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
@@ -335,7 +367,13 @@ fn every_golden_definition_passes_validation() {
 #[test]
 fn an_upload_is_whole_or_not_there() {
     let daemon = Daemon::start();
-    let (path, hypervisor) = (daemon.pool(), daemon.open());
+    uploads_whole_or_nothing(&*daemon.open(), &daemon.pool(), true);
+    let memory = Memory::new();
+    memory.create_pool(&PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() }).unwrap();
+    uploads_whole_or_nothing(&memory, "/vms", false);
+}
+
+fn uploads_whole_or_nothing(hypervisor: &dyn Hypervisor, path: &str, files: bool) {
     let bytes = iso((3 << 20) + 2048);
     let spec = payload(&bytes);
     let told = AtomicU64::new(0);
@@ -346,25 +384,28 @@ fn an_upload_is_whole_or_not_there() {
 
     let wrong = VolumeSpec { digest: Digest::of(b"other"), ..spec.clone() };
     assert!(matches!(upload(&wrong, &bytes), Err(MachineError::Digest { .. })));
-    assert_eq!(volumes(&*hypervisor), []);
+    assert_eq!(volumes(hypervisor), []);
     assert!(matches!(upload(&spec, &bytes[..2 << 20]), Err(MachineError::Size { .. })));
-    assert_eq!(volumes(&*hypervisor), []);
+    assert_eq!(volumes(hypervisor), []);
     let no_iso = vec![1; 1 << 20];
     assert!(matches!(upload(&payload(&no_iso), &no_iso), Err(MachineError::NotWhole { .. })));
-    assert_eq!(volumes(&*hypervisor), []);
+    assert_eq!(volumes(hypervisor), []);
     let huge = VolumeSpec { size: 1 << 60, ..spec.clone() };
     assert!(matches!(upload(&huge, &bytes), Err(MachineError::Full { .. })));
-    assert_eq!(volumes(&*hypervisor), []);
+    assert_eq!(volumes(hypervisor), []);
 
     told.store(0, Ordering::Relaxed);
     let info = upload(&spec, &bytes).unwrap();
-    assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
+    assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(path, &spec));
     assert_eq!(told.load(Ordering::Relaxed), spec.size);
-    assert_eq!(fs::metadata(format!("{path}/{}", spec.name)).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
+    if files {
+        let file = format!("{path}/{}", spec.name);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&file).unwrap(), bytes);
+    }
     // Again: nothing is read.
     assert!(upload(&spec, b"").unwrap().is_whole());
-    assert_eq!(volumes(&*hypervisor), [whole(&path, &spec)]);
+    assert_eq!(volumes(hypervisor), [whole(path, &spec)]);
 
     let read = |offset, max| hypervisor.read_volume("vms", &spec.name, offset, max).unwrap();
     assert_eq!(read(32769, 5), b"CD001");
@@ -372,7 +413,7 @@ fn an_upload_is_whole_or_not_there() {
     assert_eq!((read(spec.size, 100), read(0, 0)), (vec![], vec![]));
     for _ in 0..2 {
         hypervisor.delete_volume("vms", &spec.name).unwrap();
-        assert_eq!(volumes(&*hypervisor), []);
+        assert_eq!(volumes(hypervisor), []);
     }
 }
 
@@ -408,7 +449,7 @@ fn a_part_of_an_upload_is_made_anew() {
 fn two_uploads_at_once_make_one_volume() {
     let daemon = Daemon::start();
     let path = daemon.pool();
-    let bytes = iso(64 << 20);
+    let bytes = iso(16 << 20);
     let spec = payload(&bytes);
     let sent = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -424,6 +465,25 @@ fn two_uploads_at_once_make_one_volume() {
     });
     assert_eq!(sent.load(Ordering::Relaxed), spec.size);
     assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
+}
+
+#[test]
+fn memory_fails_where_it_is_told_to() {
+    let bytes = iso(40_000);
+    let spec = payload(&bytes);
+    for (moment, found) in [(Moment::Before, vec![]), (Moment::Midway, vec![false]), (Moment::After, vec![true])] {
+        let memory = Memory::new();
+        memory.create_pool(&PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() }).unwrap();
+        memory.fail_at(1, moment);
+        let upload = || memory.upload("vms", &spec, &mut &*bytes, &|_| ());
+        assert!(matches!(upload(), Err(MachineError::Lost { .. })));
+        assert_eq!(volumes(&memory).iter().map(VolumeInfo::is_whole).collect::<Vec<_>>(), found, "{moment:?}");
+        assert!(upload().unwrap().is_whole());
+        assert_eq!(
+            memory.calls(),
+            ["create pool vms", &format!("upload {}", spec.name), &format!("upload {}", spec.name)]
+        );
+    }
 }
 
 /// An empty qcow2 image (version 2) of 16 MiB as QEMU writes it.
@@ -472,8 +532,10 @@ fn a_machine_from_its_volumes_to_its_end() {
     let made = hypervisor.create_network(&network).unwrap();
     assert_eq!((made.active, made.autostart, made.ours), (true, true, true));
 
-    let (console, first_boot) =
-        (VolumeName::log(&cluster(), &node(), LogKind::Console), VolumeName::log(&cluster(), &node(), LogKind::FirstBoot));
+    let (console, first_boot) = (
+        VolumeName::log(&cluster(), &node(), LogKind::Console),
+        VolumeName::log(&cluster(), &node(), LogKind::FirstBoot),
+    );
     let spec = DomainSpec {
         virt: capabilities.virt_type(Acceleration::Tcg).unwrap(),
         root: root_info.path,
