@@ -141,6 +141,8 @@ fn known(kind: Kind, version: &Version) -> impl Iterator<Item = Warning> {
 mod tests {
     use super::*;
 
+    type Case = (Kind, &'static str, Vec<(&'static [&'static str], &'static str)>);
+
     #[test]
     fn the_table_is_well_formed() {
         for advisory in ADVISORIES {
@@ -161,7 +163,6 @@ mod tests {
         let label = ["CVE-2026-53488"].as_slice();
         let attach = ["CVE-2024-25621", "CVE-2025-64329"].as_slice();
         let (git_repo, checkpoint) = (["CVE-2024-10220"].as_slice(), ["CVE-2025-0426"].as_slice());
-        type Case = (Kind, &'static str, Vec<(&'static [&'static str], &'static str)>);
         let table: Vec<Case> = vec![
             (Kind::Runc, "1.1.11", vec![(leaky, "1.1.12"), (masks, "1.2.8"), (dev, "1.3.6")]),
             (Kind::Runc, "1.2.5", vec![(masks, "1.2.8"), (dev, "1.3.6")]),

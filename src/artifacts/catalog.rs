@@ -263,3 +263,109 @@ fn released(
     let (url, checksums) = (parse(url)?, parse(checksums)?);
     Ok(Wanted { kind, version: version.to_string(), arch, url, checksums, algorithm: Algorithm::Sha256, place })
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Address, checksum file, hash function, place.
+    fn row(wanted: &Wanted) -> (String, String, Algorithm, Place) {
+        (wanted.url.to_string(), wanted.checksums.to_string(), wanted.algorithm, wanted.place.clone())
+    }
+
+    #[test]
+    fn names_upstreams_addresses() {
+        let version = |text| semver::Version::parse(text).unwrap();
+        let named = |name: &str| Place::Named(name.to_owned());
+        let github = "https://github.com";
+        let ubuntu = "https://cloud-images.ubuntu.com/noble/current";
+        let debian = "https://cloud.debian.org/images/cloud/trixie/latest";
+        for (wanted, url, checksums, algorithm, place) in [
+            (
+                kubernetes(Kind::Kubelet, &version("1.35.1"), Arch::Amd64),
+                "https://dl.k8s.io/release/v1.35.1/bin/linux/amd64/kubelet".to_owned(),
+                "https://dl.k8s.io/release/v1.35.1/bin/linux/amd64/kubelet.sha256".to_owned(),
+                Algorithm::Sha256,
+                Place::Bare,
+            ),
+            (
+                kubernetes(Kind::Kubectl, &version("1.36.0-rc.1"), Arch::Arm64),
+                "https://dl.k8s.io/release/v1.36.0-rc.1/bin/linux/arm64/kubectl".to_owned(),
+                "https://dl.k8s.io/release/v1.36.0-rc.1/bin/linux/arm64/kubectl.sha256".to_owned(),
+                Algorithm::Sha256,
+                Place::Bare,
+            ),
+            (
+                containerd(&version("2.2.1"), Arch::Amd64),
+                format!("{github}/containerd/containerd/releases/download/v2.2.1/containerd-2.2.1-linux-amd64.tar.gz"),
+                format!(
+                    "{github}/containerd/containerd/releases/download/v2.2.1/containerd-2.2.1-linux-amd64.tar.gz.sha256sum"
+                ),
+                Algorithm::Sha256,
+                named("containerd-2.2.1-linux-amd64.tar.gz"),
+            ),
+            (
+                runc(&version("1.2.8"), Arch::Arm64),
+                format!("{github}/opencontainers/runc/releases/download/v1.2.8/runc.arm64"),
+                format!("{github}/opencontainers/runc/releases/download/v1.2.8/runc.sha256sum"),
+                Algorithm::Sha256,
+                named("runc.arm64"),
+            ),
+            (
+                cni_plugins(&version("1.9.0"), Arch::Amd64),
+                format!(
+                    "{github}/containernetworking/plugins/releases/download/v1.9.0/cni-plugins-linux-amd64-v1.9.0.tgz"
+                ),
+                format!(
+                    "{github}/containernetworking/plugins/releases/download/v1.9.0/cni-plugins-linux-amd64-v1.9.0.tgz.sha256"
+                ),
+                Algorithm::Sha256,
+                named("cni-plugins-linux-amd64-v1.9.0.tgz"),
+            ),
+            (
+                BaseImage::named("ubuntu-24.04").unwrap().wanted(Arch::Arm64),
+                format!("{ubuntu}/noble-server-cloudimg-arm64.img"),
+                format!("{ubuntu}/SHA256SUMS"),
+                Algorithm::Sha256,
+                named("noble-server-cloudimg-arm64.img"),
+            ),
+            (
+                BaseImage::named("debian-13").unwrap().wanted(Arch::Amd64),
+                format!("{debian}/debian-13-genericcloud-amd64.qcow2"),
+                format!("{debian}/SHA512SUMS"),
+                Algorithm::Sha512,
+                named("debian-13-genericcloud-amd64.qcow2"),
+            ),
+            (
+                BaseImage::named("lab-trixie").unwrap().wanted(Arch::Amd64),
+                "https://nodebake.invalid/lab/guest-amd64.img".to_owned(),
+                "https://nodebake.invalid/lab/SHA256SUMS".to_owned(),
+                Algorithm::Sha256,
+                named("guest-amd64.img"),
+            ),
+        ] {
+            assert_eq!(row(&wanted.unwrap()), (url, checksums, algorithm, place));
+        }
+    }
+
+    #[test]
+    fn base_images_are_whole() {
+        for name in BaseImage::names() {
+            let image = BaseImage::named(name).unwrap();
+            assert!(image.min_disk >= 1 << 30 && image.files.contains_key(&Arch::Amd64), "{image:?}");
+            assert_eq!(image.wanted(Arch::Amd64).unwrap().version, name);
+        }
+    }
+
+    #[test]
+    fn unknown_images_are_refused_with_the_known_ones() {
+        let error = BaseImage::named("ubuntu-22.04").unwrap_err();
+        assert_eq!(error.to_string(), "no base image is called \"ubuntu-22.04\"");
+        let hint = Some("base images are: ubuntu-24.04, debian-13, lab-trixie".to_owned());
+        assert_eq!(error.hint(), hint);
+        let error = BaseImage::named("lab-trixie").unwrap().wanted(Arch::Arm64).unwrap_err();
+        assert_eq!(error.to_string(), "base image lab-trixie is not published for arm64");
+        assert_eq!(error.hint(), hint);
+    }
+}

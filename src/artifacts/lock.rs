@@ -241,8 +241,8 @@ impl Lock {
         for Wanted { kind, version, arch, .. } in wanted {
             match self.get(*kind, *arch) {
                 Some(entry) if entry.version == *version => entries.push(entry),
-                Some(entry) => {
-                    changes.push(format!("{kind} ({arch}): {} is locked, {version} is wanted", entry.version))
+                Some(Entry { version: locked, .. }) => {
+                    changes.push(format!("{kind} ({arch}): {locked} is locked, {version} is wanted"));
                 }
                 None => changes.push(format!("{kind} ({arch}): {version} is wanted and not locked")),
             }
@@ -361,4 +361,212 @@ fn address(text: &str) -> Option<Url> {
         && url.fragment().is_none()
         && !url.path().ends_with('/');
     plain.then_some(url)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::checksum::Place;
+    use super::*;
+    use crate::progress::Silent;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn wanted(kind: Kind, version: &str, name: &str) -> Wanted {
+        let url = |text: &str| Url::parse(text).unwrap();
+        Wanted {
+            kind,
+            version: version.to_owned(),
+            arch: Arch::Amd64,
+            url: url(&format!("https://example.org/{version}/{name}")),
+            checksums: url(&format!("https://example.org/{version}/SUMS")),
+            algorithm: Algorithm::Sha256,
+            place: Place::Named(name.to_owned()),
+        }
+    }
+
+    fn entry(kind: Kind, version: &str, name: &str) -> Entry {
+        Entry {
+            kind,
+            arch: Arch::Amd64,
+            version: version.to_owned(),
+            url: Url::parse(&format!("https://example.org/{version}/{name}")).unwrap(),
+            size: 3,
+            checksum: Algorithm::Sha256.parse(ABC).unwrap(),
+        }
+    }
+
+    /// A mirror with `files` under example.org.
+    fn mirror(files: &[(&str, &str)]) -> (tempfile::TempDir, Source) {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join("example.org").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let source = Source::mirror(folder.path().to_str().unwrap()).unwrap();
+        (folder, source)
+    }
+
+    #[test]
+    fn locks_what_the_mirror_publishes() {
+        let sums = format!("{ABC}  a\n{ABC} *b\n");
+        let (_folder, source) = mirror(&[("1.0.0/SUMS", &sums), ("1.0.0/a", "abc"), ("1.0.0/b", "abc")]);
+        let wanted = [wanted(Kind::Runc, "1.0.0", "b"), wanted(Kind::Kubelet, "1.0.0", "a")];
+        let lock = Lock::make(&wanted, &source, &Silent).unwrap();
+        assert_eq!(lock.entries(), [entry(Kind::Kubelet, "1.0.0", "a"), entry(Kind::Runc, "1.0.0", "b")]);
+        assert_eq!(lock.get(Kind::Runc, Arch::Amd64), Some(&entry(Kind::Runc, "1.0.0", "b")));
+        assert_eq!(lock.get(Kind::Runc, Arch::Arm64), None);
+        assert_eq!(
+            lock.fits(&wanted).unwrap(),
+            [&entry(Kind::Runc, "1.0.0", "b"), &entry(Kind::Kubelet, "1.0.0", "a")]
+        );
+    }
+
+    #[test]
+    fn names_every_missing_file_at_once() {
+        let (folder, source) = mirror(&[("1.0.0/SUMS", &format!("{ABC}  a\n"))]);
+        let wanted = [wanted(Kind::Kubelet, "1.0.0", "a"), wanted(Kind::Runc, "2.0.0", "b")];
+        let error = Lock::make(&wanted, &source, &Silent).unwrap_err();
+        let lacks = |path: &str| {
+            let place = folder.path().join("example.org").join(path);
+            format!("the mirror lacks https://example.org/{path}: there is no {}", place.display())
+        };
+        assert_eq!(error.to_string(), format!("files are missing: {}; {}", lacks("1.0.0/a"), lacks("2.0.0/SUMS")));
+        assert_eq!(
+            error.hint().unwrap(),
+            "a mirror holds each address under HOST/PATH, checksum files included: `wget -x https://example.org/1.0.0/a` \
+             in its folder"
+        );
+        assert!(!error.is_about_the_lock());
+    }
+
+    #[test]
+    fn refuses_bad_checksum_files_and_empty_files() {
+        for (sums, file, message) in [
+            ("junk", "abc", "cannot lock runc 1.0.0 (amd64) from MIRROR/example.org/1.0.0/SUMS"),
+            (&format!("{ABC}  a\n"), "", "runc 1.0.0 (amd64) is empty at MIRROR/example.org/1.0.0/a"),
+            (&"x".repeat((1 << 20) + 1), "abc", "cannot lock runc 1.0.0 (amd64)"),
+        ] {
+            let (folder, source) = mirror(&[("1.0.0/SUMS", sums), ("1.0.0/a", file)]);
+            let error = Lock::make(&[wanted(Kind::Runc, "1.0.0", "a")], &source, &Silent).unwrap_err();
+            assert_eq!(error.to_string().replace(folder.path().to_str().unwrap(), "MIRROR"), message);
+        }
+    }
+
+    const TEXT: &str = "\
+# Written by `nodebake lock` from the checksum files that upstream publishes; kept with nodebake.yaml. Nothing else goes
+# into a node.
+apiVersion: nodebake/v1
+artifacts:
+- kind: kubelet
+  version: 1.0.0
+  arch: amd64
+  url: https://example.org/1.0.0/a
+  size: 3
+  sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+- kind: base-image
+  version: debian-13
+  arch: amd64
+  url: https://example.org/debian-13/b
+  size: 3
+  sha512: \
+        ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f
+";
+
+    #[test]
+    fn the_file_has_stable_bytes_and_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nodebake.lock");
+        let mut image = entry(Kind::BaseImage, "debian-13", "b");
+        let mut hasher = Algorithm::Sha512.hasher();
+        hasher.update(b"abc");
+        image.checksum = hasher.finish();
+        let lock = Lock::sorted(vec![image, entry(Kind::Kubelet, "1.0.0", "a")]);
+        assert!(lock.save(&path).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), TEXT);
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap()) & 0o777, 0o644);
+        let written = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap());
+        assert!(!lock.save(&path).unwrap());
+        assert_eq!(std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap()), written);
+        assert_eq!(Lock::load(&path).unwrap(), lock);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn reads_strictly() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nodebake.lock");
+        let one = TEXT.split("- kind: base-image").next().unwrap();
+        let url = "url: https://example.org/1.0.0/a";
+        let invalid = [
+            (one.replace("nodebake/v1", "nodebake/v2"), "apiVersion is \"nodebake/v2\", not nodebake/v1".to_owned()),
+            (
+                format!("{one}{}", one.split("artifacts:\n").nth(1).unwrap()),
+                "kubelet (amd64) is listed twice".to_owned(),
+            ),
+            (one.replace("size: 3", "size: 0"), "kubelet (amd64): version and size must not be empty".to_owned()),
+            (
+                one.replace("1.0.0\n  arch", "\n  arch"),
+                "kubelet (amd64): version and size must not be empty".to_owned(),
+            ),
+            (one.replace(ABC, &ABC[1..]), format!("kubelet (amd64): {:?} is not a sha256 digest", &ABC[1..])),
+            (one.replace("sha256", "sha512"), format!("kubelet (amd64): {ABC:?} is not a sha512 digest")),
+            (
+                one.replace(&format!("  sha256: {ABC}\n"), ""),
+                "kubelet (amd64): needs either sha256 or sha512".to_owned(),
+            ),
+            (format!("{one}  sha512: ab\n"), "kubelet (amd64): needs either sha256 or sha512".to_owned()),
+        ];
+        for (text, reason) in invalid {
+            std::fs::write(&path, &text).unwrap();
+            let error = Lock::load(&path).unwrap_err();
+            assert_eq!(error.to_string(), format!("{}: {reason}", path.display()), "{text}");
+            assert!(error.is_about_the_lock());
+        }
+        for bad in ["file:///etc/passwd", "https://u:p@h/a", "https://h/", "https://h/a?b", "https://h/a#b", "a"] {
+            std::fs::write(&path, one.replace(url, &format!("url: {bad}"))).unwrap();
+            let reason = format!("kubelet (amd64): {bad:?} is not an http(s) address of a file");
+            let error = Lock::load(&path).unwrap_err();
+            assert_eq!(error.to_string(), format!("{}: {reason}", path.display()));
+        }
+        let unreadable = [
+            (String::new(), "missing field `apiVersion`"),
+            (format!("{one}  unknown: 1\n"), "unknown field `unknown`"),
+            (format!("{one}  size: 4\n"), "duplicate field `size`"),
+            (one.replace("size: 3", "size: -3"), "invalid type: integer `-3`, expected u64"),
+            (one.replace("kind: kubelet", "kind: kubeadm"), "unknown variant `kubeadm`"),
+            (format!("{one}apiVersion: nodebake/v1\n"), "duplicate field `apiVersion`"),
+        ];
+        for (text, reason) in unreadable {
+            std::fs::write(&path, &text).unwrap();
+            let LockError::Syntax { source, .. } = Lock::load(&path).unwrap_err() else { panic!("{text}") };
+            // The parser's own words around it are not ours to fix.
+            assert!(source.to_string().contains(reason), "{source}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = Lock::load(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("there is no {}", path.display()));
+        assert_eq!(error.hint().as_deref(), Some("run `nodebake lock`"));
+    }
+
+    #[test]
+    fn a_stale_lock_names_what_moved() {
+        let lock = Lock::sorted(vec![entry(Kind::Runc, "1.2.8", "a"), entry(Kind::Kubelet, "1.35.1", "b")]);
+        let fits =
+            |wanted: &[Wanted]| lock.fits(wanted).map(|entries| entries.len()).map_err(|error| error.to_string());
+        // Another address of the same version is no reason.
+        assert_eq!(fits(&[wanted(Kind::Runc, "1.2.8", "elsewhere")]), Ok(1));
+        let moved = [
+            wanted(Kind::Kubelet, "1.35.2", "b"),
+            wanted(Kind::Runc, "1.2.8", "a"),
+            wanted(Kind::CniPlugins, "1.9.0", "c"),
+        ];
+        assert_eq!(
+            fits(&moved),
+            Err("the lock does not fit the cluster file: kubelet (amd64): 1.35.1 is locked, 1.35.2 is wanted; \
+                 cni-plugins (amd64): 1.9.0 is wanted and not locked"
+                .to_owned())
+        );
+    }
 }

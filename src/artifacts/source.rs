@@ -107,7 +107,7 @@ pub enum SourceError {
         place: String,
         /// Why not.
         #[source]
-        source: reqwest::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No connection came to stand.
     #[error("{place} cannot be reached")]
@@ -231,6 +231,8 @@ enum RefusedRedirect {
     Scheme(Url),
     #[error("{0} is not encrypted, and the address before it was")]
     Downgrade(Url),
+    #[error("{0:?} is no address")]
+    NoAddress(String),
 }
 
 const MOST_REDIRECTS: usize = 10;
@@ -368,7 +370,7 @@ impl Source {
     }
 
     /// Does the work, and does it again after errors that may pass, a limited number of times with growing pauses.
-    pub(crate) fn patiently<T, E>(
+    pub(crate) fn patiently<T, E: std::error::Error>(
         &self,
         may_pass: impl Fn(&E) -> bool,
         mut work: impl FnMut() -> Result<T, E>,
@@ -376,9 +378,10 @@ impl Source {
         let mut pause = self.limits.pause;
         for _ in 1..self.limits.attempts {
             match work() {
-                Err(error) if may_pass(&error) => std::thread::sleep(pause),
+                Err(error) if may_pass(&error) => tracing::info!(%error, ?pause, "trying again"),
                 result => return result,
             }
+            std::thread::sleep(pause);
             pause *= 2;
         }
         work()
@@ -399,6 +402,10 @@ impl Source {
         match response.status() {
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(self.missing(url)),
             status if status.is_success() => Ok(response),
+            status if status.is_redirection() => {
+                let to = text(response.headers(), &header::LOCATION).unwrap_or_default().to_owned();
+                Err(SourceError::Redirect { place, source: Box::new(RefusedRedirect::NoAddress(to)) })
+            }
             status => Err(SourceError::Status { place, status: status.as_u16() }),
         }
     }
@@ -438,7 +445,7 @@ impl Source {
     fn http_error(&self, place: String, source: reqwest::Error) -> SourceError {
         let source = source.without_url();
         if source.is_redirect() {
-            SourceError::Redirect { place, source }
+            SourceError::Redirect { place, source: Box::new(source) }
         } else if source.is_connect() {
             SourceError::Unreachable { place, source }
         } else if source.is_timeout() {
@@ -496,14 +503,20 @@ fn client(limits: &Limits) -> Result<Client, Box<dyn std::error::Error + Send + 
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let next = attempt.url().clone();
-    let encrypted = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+    match allowed(attempt.url(), attempt.previous().last(), attempt.previous().len()) {
+        Ok(()) => attempt.follow(),
+        Err(refused) => attempt.error(refused),
+    }
+}
+
+/// Whether the way leads on to `next`, after so many `steps`.
+fn allowed(next: &Url, before: Option<&Url>, steps: usize) -> Result<(), RefusedRedirect> {
+    let encrypted = before.is_some_and(|url| url.scheme() == "https");
     match next.scheme() {
-        _ if attempt.previous().len() > MOST_REDIRECTS => attempt.error(RefusedRedirect::TooMany),
-        "https" => attempt.follow(),
-        "http" if encrypted => attempt.error(RefusedRedirect::Downgrade(next)),
-        "http" => attempt.follow(),
-        _ => attempt.error(RefusedRedirect::Scheme(next)),
+        _ if steps > MOST_REDIRECTS => Err(RefusedRedirect::TooMany),
+        "http" if encrypted => Err(RefusedRedirect::Downgrade(next.clone())),
+        "http" | "https" => Ok(()),
+        _ => Err(RefusedRedirect::Scheme(next.clone())),
     }
 }
 
@@ -545,5 +558,155 @@ impl std::fmt::Display for Source {
             Origin::Http(base) => write!(f, "mirror {}", public(base)),
             Origin::Folder(folder) => write!(f, "mirror {}", Path::display(folder)),
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::server::{Answer, Server};
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    /// An error and everything below it.
+    fn chain(error: &dyn std::error::Error) -> String {
+        std::iter::successors(Some(error), |error| error.source())
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(": ")
+    }
+
+    #[test]
+    fn a_mirror_is_a_tree_of_host_and_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        for (mirror, address, place) in [
+            ("http://m", "https://h.org/a/b", "http://m/h.org/a/b".to_owned()),
+            ("https://m:8443/x/", "https://h.org/a/b", "https://m:8443/x/h.org/a/b".to_owned()),
+            ("http://user:secret@m/x", "https://h.org:444/a", "http://m/x/h.org:444/a".to_owned()),
+            (path, "https://h.org/a/b", format!("{path}/h.org/a/b")),
+            // Nothing leads out of the tree.
+            (path, "https://h.org/../../etc/passwd", format!("{path}/h.org/etc/passwd")),
+            (path, "https://h.org/%2e%2e/%2e%2e/a", format!("{path}/h.org/a")),
+            (path, "https://h.org/..%2f..%2fa", format!("{path}/h.org/..%2f..%2fa")),
+        ] {
+            let source = Source::mirror(mirror).unwrap();
+            assert_eq!(source.place(&url(address)), place);
+            assert!(!format!("{source}").contains("secret"));
+        }
+        assert_eq!(Source::upstream().place(&url("https://h.org/a")), "https://h.org/a");
+    }
+
+    #[test]
+    fn settings_that_are_no_mirror_are_refused() {
+        for bad in ["", "ftp://h/", "file:///tmp", "http://", "http://h/?q"] {
+            let error = Source::mirror(bad).unwrap_err();
+            assert_eq!(error.to_string(), format!("{bad:?} is not a mirror"));
+        }
+        let error = Source::mirror("/nonexistent/mirror").unwrap_err();
+        assert_eq!(error.to_string(), "mirror /nonexistent/mirror cannot be read");
+    }
+
+    #[test]
+    fn a_folder_gives_sizes_and_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("h.org/a")).unwrap();
+        std::fs::write(folder.path().join("h.org/a/b"), b"abc").unwrap();
+        let source = Source::mirror(folder.path().to_str().unwrap()).unwrap();
+        assert_eq!(source.size(&url("https://h.org/a/b")).unwrap(), 3);
+        assert_eq!(source.read(&url("https://h.org/a/b"), 3).unwrap(), b"abc");
+        let error = source.read(&url("https://h.org/a/b"), 2).unwrap_err();
+        assert_eq!(error.to_string(), format!("{}/h.org/a/b is larger than 2 bytes", folder.path().display()));
+        for missing in ["https://h.org/c", "https://h.org/a/b/c", "https://other.org/a/b"] {
+            assert!(source.size(&url(missing)).unwrap_err().is_missing());
+            assert!(source.open(&url(missing), None).unwrap_err().is_missing());
+        }
+    }
+
+    #[test]
+    fn a_folder_where_a_file_should_be_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("h.org/a")).unwrap();
+        let source = Source::mirror(folder.path().to_str().unwrap()).unwrap();
+        let error = source.read(&url("https://h.org/a"), 10).unwrap_err();
+        let path = folder.path().join("h.org/a");
+        assert_eq!(chain(&error), format!("{} cannot be read: Is a directory (os error 21)", path.display()));
+    }
+
+    #[test]
+    fn sizes_come_by_head_or_else_by_get() {
+        for head in ["200 OK", "405 Method Not Allowed", "403 Forbidden"] {
+            let server = Server::start(move |request| match request.method.as_str() {
+                "HEAD" if head == "200 OK" => Answer::raw(head, &["Content-Length: 3"], b""),
+                "HEAD" => Answer::status(head),
+                _ => Answer::file(b"abc"),
+            });
+            let source = Source::mirror(&server.base()).unwrap();
+            assert_eq!(source.size(&url("https://h.org/a")).unwrap(), 3);
+        }
+        let server = Server::start(|_| Answer::raw("200 OK", &[], b"abc"));
+        let error = Source::mirror(&server.base()).unwrap().size(&url("https://h.org/a")).unwrap_err();
+        assert_eq!(error.to_string(), format!("{}/h.org/a does not tell its size", server.base()));
+    }
+
+    #[test]
+    fn redirects_lead_only_to_http() {
+        let target = Server::start(|_| Answer::file(b"abc"));
+        let there = format!("{}/there", target.base());
+        for (location, result) in [
+            (there, Ok(b"abc".to_vec())),
+            ("file:///etc/passwd".to_owned(), Err("\"file:///etc/passwd\" is no address".to_owned())),
+            ("file://h.org/a".to_owned(), Err("file://h.org/a is neither http nor https".to_owned())),
+            ("ftp://h.org/a".to_owned(), Err("ftp://h.org/a is neither http nor https".to_owned())),
+            // Round and round.
+            ("/mirror/h.org/a".to_owned(), Err("more than 10 redirects".to_owned())),
+        ] {
+            let header = format!("Location: {location}");
+            let server = Server::start(move |_| Answer::raw("302 Found", &[&header, "Content-Length: 0"], b""));
+            let source = Source::mirror(&server.base()).unwrap();
+            let read = source.read(&url("https://h.org/a"), 10);
+            let refused = |error: SourceError| {
+                let place = format!("{}/h.org/a redirects to where it must not: ", server.base());
+                let chain = chain(&error);
+                let reason = chain.strip_prefix(&place).unwrap_or(&chain);
+                reason.trim_start_matches("error following redirect: ").to_owned()
+            };
+            assert_eq!(read.map_err(refused), result);
+        }
+    }
+
+    #[test]
+    fn an_encrypted_address_never_leads_to_a_plain_one() {
+        // The policy alone, since the tests have no TLS server.
+        let refused =
+            |from: &str, to: &str| allowed(&url(to), Some(&url(from)), 1).err().map(|error| error.to_string());
+        assert_eq!(refused("https://a/", "https://b/"), None);
+        assert_eq!(refused("http://a/", "https://b/"), None);
+        assert_eq!(refused("http://a/", "http://b/"), None);
+        assert_eq!(
+            refused("https://a/", "http://b/").as_deref(),
+            Some("http://b/ is not encrypted, and the address before it was")
+        );
+    }
+
+    #[test]
+    fn a_place_without_a_server_cannot_be_reached() {
+        // A port that was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let source = Source::mirror(&format!("http://user:secret@127.0.0.1:{port}")).unwrap();
+        let error = source.read(&url("https://h.org/a"), 10).unwrap_err();
+        assert_eq!(error.to_string(), format!("http://127.0.0.1:{port}/h.org/a cannot be reached"));
+        assert!(error.may_pass());
+        assert!(!chain(&error).contains("secret") && !format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn reserved_addresses_come_only_from_a_mirror() {
+        let error = Source::upstream().size(&url("https://nodebake.invalid/lab/a")).unwrap_err();
+        assert_eq!(error.to_string(), "https://nodebake.invalid/lab/a can only come from a mirror");
+        assert!(error.is_missing() && !error.may_pass());
     }
 }

@@ -48,7 +48,7 @@ pub enum Begun {
     /// Another process brought it meanwhile.
     Held(PathBuf),
     /// Ours to write.
-    Part(Part),
+    Part(Box<Part>),
 }
 
 /// Why the store cannot do its work.
@@ -154,23 +154,24 @@ impl Store {
     pub fn begin(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
         let (folder, path) = (self.folder(checksum), self.path(checksum));
         std::fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
-        let part = with_suffix(&path, ".part");
+        let temporary = with_suffix(&path, ".part");
         loop {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&part);
-            let file = file.map_err(StoreError::io("open", &part))?;
-            flock(&file, FlockOperation::LockExclusive).map_err(|error| StoreError::io("lock", &part)(error.into()))?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&temporary);
+            let file = file.map_err(StoreError::io("open", &temporary))?;
+            flock(&file, FlockOperation::LockExclusive)
+                .map_err(|error| StoreError::io("lock", &temporary)(error.into()))?;
             // Who held the lock before may have renamed or removed the file that we opened.
-            let ours = file.metadata().and_then(|ours| Ok((ours.ino(), std::fs::metadata(&part)?.ino())));
+            let ours = file.metadata().and_then(|ours| Ok((ours.ino(), std::fs::metadata(&temporary)?.ino())));
             if !ours.is_ok_and(|(ours, named)| ours == named) {
                 continue;
             }
             let hasher = checksum.algorithm().hasher();
-            let part = Part { file, part, path, checksum: *checksum, hasher, length: 0, named: false };
+            let part = Part { file, temporary, path, checksum: *checksum, hasher, length: 0, named: false };
             if let Held::Good(path) = self.look_up(checksum, size)? {
                 return Ok(Begun::Held(path));
             }
-            part.file.set_len(0).map_err(StoreError::io("truncate", &part.part))?;
-            return Ok(Begun::Part(part));
+            part.file.set_len(0).map_err(StoreError::io("truncate", &part.temporary))?;
+            return Ok(Begun::Part(Box::new(part)));
         }
     }
 }
@@ -179,7 +180,7 @@ impl Store {
 #[derive(Debug)]
 pub struct Part {
     file: File,
-    part: PathBuf,
+    temporary: PathBuf,
     path: PathBuf,
     checksum: Checksum,
     hasher: Hasher,
@@ -195,7 +196,7 @@ impl Part {
 
     /// Writes more bytes and hashes them.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(StoreError::io("write", &self.part))?;
+        self.file.write_all(bytes).map_err(StoreError::io("write", &self.temporary))?;
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
         Ok(())
@@ -205,7 +206,7 @@ impl Part {
     pub fn restart(&mut self) -> Result<(), StoreError> {
         use std::io::Seek as _;
         let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
-        emptied.map_err(StoreError::io("truncate", &self.part))?;
+        emptied.map_err(StoreError::io("truncate", &self.temporary))?;
         self.hasher = self.checksum.algorithm().hasher();
         self.length = 0;
         Ok(())
@@ -223,8 +224,8 @@ impl Part {
             return Ok(Err(got));
         }
         let path = self.path.clone();
-        self.file.sync_all().map_err(StoreError::io("sync", &self.part))?;
-        std::fs::rename(&self.part, &path).map_err(StoreError::io("name", &path))?;
+        self.file.sync_all().map_err(StoreError::io("sync", &self.temporary))?;
+        std::fs::rename(&self.temporary, &path).map_err(StoreError::io("name", &path))?;
         self.named = true;
         // After the rename, since a read-only .part left by a killed process could not be opened again.
         self.file.set_permissions(Permissions::from_mode(0o444)).map_err(StoreError::io("protect", &path))?;
@@ -241,7 +242,7 @@ impl Drop for Part {
     fn drop(&mut self) {
         // Under the lock, so the name is ours. After the rename it may already be another process's.
         if !self.named {
-            let _ = std::fs::remove_file(&self.part);
+            let _ = std::fs::remove_file(&self.temporary);
         }
     }
 }
@@ -301,5 +302,168 @@ impl std::fmt::Display for Stamp {
 fn remember(sidecar: &Path, stamp: &Stamp) {
     if let Err(error) = std::fs::write(sidecar, stamp.to_string()) {
         tracing::debug!(sidecar = %sidecar.display(), %error, "cannot remember that a blob was verified");
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::checksum::Algorithm;
+    use super::*;
+
+    fn sum(bytes: &[u8]) -> Checksum {
+        let mut hasher = Algorithm::Sha256.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    fn part(store: &Store, bytes: &[u8]) -> Box<Part> {
+        match store.begin(&sum(bytes), bytes.len() as u64).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        }
+    }
+
+    fn put(store: &Store, bytes: &[u8]) -> PathBuf {
+        let mut part = part(store, bytes);
+        part.write(bytes).unwrap();
+        part.finish().unwrap().unwrap()
+    }
+
+    /// Names in the folder of the blobs, sorted.
+    fn names(store: &Store) -> Vec<String> {
+        let folder = std::fs::read_dir(store.root.join("blobs/sha256")).unwrap();
+        let mut names: Vec<_> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_blob_is_whole_and_read_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("made"));
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::No);
+        let path = put(&store, b"abc");
+        assert_eq!(path, store.root.join("blobs/sha256").join(sum(b"abc").hex()));
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o444);
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::Good(path));
+        assert_eq!(names(&store), [sum(b"abc").hex(), format!("{}.verified", sum(b"abc").hex())]);
+    }
+
+    #[test]
+    fn other_bytes_get_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let mut part = part(&store, b"abc");
+        part.write(b"abd").unwrap();
+        assert_eq!(part.finish().unwrap(), Err(sum(b"abd")));
+        assert_eq!(names(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_part_can_start_anew_and_follow_a_killed_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        drop(part(&store, b"abc"));
+        std::fs::write(with_suffix(&store.path(&sum(b"abc")), ".part"), b"left by a killed process").unwrap();
+        let mut part = part(&store, b"abc");
+        part.write(b"long ago").unwrap();
+        part.restart().unwrap();
+        part.write(b"ab").unwrap();
+        part.write(b"c").unwrap();
+        assert_eq!(std::fs::read(part.finish().unwrap().unwrap()).unwrap(), b"abc");
+        assert_eq!(names(&store).len(), 2);
+    }
+
+    #[test]
+    fn what_is_verified_is_not_hashed_again_until_it_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let path = put(&store, b"abc");
+        let good = Held::Good(path.clone());
+        let damaged = Held::Damaged(path.clone());
+        let look_up = || store.look_up(&sum(b"abc"), 3).unwrap();
+
+        // A sidecar that vouches for a file is believed: had it been hashed, it would be found damaged.
+        let write = |bytes: &[u8]| {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+        };
+        write(b"xyz");
+        remember(&sidecar(&path), &Stamp::of(&File::open(&path).unwrap()).unwrap());
+        assert_eq!(look_up(), good);
+
+        // The clock of change times moves in ticks of some milliseconds.
+        let tick = || std::thread::sleep(std::time::Duration::from_millis(20));
+        tick();
+        // Written in place, same size and modification time: the change time tells.
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, b"xyy").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert_eq!(look_up(), damaged);
+
+        // Another size needs no hashing.
+        write(b"abcd");
+        assert_eq!(look_up(), damaged);
+
+        // Touched but right: hashed, then remembered again.
+        tick();
+        write(b"abc");
+        let before = std::fs::read_to_string(sidecar(&path)).unwrap();
+        assert_eq!(look_up(), good);
+        assert_ne!(std::fs::read_to_string(sidecar(&path)).unwrap(), before);
+
+        // Half a sidecar vouches for nothing.
+        let whole = std::fs::read_to_string(sidecar(&path)).unwrap();
+        std::fs::write(sidecar(&path), &whole[..whole.len() - 1]).unwrap();
+        tick();
+        std::fs::write(&path, b"abd").unwrap();
+        assert_eq!(look_up(), damaged);
+    }
+
+    #[test]
+    fn a_damaged_blob_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let path = put(&store, b"abc");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"xyz").unwrap();
+        assert_eq!(std::fs::read(put(&store, b"abc")).unwrap(), b"abc");
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::Good(path));
+    }
+
+    #[test]
+    fn one_writes_and_the_others_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let writers = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| match store.begin(&sum(b"abc"), 3).unwrap() {
+                    Begun::Part(mut part) => {
+                        writers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                        part.write(b"abc").unwrap();
+                        part.finish().unwrap().unwrap();
+                    }
+                    Begun::Held(path) => assert_eq!(std::fs::read(path).unwrap(), b"abc"),
+                });
+            }
+        });
+        assert_eq!(writers.into_inner(), 1);
+        assert_eq!(names(&store).len(), 2);
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        let error = Store::new(&file).begin(&sum(b""), 0).unwrap_err();
+        let blobs = file.join("blobs/sha256");
+        assert_eq!((error.to_string(), error.hint()), (format!("cannot make {}", blobs.display()), None));
+        let full = StoreError::io("write", &file)(io::ErrorKind::StorageFull.into());
+        assert_eq!(full.to_string(), format!("no space is left for {}", file.display()));
     }
 }
