@@ -27,6 +27,7 @@ pub mod error;
 pub mod identity;
 pub mod image;
 pub mod machine;
+pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod secret;
