@@ -430,3 +430,294 @@ pub(super) fn ssh_key(text: &str) -> Result<String, String> {
         _ => Err(format!("the key is not a whole one of type {kind}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// Every text with its value, as `Debug` shows it, or with the problem.
+    fn check<T: std::fmt::Debug>(parse: impl Fn(&str) -> Result<T, String>, cases: &[(&str, Result<&str, &str>)]) {
+        for (text, expected) in cases {
+            let found = parse(text).map(|value| format!("{value:?}"));
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        check(
+            memory,
+            &[
+                ("512MiB", Ok("536870912")),
+                ("4GiB", Ok("4294967296")),
+                ("16TiB", Ok("17592186044416")),
+                ("4", Err("\"4\" has no unit, meant is a whole number with its unit such as 512MiB or 4GiB")),
+                ("much", Err("\"much\" is not a size, meant is a whole number with its unit such as 512MiB or 4GiB")),
+                ("-4GiB", Err("\"-4GiB\" is not a size, meant is a whole number with its unit such as 512MiB or 4GiB")),
+                ("4Gi", Err("\"4Gi\" is not a size, did you mean \"4GiB\"?")),
+                ("4 GB", Err("\"4 GB\" is not a size, did you mean \"4GiB\"?")),
+                ("4gib", Err("\"4gib\" is not a size, did you mean \"4GiB\"?")),
+                ("4PiB", Err("\"PiB\" is not a unit of size: MiB, GiB or TiB")),
+                ("1.5GiB", Err("\"1.5GiB\" is not a whole number, did you mean \"1536MiB\"?")),
+                (
+                    "1.3GiB",
+                    Err(
+                        "\"1.3GiB\" is not a multiple of 1MiB, meant is a whole number with its unit such as 512MiB or 4GiB",
+                    ),
+                ),
+                ("511MiB", Err("511MiB is less than 512MiB")),
+                ("17TiB", Err("17TiB is more than 16TiB")),
+                ("18446744073709551615GiB", Err("\"18446744073709551615GiB\" is too large")),
+            ],
+        );
+        check(disk, &[("2GiB", Ok("2147483648")), ("2047MiB", Err("2047MiB is less than 2GiB"))]);
+    }
+
+    #[test]
+    fn versions() {
+        let shown = |parse: fn(&str) -> Result<Version, String>| move |text: &str| parse(text).map(|v| v.to_string());
+        check(
+            shown(kubernetes),
+            &[
+                ("v1.35.1", Ok("\"1.35.1\"")),
+                ("1.30.0-rc.1", Ok("\"1.30.0-rc.1\"")),
+                ("1.29.9", Err("kubernetes 1.29.9 is not supported, meant is 1.30 or newer")),
+                ("2.0.0", Err("kubernetes 2.0.0 is not supported, meant is 1.30 or newer")),
+                ("1.35", Err("\"1.35\" is not a full version such as 1.2.3")),
+                ("vv1.35.1", Err("\"vv1.35.1\" is not a full version such as 1.2.3")),
+                ("latest", Err("\"latest\" is not a full version such as 1.2.3")),
+                ("1.35.1+k3s1", Err("1.35.1+k3s1 has build metadata, which no upstream release has")),
+            ],
+        );
+        check(
+            shown(containerd),
+            &[
+                ("2.2.1", Ok("\"2.2.1\"")),
+                ("v1.7.30", Ok("\"1.7.30\"")),
+                ("1.5.0", Err("containerd 1.5.0 is not supported, meant is 2.x, or 1.x from 1.6 on")),
+                ("3.0.0", Err("containerd 3.0.0 is not supported, meant is 2.x, or 1.x from 1.6 on")),
+            ],
+        );
+    }
+
+    #[test]
+    fn api_servers() {
+        let url = |text: &str| api_server(text).map(|api| api.url);
+        check(
+            url,
+            &[
+                ("https://10.0.0.4:6443", Ok("\"https://10.0.0.4:6443\"")),
+                ("https://10.0.0.4:443/", Ok("\"https://10.0.0.4:443\"")),
+                ("https://api.seed.example:6443", Ok("\"https://api.seed.example:6443\"")),
+                ("https://[fd00::4]:6443", Ok("\"https://[fd00::4]:6443\"")),
+                (
+                    "http://10.0.0.4:6443",
+                    Err(
+                        "\"http://10.0.0.4:6443\" does not start with https://, meant is https://HOST:PORT such as https://10.0.0.4:6443",
+                    ),
+                ),
+                (
+                    "https://10.0.0.4",
+                    Err("\"https://10.0.0.4\" names no port, meant is https://HOST:PORT such as https://10.0.0.4:6443"),
+                ),
+                (
+                    "https://[fd00::4]",
+                    Err(
+                        "\"https://[fd00::4]\" names no port, meant is https://HOST:PORT such as https://10.0.0.4:6443",
+                    ),
+                ),
+                (
+                    "https://10.0.0.4:",
+                    Err(
+                        "\"https://10.0.0.4:\" names no port, meant is https://HOST:PORT such as https://10.0.0.4:6443",
+                    ),
+                ),
+                (
+                    "https://10.0.0.4:6443/api",
+                    Err(
+                        "\"https://10.0.0.4:6443/api\" has more than a host and a port, meant is https://HOST:PORT such as https://10.0.0.4:6443",
+                    ),
+                ),
+                (
+                    "https://me:secret@10.0.0.4:6443",
+                    Err(
+                        "a user or password has no place here, meant is https://HOST:PORT such as https://10.0.0.4:6443",
+                    ),
+                ),
+                ("https://10.0.0.4:0", Err("\"0\" is not a port")),
+                ("https://10.0.0.4:65536", Err("\"65536\" is not a port")),
+                ("https://10.0.0.300:6443", Err("\"10.0.0.300\" is neither an address nor a host name in lowercase")),
+                ("https://:6443", Err("\"\" is neither an address nor a host name in lowercase")),
+                ("https://fd00::4:6443", Err("\"fd00::4\" is neither an address nor a host name in lowercase")),
+                ("https://[10.0.0.4]:6443", Err("\"10.0.0.4\" is not an IPv6 address")),
+                (
+                    "https://127.0.0.1:6443",
+                    Err("127.0.0.1 is a loopback address; name the apiserver as workers reach it"),
+                ),
+                (
+                    "https://localhost:6443",
+                    Err("localhost is the worker itself there; name the apiserver as workers reach it"),
+                ),
+            ],
+        );
+        assert_eq!(api_server("https://10.0.0.4:6443").unwrap().address, Some(Ipv4Addr::new(10, 0, 0, 4)));
+        assert_eq!(api_server("https://a.example:6443").unwrap().address, None);
+    }
+
+    #[test]
+    fn networks_and_addresses() {
+        check(
+            cidr,
+            &[
+                ("10.0.0.0/24", Ok("10.0.0.0/24")),
+                ("10.0.0.0/30", Ok("10.0.0.0/30")),
+                ("10.0.0.5/24", Err("10.0.0.5/24 is an address inside a network, did you mean 10.0.0.0/24?")),
+                ("10.0.0.0", Err("\"10.0.0.0\" is not an IPv4 network such as 10.0.0.0/24")),
+                ("10.0.0.0/31", Err("10.0.0.0/31 has a prefix length of 31, not from 8 to 30")),
+                ("0.0.0.0/0", Err("0.0.0.0/0 has a prefix length of 0, not from 8 to 30")),
+                ("127.0.0.0/8", Err("127.0.0.0/8 starts with a loopback address")),
+                ("fd00::/64", Err("\"fd00::/64\" is not an IPv4 network such as 10.0.0.0/24")),
+            ],
+        );
+        check(
+            server,
+            &[
+                ("10.96.0.10", Ok("10.96.0.10")),
+                ("fd00::a", Ok("fd00::a")),
+                ("::1", Err("::1 is a loopback address, no server that a node could reach")),
+                ("0.0.0.0", Err("0.0.0.0 is the unspecified address, no server that a node could reach")),
+                ("224.0.0.251", Err("224.0.0.251 is the address of a group, no server that a node could reach")),
+                ("dns", Err("\"dns\" is not an IPv4 or IPv6 address such as 10.0.0.1")),
+            ],
+        );
+    }
+
+    #[test]
+    fn words_and_names() {
+        check(arch, &[("arm64", Ok("Arm64")), ("amd46", Err("\"amd46\" is not known, did you mean \"amd64\"?"))]);
+        check(arch, &[("x86_64", Err("\"x86_64\" is not one of amd64, arm64"))]);
+        check(acceleration, &[("kvm", Ok("Kvm")), ("KVM", Err("\"KVM\" is not known, did you mean \"kvm\"?"))]);
+        check(
+            image,
+            &[
+                ("debian-13", Ok("\"debian-13\"")),
+                ("../x", Err("\"../x\" is not an image's name such as ubuntu-24.04")),
+            ],
+        );
+        check(
+            host_name,
+            &[
+                ("cp", Ok("NodeName(\"cp\")")),
+                ("localhost", Err("\"localhost\" is every host's name for itself")),
+                ("a.b", Err("\"a.b\" is not a node name: 1 to 63 of a-z, 0-9 and \"-\", not at the ends")),
+            ],
+        );
+        check(
+            mac,
+            &[(
+                "fe:54:00:00:00:01",
+                Err("fe:54:00:00:00:01 starts with fe, which libvirt keeps for itself; 52:54:00 is QEMU's range"),
+            )],
+        );
+        check(
+            domain,
+            &[
+                ("cluster.local", Ok("\"cluster.local\"")),
+                ("cluster.local.", Err("\"cluster.local.\" is not a DNS domain in lowercase such as cluster.local")),
+            ],
+        );
+        check(
+            libvirt_name,
+            &[
+                ("my pool", Ok("\"my pool\"")),
+                ("..", Err("\"..\" is not a name for libvirt: at most 200 bytes, no \"/\"")),
+                ("a/b", Err("\"a/b\" is not a name for libvirt: at most 200 bytes, no \"/\"")),
+            ],
+        );
+    }
+
+    #[test]
+    fn places() {
+        check(path(Path::new("/f")), &[("a/b", Ok("\"/f/a/b\"")), ("/a", Ok("\"/a\""))]);
+        check(path(Path::new("/f")), &[("~/a", Err("\"~/a\": a shell knows ~, a file does not; write the path out"))]);
+        check(
+            remote_path,
+            &[
+                ("/srv", Ok("\"/srv\"")),
+                ("srv", Err("\"srv\" is not the full path of a folder on the hypervisor, starting with /")),
+                ("/", Err("\"/\" is not the full path of a folder on the hypervisor, starting with /")),
+            ],
+        );
+        check(
+            mirror(Path::new("/f")),
+            &[
+                ("m", Ok("\"/f/m\"")),
+                ("http://m.example/a/", Ok("\"http://m.example/a/\"")),
+                ("file:///m", Err("\"file:///m\" is neither http:// nor https://; a folder is written as its path")),
+                ("https://m/?a", Err("\"https://m/?a\" has a query or fragment, meant is the base of a tree of files")),
+                ("https://", Err("not a URL: empty host")),
+            ],
+        );
+    }
+
+    #[test]
+    fn libvirt_uris() {
+        const MEANT: &str = "meant is qemu:///system, or qemu+ssh://USER@HOST/system for another machine";
+        for good in [
+            "qemu:///system",
+            "qemu:///session",
+            "qemu+unix:///system?socket=/run/x",
+            "qemu+ssh://me@host:22/system?keyfile=/k",
+            "test:///default",
+        ] {
+            assert_eq!(libvirt_uri(good).as_deref(), Ok(good));
+        }
+        for (bad, problem) in [
+            ("qemu", "not a URI (relative URL without a base)"),
+            ("xen:///system", "\"xen:///system\" does not lead to QEMU"),
+            ("qemu+http://host/system", "\"qemu+http://host/system\" does not lead to QEMU"),
+            ("qemu:///embed?root=/r", "\"qemu:///embed?root=/r\" ends in neither /system nor /session"),
+            ("qemu://system", "\"qemu://system\" ends in neither /system nor /session"),
+        ] {
+            assert_eq!(libvirt_uri(bad), Err(format!("{problem}, {MEANT}")));
+        }
+    }
+
+    #[test]
+    fn ssh_users() {
+        for good in ["ops", "_a", "n", "no-1", &"a".repeat(32)] {
+            assert_eq!(ssh_user(good).as_deref(), Ok(good));
+        }
+        for bad in ["1a", "-a", "A", "a.b", "a b", "a:b", &"a".repeat(33)] {
+            let problem = format!("{bad:?} is not a login name: at most 32 of a-z, 0-9, _ and -, a letter first");
+            assert_eq!(ssh_user(bad), Err(problem));
+        }
+        for taken in ["root", "sudo", "sshd"] {
+            let problem = format!("{taken:?} is an account of the system; give the login a name of its own");
+            assert_eq!(ssh_user(taken), Err(problem));
+        }
+    }
+
+    #[test]
+    fn ssh_keys() {
+        const BODY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        let ed25519 = format!("ssh-ed25519 {BODY}");
+        assert_eq!(ssh_key(&ed25519).as_ref(), Ok(&ed25519));
+        let commented = format!("{ed25519} me at home");
+        assert_eq!(ssh_key(&commented).as_ref(), Ok(&commented));
+        let types = format!("a public key starts with its type: {}", KEY_TYPES.join(", "));
+        for (bad, problem) in [
+            (format!("from=\"10.0.0.0/8\" {ed25519}"), types.as_str()),
+            (format!("ssh-dss {BODY}"), &types),
+            ("ssh-ed25519".to_owned(), "after ssh-ed25519 the key itself is missing"),
+            ("ssh-ed25519 AAA".to_owned(), "after ssh-ed25519 comes no base64; was the key copied whole?"),
+            (format!("ssh-rsa {BODY}"), "the key is not a whole one of type ssh-rsa"),
+            ("ssh-ed25519 AAAAC3Nz".to_owned(), "the key is not a whole one of type ssh-ed25519"),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(), "this is a private key; the public one ends in .pub"),
+        ] {
+            assert_eq!(ssh_key(&bad), Err(problem.to_owned()), "{bad}");
+        }
+    }
+}

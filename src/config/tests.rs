@@ -242,8 +242,9 @@ fn yaml_that_would_lose_something_is_refused() {
     for empty in ["", "\u{feff}", "# nothing\r\n", "---\n"] {
         assert!(matches!(problems(empty).as_slice(), [_]), "{empty:?}: {:?}", problems(empty));
     }
-    let deep = format!("{LEAST}ssh: {}", "[".repeat(100_000));
-    assert_eq!(problems(&deep), ["x"]);
+    let deep = format!("{LEAST}ssh: {}{}", "[".repeat(20), "]".repeat(20));
+    let path = format!("ssh{}", "[0]".repeat(15));
+    assert_eq!(problems(&deep), [format!("16:21: {path}: nested deeper than 16 levels")]);
 }
 
 #[test]
@@ -280,5 +281,311 @@ fn plain_scalars_are_the_texts_that_they_look_like() {
     for name in ["no", "on", "y", "true", "1e3", "0x10", "007", "12", "1-30"] {
         let config = read(&LEAST.replace("name: a", &format!("name: {name}"))).unwrap();
         assert_eq!(config.nodes, [node(name, [10, 0, 0, 36])]);
+    }
+}
+
+#[test]
+fn another_version_hides_the_rest() {
+    let text = LEAST.replace("nodebake/v1", "nodebake/v2").replace("nodes:", "machines:");
+    assert_eq!(
+        problems(&text),
+        ["1:13: apiVersion: \"nodebake/v2\" is not \"nodebake/v1\", the only form that this nodebake reads"]
+    );
+    assert_eq!(changed("apiVersion: nodebake/v1\n", ""), ["1:1: apiVersion: missing key: nodebake/v1"]);
+    assert_eq!(changed("apiVersion", "apiversion"), ["1:1: apiversion: unknown key, did you mean \"apiVersion\"?"]);
+}
+
+#[test]
+fn kinds_are_told_apart() {
+    let cpus = |text: &str| changed("name: a", &format!("name: a\n    cpus: {text}"));
+    let refused =
+        |found: &str| vec![format!("15:11: nodes[0].cpus: expected a whole number from 1 to 255, found {found}")];
+    assert_eq!(cpus("255"), [""; 0]);
+    assert_eq!(cpus("'2'"), refused("the text \"2\"; leave out the quotes"));
+    for bad in ["0", "256", "02", "0x2", "2.0", "+2", "-1", "1e1", "1_0", "2 cores", "true", "99999999999"] {
+        assert_eq!(cpus(bad), refused(&format!("{bad:?}")));
+    }
+    assert_eq!(cpus("[2]"), refused("a list"));
+    assert_eq!(cpus("{2: 2}"), refused("a map"));
+    assert_eq!(
+        problems("just text"),
+        [
+            "1:1: expected a map with apiVersion, cluster, versions, image, arch, mirror, network, libvirt, machine, ssh, nodes, found a single value"
+        ]
+    );
+    check(&[
+        (
+            "name: a\n    address: 10.0.0.36",
+            "a",
+            &["14:5: nodes[0]: expected a map with name, address, mac, cpus, memory, disk, found a single value"],
+        ),
+        (
+            "image: ubuntu-24.04",
+            "image: {name: a}",
+            &["8:8: image: expected a base image such as ubuntu-24.04, found a map"],
+        ),
+        (
+            "pki: pki",
+            "pki: |\n    a\n    b",
+            &["7:5: cluster.pki: expected the path of the folder with ca.pem, found a text of several lines"],
+        ),
+        (
+            "pki: pki",
+            "pki: \"a\\e[31m\"",
+            &["6:8: cluster.pki: expected the path of the folder with ca.pem, found a text with a control character"],
+        ),
+        (
+            "pki: pki",
+            "pki: ' a'",
+            &["6:8: cluster.pki: expected the path of the folder with ca.pem, found a text with a blank at its end"],
+        ),
+    ]);
+}
+
+#[test]
+fn unknown_keys_are_named_with_what_was_probably_meant() {
+    let key = |key: &str| changed("  pki: pki", &format!("  pki: pki\n  {key}: x"));
+    let meant = |key: &str, meant: &str| vec![format!("7:3: cluster.{key}: unknown key, did you mean {meant:?}?")];
+    assert_eq!(key("cluster_domain"), meant("cluster_domain", "clusterDomain"));
+    assert_eq!(key("kubeconfg"), meant("kubeconfg", "kubeconfig"));
+    assert_eq!(key("kubeConfig"), meant("kubeConfig", "kubeconfig"));
+    let known = "known here: name, apiServer, controlPlane, clusterDomain, clusterDNS, pki, kubeconfig";
+    for other in ["dns", "x", "<<", &"k".repeat(50)] {
+        let shown = if other == "<<" { "\"<<\"" } else { other };
+        assert_eq!(key(other), [format!("7:3: cluster.{shown}: unknown key; {known}")]);
+    }
+    let escaped = format!("7:3: cluster.\"\\u{{1b}}[2J\": unknown key; {known}");
+    assert_eq!(key("\"\\e[2J\""), [escaped]);
+}
+
+#[test]
+fn nothing_is_given_twice() {
+    let nodes = "nodes:
+  - {name: a, address: 10.0.0.36, mac: '52:54:00:00:00:01'}
+  - {name: b, address: 10.0.0.36, mac: '52:54:00:00:00:0A'}
+  - {name: a, address: 10.0.0.37, mac: '52:54:00:00:00:0a'}
+  - {name: cp, address: 10.0.0.4}
+  - {name: a, address: 10.0.0.5}
+";
+    let text = LEAST.replace(
+        "  pki: pki",
+        "  pki: pki\n  controlPlane: [{name: cp, address: 10.0.0.5}, {name: cp, address: 10.0.0.5}]",
+    );
+    let text = format!("{}{nodes}", text.split("nodes:").next().unwrap());
+    assert_eq!(
+        problems(&text),
+        [
+            "7:56: cluster.controlPlane[1].name: cp is taken by cluster.controlPlane[0].name in line 7",
+            "16:24: nodes[1].address: 10.0.0.36 is taken by nodes[0].address in line 15",
+            "17:12: nodes[2].name: a is taken by nodes[0].name in line 15",
+            "17:40: nodes[2].mac: 52:54:00:00:00:0a is taken by nodes[1].mac in line 16",
+            "18:12: nodes[3].name: cp is taken by cluster.controlPlane[0].name in line 7",
+            "18:25: nodes[3].address: 10.0.0.4 is taken by cluster.apiServer in line 4",
+            "19:12: nodes[4].name: a is taken by nodes[0].name in line 15",
+            "19:24: nodes[4].address: 10.0.0.5 is taken by cluster.controlPlane[0].address in line 7",
+        ]
+    );
+}
+
+#[test]
+fn addresses_stand_where_they_work() {
+    check(&[
+        (
+            "10.0.0.36",
+            "10.0.1.36",
+            &["15:14: nodes[0].address: 10.0.1.36 is outside the network 10.0.0.0/24 of line 10"],
+        ),
+        (
+            "10.0.0.36",
+            "10.0.0.0",
+            &["15:14: nodes[0].address: 10.0.0.0 is the address of the network itself (10.0.0.0/24, line 10)"],
+        ),
+        (
+            "10.0.0.36",
+            "10.0.0.255",
+            &["15:14: nodes[0].address: 10.0.0.255 is the broadcast address of the network (10.0.0.0/24, line 10)"],
+        ),
+        ("10.0.0.36", "10.0.0.1", &["15:14: nodes[0].address: 10.0.0.1 is taken by network.gateway in line 11"]),
+        (
+            "10.0.0.36",
+            "10.0.0.036",
+            &["15:14: nodes[0].address: \"10.0.0.036\" is not an IPv4 address such as 10.0.0.36"],
+        ),
+        (
+            "10.0.0.36",
+            "10.0.0.36/24",
+            &["15:14: nodes[0].address: \"10.0.0.36/24\" is not an IPv4 address such as 10.0.0.36"],
+        ),
+        (
+            "gateway: 10.0.0.1",
+            "gateway: 10.0.0.255",
+            &["11:12: network.gateway: 10.0.0.255 is the broadcast address of the network (10.0.0.0/24, line 10)"],
+        ),
+        (
+            "gateway: 10.0.0.1",
+            "gateway: 10.1.0.1",
+            &["11:12: network.gateway: 10.1.0.1 is outside the network 10.0.0.0/24 of line 10"],
+        ),
+        (
+            "pki: pki",
+            "pki: pki\n  controlPlane: [{name: b, address: 10.0.0.0}]",
+            &[
+                "7:37: cluster.controlPlane[0].address: 10.0.0.0 is the address of the network itself (10.0.0.0/24, line 11)",
+            ],
+        ),
+        ("pki: pki", "pki: pki\n  controlPlane: [{name: b, address: 10.1.0.0}]", &[]),
+        (
+            "cidr: 10.0.0.0/24",
+            "cidr: 10.0.0.0/33",
+            &["10:9: network.cidr: \"10.0.0.0/33\" is not an IPv4 network such as 10.0.0.0/24"],
+        ),
+        (
+            "[10.0.0.1]",
+            "[10.0.0.1, 127.0.0.53, 'fd00::1', x]",
+            &[
+                "12:27: network.nameservers[1]: 127.0.0.53 is a loopback address, no server that a node could reach",
+                "12:50: network.nameservers[3]: \"x\" is not an IPv4 or IPv6 address such as 10.0.0.1",
+            ],
+        ),
+        (
+            "  nameservers: [10.0.0.1]\n",
+            "",
+            &["10:3: network.nameservers: missing key: a list of addresses such as 10.0.0.1"],
+        ),
+        (
+            "nodes:\n  - name: a\n    address: 10.0.0.36",
+            "nodes: []",
+            &["13:8: nodes: expected at least one node, found an empty list"],
+        ),
+    ]);
+}
+
+/// A small generator of numbers (SplitMix64), so that a failure is the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % limit
+    }
+}
+
+/// What a mutation puts into the text: what YAML and our own values are sensitive to.
+const SPLINTERS: &[&str] = &[
+    "",
+    " ",
+    "\n",
+    "\r",
+    "\t",
+    ":",
+    "- ",
+    "? ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&a ",
+    "*a",
+    "!!str ",
+    "|\n",
+    ">-\n",
+    "\"",
+    "'",
+    "\\",
+    "#",
+    "---\n",
+    "...\n",
+    "%TAG ! x\n",
+    "<<: ",
+    "null",
+    "~",
+    "0",
+    "99999999999999999999",
+    "-1",
+    ".",
+    "1.5GiB",
+    "e9",
+    "/",
+    "@",
+    "://",
+    "\u{feff}",
+    "\u{0}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{1f642}",
+    "ä",
+];
+
+#[test]
+fn no_text_makes_it_panic() {
+    let mut numbers = Numbers(1);
+    let mut refused = 0;
+    for _ in 0..5000 {
+        let mut text: Vec<char> =
+            INIT.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.chars().chain(['\n'])).collect();
+        for _ in 0..=numbers.below(4) {
+            let from = numbers.below(text.len());
+            let to = (from + numbers.below(6)).min(text.len());
+            text.splice(from..to, SPLINTERS[numbers.below(SPLINTERS.len())].chars());
+        }
+        let text: String = text.into_iter().collect();
+        match read(&text) {
+            Ok(_) => {}
+            Err(ConfigError::Invalid { problems, .. }) => {
+                refused += 1;
+                let lines = text.split(['\n', '\r']).count() + 1;
+                assert!(!problems.is_empty(), "{text}");
+                for problem in problems {
+                    assert!((1..=lines).contains(&problem.at.line) && problem.at.column > 0, "{problem}\n{text}");
+                    assert!(!problem.to_string().contains(char::is_control), "{problem:?}\n{text}");
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 2500, "{refused}");
+}
+
+#[test]
+fn load_tells_what_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nodebake.yaml");
+    let missing = Config::load(&file).unwrap_err();
+    assert_eq!(missing.to_string(), format!("cannot read the cluster file {}", file.display()));
+    assert_eq!(missing.hint().as_deref(), Some("run `nodebake init` to write one, or name yours with --config FILE"));
+    assert_eq!(Config::load(folder.path()).unwrap_err().hint(), None);
+
+    std::fs::write(&file, INIT).unwrap();
+    assert_eq!(Config::load(&file).unwrap().cluster.pki, folder.path().join("pki"));
+
+    let invalid = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        Config::load(&file).unwrap_err().to_string().replace(&*file.to_string_lossy(), "F")
+    };
+    assert_eq!(
+        invalid(b"a: 1\n\xc3\xa4: \xe4\n"),
+        "1 problem in F\nF:2:4: a byte that is not UTF-8; save the file as UTF-8"
+    );
+    let large = [b"#".repeat(MAX_FILE), "ä".into()].concat();
+    assert_eq!(invalid(&large), "1 problem in F\nF:1:1: the file is larger than 1 MiB");
+}
+
+#[test]
+fn secrets_are_not_repeated() {
+    let key = "-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNzaC1rZXk";
+    let cases = [
+        ("nodes:", format!("ssh: {{user: ops, authorizedKeys: ['{key}', 'ssh-rsa b3BlbnNza', 'b3BlbnNza']}}\nnodes:")),
+        ("https://10.0.0.4:6443", "https://ops:b3BlbnNza@10.0.0.4:6443".to_owned()),
+        ("nodes:", "mirror: https://ops:b3BlbnNza@mirror.example\nnodes:".to_owned()),
+        ("nodes:", "mirror: ftp://b3BlbnNza@mirror.example\nnodes:".to_owned()),
+        ("nodes:", "libvirt: {uri: 'qemu+ssh://ops:b3BlbnNza@host/system'}\nnodes:".to_owned()),
+    ];
+    for (from, to) in cases {
+        let problems = changed(from, &to);
+        assert!(!problems.is_empty() && !problems.concat().contains("b3BlbnNza"), "{problems:?}");
     }
 }
