@@ -66,9 +66,9 @@ fn invalid(file: &Path, problems: Problems) -> ConfigError {
 
 /// The place behind the last character of UTF-8 text.
 fn end_of(text: &[u8]) -> Position {
-    let line = text.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    Position { line, column: String::from_utf8_lossy(last).chars().count() + 1 }
+    let text = String::from_utf8_lossy(text);
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Position { line: text.split('\n').count(), column: last.chars().count() + 1 }
 }
 
 /// A valid cluster file. Paths are absolute: relative ones in the file start at its folder.
@@ -179,7 +179,7 @@ pub enum Acceleration {
 pub struct Ssh {
     /// Login name; may sudo.
     pub user: String,
-    /// Lines of authorized_keys.
+    /// Lines of `authorized_keys`.
     pub authorized_keys: Vec<String>,
 }
 

@@ -63,8 +63,9 @@ fn listing(file: &std::path::Path, problems: &[Problem]) -> String {
         1 => "1 problem".to_owned(),
         n => format!("{n} problems"),
     };
-    let lines: String = problems.iter().map(|problem| format!("\n{file}:{problem}")).collect();
-    format!("{count} in {file}{lines}")
+    let heading = format!("{count} in {file}");
+    let lines = problems.iter().map(|problem| format!("{file}:{problem}"));
+    std::iter::once(heading).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 impl ConfigError {

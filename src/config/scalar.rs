@@ -403,7 +403,7 @@ const KEY_TYPES: &[&str] = &[
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
-/// A line of authorized_keys without options: type, key in base64, comment. Messages never quote it: what was pasted
+/// A line of `authorized_keys` without options: type, key in base64, comment. Messages never quote it: what was pasted
 /// here by mistake may be a private key.
 pub(super) fn ssh_key(text: &str) -> Result<String, String> {
     if text.contains("PRIVATE KEY") {

@@ -460,7 +460,7 @@ fn addresses_stand_where_they_work() {
     ]);
 }
 
-/// A small generator of numbers (SplitMix64), so that a failure is the same in every run.
+/// A small generator of numbers (`SplitMix64`), so that a failure is the same in every run.
 struct Numbers(u64);
 
 impl Numbers {

@@ -202,14 +202,14 @@ impl Builder<'_> {
         let Some(Open::Map { seen, next, .. }) = self.open.last_mut() else { return };
         *next = Next::Dropped;
         let problem = match tree.kind {
-            Kind::Text { text, .. } => match seen.get(&text) {
-                Some(first) => (join(&path, &text), format!("duplicate key, first given in line {}", first.line)),
-                None => {
+            Kind::Text { text, .. } => {
+                let Some(first) = seen.get(&text) else {
                     seen.insert(text.clone(), tree.at);
                     *next = Next::ValueOf(text, tree.at);
                     return;
-                }
-            },
+                };
+                (join(&path, &text), format!("duplicate key, first given in line {}", first.line))
+            }
             Kind::Null(_) => (path, "a key is missing before \":\"".to_owned()),
             Kind::List(_) | Kind::Map(_) => (path, "a key must be a word, not a list or a map".to_owned()),
             Kind::Refused => return,

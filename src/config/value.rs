@@ -28,9 +28,16 @@ pub(super) struct Value<'t> {
 pub(super) struct Fields<'t> {
     entries: &'t [Entry],
     known: &'static [&'static str],
+    unknown: Vec<Unknown<'t>>,
     at: Position,
     path: String,
     problems: &'t Problems,
+}
+
+/// An entry whose key is not known, and the known one that was probably meant.
+struct Unknown<'t> {
+    entry: &'t Entry,
+    meant: Option<&'static str>,
 }
 
 impl<'t> Value<'t> {
@@ -55,7 +62,9 @@ impl<'t> Value<'t> {
             self.report_kind(&format!("a map with {}", known.join(", ")));
             return None;
         };
-        Some(Fields { entries, known, at: self.at, path: self.path.clone(), problems: self.problems })
+        let unknown = entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
+        let unknown = unknown.map(|entry| Unknown { entry, meant: nearest(&entry.key, known) }).collect();
+        Some(Fields { entries, known, unknown, at: self.at, path: self.path.clone(), problems: self.problems })
     }
 
     /// The value as a list.
@@ -129,17 +138,13 @@ impl<'t> Value<'t> {
 
 impl<'t> Fields<'t> {
     pub(super) fn report_unknown(&self) {
-        for entry in self.unknown() {
-            let text = match nearest(&entry.key, self.known) {
+        for Unknown { entry, meant } in &self.unknown {
+            let text = match meant {
                 Some(meant) => format!("unknown key, did you mean {meant:?}?"),
                 None => format!("unknown key; known here: {}", self.known.join(", ")),
             };
             self.problems.report(entry.at, &join(&self.path, &entry.key), text);
         }
-    }
-
-    fn unknown(&self) -> impl Iterator<Item = &'t Entry> {
-        self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str()))
     }
 
     /// The value of a key that may be left out.
@@ -154,7 +159,7 @@ impl<'t> Fields<'t> {
     /// The value of a key that must be there. A misspelt one is reported as unknown already, and not as missing too.
     pub(super) fn must(&self, key: &str, what: &str) -> Option<Value<'t>> {
         let value = self.get(key);
-        let misspelt = || self.unknown().any(|entry| nearest(&entry.key, self.known) == Some(key));
+        let misspelt = || self.unknown.iter().any(|unknown| unknown.meant == Some(key));
         if value.is_none() && !misspelt() {
             self.problems.report(self.at, &join(&self.path, key), format!("missing key: {what}"));
         }
