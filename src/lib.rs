@@ -18,6 +18,7 @@
 //!
 //! `config`, `render`, `image` and `plan` import no network, no libvirt and no terminal.
 
+pub mod apply;
 pub mod artifacts;
 pub mod boot;
 pub mod cluster;

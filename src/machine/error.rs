@@ -93,16 +93,19 @@ impl MachineError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unreachable { uri, .. } if uri.contains("ssh://") => {
-                "check that you can log in to that host with ssh without a password, and that libvirtd runs there".to_owned()
+                "check that you can log in to that host with ssh without a password, and that libvirtd runs there"
+                    .to_owned()
             }
             Self::Unreachable { uri, .. } if uri.ends_with("/session") => {
-                "install libvirt-daemon-system and qemu-system; for qemu:///session the daemon starts by itself".to_owned()
+                "install libvirt-daemon-system and qemu-system; for qemu:///session the daemon starts by itself"
+                    .to_owned()
             }
             Self::Unreachable { .. } => {
                 "install libvirt-daemon-system and qemu-system, then: systemctl enable --now libvirtd".to_owned()
             }
             Self::Denied { .. } => {
-                "add yourself to the group libvirt (sudo usermod -aG libvirt $USER) and log in again, or use sudo".to_owned()
+                "add yourself to the group libvirt (sudo usermod -aG libvirt $USER) and log in again, or use sudo"
+                    .to_owned()
             }
             Self::BadUri { .. } => "the usual one is qemu:///system; set libvirt.uri in the cluster file".to_owned(),
             Self::Lost { .. } => "run the same command again: it goes on where it stopped".to_owned(),
@@ -113,9 +116,15 @@ impl MachineError {
                 };
                 format!("install {package} on the host")
             }
-            Self::NoKvm { .. } => "set acceleration: auto or tcg (slow), or enable virtualisation in the firmware".to_owned(),
-            Self::Foreign { kind, name } => format!("rename the node, or remove {kind} {name} yourself if nobody needs it"),
-            Self::Mark { .. } => "it was made by another version of nodebake: use that one, or remove it with virsh".to_owned(),
+            Self::NoKvm { .. } => {
+                "set acceleration: auto or tcg (slow), or enable virtualisation in the firmware".to_owned()
+            }
+            Self::Foreign { kind, name } => {
+                format!("rename the node, or remove {kind} {name} yourself if nobody needs it")
+            }
+            Self::Mark { .. } => {
+                "it was made by another version of nodebake: use that one, or remove it with virsh".to_owned()
+            }
             Self::Full { .. } => "free space there, or name another pool in the cluster file".to_owned(),
             Self::Contended { .. } => "wait for the other run to end, then run the command again".to_owned(),
             Self::Digest { .. } | Self::Size { .. } => "remove the file and build again".to_owned(),

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use roxmltree::{Document, Node};
 
 use super::xml::Element;
-use super::{NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec};
+use super::{
+    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec,
+};
 
 /// XML namespace of the marking in a network's metadata.
 const NETWORK_NAMESPACE: &str = "https://nodebake.dev/xmlns/network/1";
@@ -21,7 +23,10 @@ pub(super) fn network(spec: &NetworkSpec) -> String {
         .child(Element::new("forward").attr("mode", "nat"))
         .child(Element::new("bridge").attr("stp", "on").attr("delay", 0))
         .child(
-            Element::new("ip").attr("family", "ipv4").attr("address", spec.gateway).attr("prefix", spec.cidr.prefix_len()),
+            Element::new("ip")
+                .attr("family", "ipv4")
+                .attr("address", spec.gateway)
+                .attr("prefix", spec.cidr.prefix_len()),
         )
         .document()
 }
@@ -89,9 +94,9 @@ pub(super) struct Running {
 pub(super) fn read_network(xml: &str, running: &Running) -> Result<NetworkInfo, Problem> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let ip = root.children().find(|node| {
-        node.has_tag_name("ip") && node.attribute("family").is_none_or(|family| family == "ipv4")
-    });
+    let ip = root
+        .children()
+        .find(|node| node.has_tag_name("ip") && node.attribute("family").is_none_or(|family| family == "ipv4"));
     let ours = child(root, "metadata")
         .is_some_and(|metadata| metadata.children().any(|node| node.tag_name().namespace() == Some(NETWORK_NAMESPACE)));
     Ok(NetworkInfo {
@@ -250,7 +255,12 @@ mod tests {
                 Some("192.168.122.1/24"),
                 vec![("192.168.122.2".parse().unwrap(), "192.168.122.254".parse().unwrap())],
             ),
-            ("<ip family='ipv6' address='fd00::1' prefix='64'/><ip address='172.16.0.1'/>", None, Some("172.16.0.1/16"), vec![]),
+            (
+                "<ip family='ipv6' address='fd00::1' prefix='64'/><ip address='172.16.0.1'/>",
+                None,
+                Some("172.16.0.1/16"),
+                vec![],
+            ),
         ];
         for (inner, forward, address, dhcp) in cases {
             let info = read_network(&format!("<network><name>n</name>{inner}</network>"), &STOPPED).unwrap();

@@ -56,13 +56,7 @@ fn not_open(uri: String, error: &VirtError) -> MachineError {
     let code = error.code();
     // A socket's errno is only in the message, which the client library writes in English.
     let denied = source.message.contains("Permission denied")
-        || code.is_any(vec![
-            N::AuthFailed,
-            N::AuthUnavailable,
-            N::AuthCancelled,
-            N::AccessDenied,
-            N::OperationDenied,
-        ]);
+        || code.is_any(vec![N::AuthFailed, N::AuthUnavailable, N::AuthCancelled, N::AccessDenied, N::OperationDenied]);
     if denied {
         MachineError::Denied { uri, source }
     } else if code.is_any(vec![N::NoConnect, N::InvalidArg, N::NoSupport, N::ConfigUnsupported, N::XmlError]) {
@@ -163,8 +157,7 @@ impl Libvirt {
     }
 
     fn find_volume(&self, pool: &StoragePool, name: &VolumeName) -> Result<Option<StorageVol>> {
-        found(pool.lookup_storage_vol_by_name(&name.to_string()))
-            .map_err(self.failed(format!("look up volume {name}")))
+        found(pool.lookup_storage_vol_by_name(&name.to_string())).map_err(self.failed(format!("look up volume {name}")))
     }
 
     fn describe_volume(&self, volume: &StorageVol) -> Result<Option<VolumeInfo>> {
@@ -267,7 +260,12 @@ impl Libvirt {
         }
     }
 
-    fn create_upload_volume(&self, pool: &StoragePool, pool_name: &str, spec: &VolumeSpec) -> Result<Option<StorageVol>> {
+    fn create_upload_volume(
+        &self,
+        pool: &StoragePool,
+        pool_name: &str,
+        spec: &VolumeSpec,
+    ) -> Result<Option<StorageVol>> {
         let available = pool.info().map_err(self.failed(format!("measure storage pool {pool_name:?}")))?.available;
         if available < spec.size && self.find_volume(pool, &spec.name)?.is_none() {
             let volume = spec.name.to_string();

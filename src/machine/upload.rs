@@ -110,7 +110,12 @@ mod tests {
     }
 
     /// What arrives, the page, and the steps that were told.
-    fn run(name: VolumeName, size: u64, digest: Digest, mut source: &[u8]) -> (Vec<u8>, Result<Vec<u8>, String>, Vec<u64>) {
+    fn run(
+        name: VolumeName,
+        size: u64,
+        digest: Digest,
+        mut source: &[u8],
+    ) -> (Vec<u8>, Result<Vec<u8>, String>, Vec<u64>) {
         let spec = VolumeSpec { name, size, digest };
         let mut arrived = Vec::new();
         let steps = RefCell::new(Vec::new());

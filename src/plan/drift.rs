@@ -27,7 +27,7 @@ impl fmt::Display for Drift {
         match self {
             Self::Payload(from, to) => write!(f, "payload {} -> {}", from.short(), to.short()),
             Self::Seed(from, to) => write!(f, "seed {} -> {}", from.short(), to.short()),
-            Self::Base(from, to) => write!(f, "base image {:.12} -> {:.12}", from, to),
+            Self::Base(from, to) => write!(f, "base image {from:.12} -> {to:.12}"),
             Self::Definition => f.write_str("machine changed in the cluster file"),
             Self::ByHand => f.write_str("machine changed by hand"),
             Self::Unreadable => f.write_str("mark not readable"),

@@ -229,10 +229,8 @@ impl<'a> Layout<'a> {
             Some(_) => {}
         }
         let pool = &config.libvirt.pool;
-        let pools = [
-            (pool.clone(), &inventory.pool, &self.pool_path),
-            (log_pool(pool), &inventory.log_pool, &self.log_path),
-        ];
+        let pools =
+            [(pool.clone(), &inventory.pool, &self.pool_path), (log_pool(pool), &inventory.log_pool, &self.log_path)];
         for (name, found, path) in pools {
             match found {
                 None => actions.push(SharedAction::CreatePool(PoolSpec { name, path: path.clone() })),
@@ -246,7 +244,8 @@ impl<'a> Layout<'a> {
                 (VolumeName::Payload(images.payload.digest), &images.payload),
             ];
             for (name, file) in uploads {
-                let whole = |volume: &&crate::machine::VolumeInfo| volume.ours().as_ref() == Some(&name) && volume.is_whole();
+                let whole =
+                    |volume: &&crate::machine::VolumeInfo| volume.ours().as_ref() == Some(&name) && volume.is_whole();
                 if inventory.volumes.iter().find(whole).is_none() {
                     actions.push(SharedAction::Upload(self.upload(name, file)));
                 }

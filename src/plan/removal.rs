@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Inventory, log_pool};
 use crate::config::{ClusterId, Config, NodeName};
-use crate::machine::VolumeName;
+use crate::machine::{VolumeInfo, VolumeName};
 
 /// What is left of one node, to be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn removals(id: &ClusterId, config: &Config, inventory: &Inventory) -> BTree
     }
     let pool = &config.libvirt.pool;
     for (pool, volumes) in [(pool.clone(), &inventory.volumes), (log_pool(pool), &inventory.log_volumes)] {
-        for name in volumes.iter().filter_map(|volume| volume.ours()).filter(|name| name.belongs_to(id)) {
+        for name in volumes.iter().filter_map(VolumeInfo::ours).filter(|name| name.belongs_to(id)) {
             let Some(node) = name.owner().map(|(_, node)| node.clone()) else { continue };
             all.entry(node).or_default().volumes.push((pool.clone(), name));
         }
