@@ -16,7 +16,7 @@ const USER: &str = "kubernetes-admin";
 /// The group that every apiserver lets do everything.
 const GROUP: &str = "system:masters";
 
-/// A kubeconfig with all rights on the cluster, in YAML, with its certificates inside: a client certificate
+/// A kubeconfig with all rights on the cluster, in JSON (which is YAML), with its certificates inside: a client certificate
 /// CN=kubernetes-admin, O=system:masters, issued now for one year (or until the CA ends), for the apiserver at
 /// `api_server` (`https://10.0.0.4:6443`).
 pub fn admin_kubeconfig(
@@ -52,7 +52,10 @@ pub fn admin_kubeconfig(
         contexts: [Named { name: &context, entry: Entry::Context { cluster: &cluster.to_string(), user: USER } }],
         current_context: &context,
     };
-    serde_yaml::to_string(&kubeconfig).map(Secret::new).map_err(IdentityError::Kubeconfig)
+    // yaml_serde leaves a cluster's name such as "no" or "on" bare, which YAML 1.1, and so kubectl, takes for a boolean.
+    let mut json = serde_json::to_vec_pretty(&kubeconfig).map_err(IdentityError::Kubeconfig)?;
+    json.push(b'\n');
+    Ok(Secret::new(json))
 }
 
 /// The kubeconfig's file format, as far as it is used here (k8s.io/client-go/tools/clientcmd/api/v1).

@@ -11,6 +11,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::AttributeTypeAndValue;
 
+use super::der::elements;
 use super::error::Problem;
 use super::pem::{self, PemError};
 use crate::digest::Digest;
@@ -87,7 +88,10 @@ impl Certificate {
         let malformed = |_| CertificateError::Malformed;
         let (rest, x509) = X509Certificate::from_der(&der).map_err(|_| CertificateError::Malformed)?;
         let broken = |extension: &ParsedExtension<'_>| matches!(extension, ParsedExtension::ParseError { .. });
-        if !rest.is_empty() || x509.iter_extensions().any(|extension| broken(extension.parsed_extension())) {
+        if !rest.is_empty()
+            || !algorithms_agree(&der)
+            || x509.iter_extensions().any(|extension| broken(extension.parsed_extension()))
+        {
             return Err(CertificateError::Malformed);
         }
         let (mut names, mut addresses, mut other_names) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
@@ -166,6 +170,11 @@ impl Certificate {
         }
         if !self.usage.certificate_signing {
             problems.push(Problem::Usage("signing certificates"));
+        }
+        // Clients trust the CA for its key and do not look at its own signature, but that shows a damaged file. One of an
+        // algorithm that we cannot check, such as SHA-1, is no fault there.
+        if self.issuer == self.subject && self.signature_problem(self) == Some(Problem::BadSignature) {
+            problems.push(Problem::BadSelfSignature);
         }
         problems
     }
@@ -251,6 +260,18 @@ impl Usage {
             client: extended.as_ref().is_none_or(|usage| usage.value.any || usage.value.client_auth),
         })
     }
+}
+
+/// Whether the signature's algorithm is named alike inside and outside of what is signed (RFC 5280, 4.1.1.2), as Go
+/// demands; x509-parser does not look.
+fn algorithms_agree(certificate: &[u8]) -> bool {
+    let inner = |outer: &[&[u8]]| {
+        let fields = elements(outer.first()?).ok()?;
+        // After the version, which version 1 leaves out, and the serial number.
+        let versioned = fields.first()?.first() == Some(&0xa0);
+        fields.get(if versioned { 2 } else { 1 }).map(|algorithm| algorithm.to_vec())
+    };
+    elements(certificate).is_ok_and(|outer| outer.len() == 3 && inner(&outer).as_deref() == outer.get(1).copied())
 }
 
 fn text(attribute: &AttributeTypeAndValue<'_>) -> String {

@@ -118,9 +118,9 @@ pub enum IdentityError {
     /// What was signed cannot be read back: a fault of nodebake.
     #[error("the issued certificate cannot be read back")]
     Issued(#[source] CertificateError),
-    /// The kubeconfig could not be written as YAML.
-    #[error("cannot write a kubeconfig")]
-    Kubeconfig(#[source] serde_yaml::Error),
+    /// The kubeconfig could not be written as JSON.
+    #[error("cannot encode a kubeconfig")]
+    Kubeconfig(#[source] serde_json::Error),
 }
 
 impl IdentityError {
@@ -200,6 +200,8 @@ pub enum Problem {
     ForeignIssuer(String),
     /// The issuer's name is right, its signature is not.
     BadSignature,
+    /// A CA's signature of itself is wrong.
+    BadSelfSignature,
     /// Signed with an algorithm that Go refuses, or that we cannot check; its object identifier.
     SignatureAlgorithm(String),
     /// Another common name than the wanted one.
@@ -245,6 +247,7 @@ impl fmt::Display for Problem {
         match self {
             Self::ForeignIssuer(issuer) => write!(f, "issued by {issuer:?} instead of the CA in ca.pem"),
             Self::BadSignature => f.write_str("not signed with the key of the CA in ca.pem"),
+            Self::BadSelfSignature => f.write_str("its own signature is wrong, so the file is damaged"),
             Self::SignatureAlgorithm(oid) => write!(f, "signed with an algorithm that is not accepted ({oid})"),
             Self::CommonName { found, wanted } => write!(f, "common name {found:?} instead of {wanted:?}"),
             Self::Organization { found, wanted } => write!(f, "organization {found:?} instead of {wanted:?}"),

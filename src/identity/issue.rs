@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use pkcs8::der::asn1::BitStringRef;
-use pkcs8::der::{self, Encode as _, Header, Length, Reader as _, SliceReader, Tag};
+use pkcs8::der::{self, Encode as _};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
     KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
 };
 
 use super::certificate::Certificate;
+use super::der::{elements, sequence};
 use super::error::IdentityError;
 use super::keys::PrivateKey;
 use crate::digest::Digest;
@@ -108,25 +109,6 @@ fn with_issuer(certificate: &[u8], issuer: &[u8]) -> der::Result<Vec<u8>> {
 fn signed(draft: &[u8], body: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
     let algorithm = elements(draft)?.get(1).copied().unwrap_or_default();
     sequence(&[body, algorithm, &BitStringRef::from_bytes(signature)?.to_der()?])
-}
-
-/// The elements of a SEQUENCE, each with its header.
-fn elements(der: &[u8]) -> der::Result<Vec<&[u8]>> {
-    let mut elements = Vec::new();
-    SliceReader::new(der)?.sequence(|reader| {
-        while !reader.is_finished() {
-            elements.push(reader.tlv_bytes()?);
-        }
-        Ok::<_, der::Error>(())
-    })?;
-    Ok(elements)
-}
-
-fn sequence(elements: &[&[u8]]) -> der::Result<Vec<u8>> {
-    let content = elements.concat();
-    let mut der = Header::new(Tag::Sequence, Length::try_from(content.len())?).to_der()?;
-    der.extend(content);
-    Ok(der)
 }
 
 /// The CA's key, which leaves the signature empty: the draft is signed once it names its issuer.

@@ -184,3 +184,39 @@ fn bits(number: &[u8]) -> usize {
 fn explicit_curve() -> KeyError {
     KeyError::Unsupported("an EC key with its curve spelled out".to_owned())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// The generators of P-256 and P-384 (SEC2, 2.4.2 and 2.5.1), so the public keys of the private key 1.
+    const G256: &str = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
+        4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+    const G384: &str = "04aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7\
+        3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f";
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// Some tools drop leading zeros of the number, its curve and its public key.
+    #[test]
+    fn a_bare_and_short_ec_key_is_completed() {
+        for public_key in [hex(G256), hex(G384)] {
+            let key = EcPrivateKey { private_key: &[1], parameters: None, public_key: None };
+            let der = key.to_der().unwrap();
+            let block = Block { label: "EC PRIVATE KEY".to_owned(), encrypted: false, der };
+            let pkcs8 = Form::parse(&block).unwrap().to_pkcs8(&public_key).unwrap();
+            let pair = rcgen::KeyPair::try_from(pkcs8).unwrap();
+            assert_eq!(pair.public_key_raw(), public_key);
+        }
+    }
+
+    #[test]
+    fn bits_of_a_number() {
+        for (number, wanted) in [(&[][..], 0), (&[0], 0), (&[1], 1), (&[0, 0x80], 8), (&[0, 1, 0], 9)] {
+            assert_eq!(bits(number), wanted, "{number:?}");
+        }
+    }
+}

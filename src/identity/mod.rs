@@ -7,6 +7,7 @@
 mod admin;
 mod ca;
 mod certificate;
+mod der;
 mod error;
 mod issue;
 mod keys;
