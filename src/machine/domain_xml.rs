@@ -262,3 +262,78 @@ pub(super) fn stored_digest(xml: &str) -> Digest {
         None => Digest::of(xml.as_bytes()),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::machine::MarkState;
+
+    fn spec() -> DomainSpec {
+        DomainSpec {
+            name: "worker-node-1".to_owned(),
+            uuid: uuid::Uuid::from_u128(0x0123_4567_89ab_5def_8123_4567_89ab_cdef),
+            title: "seed/worker-node-1 (nodebake)".to_owned(),
+            memory: 2 << 30,
+            cpus: 2,
+            arch: Arch::Amd64,
+            virt: VirtType::Kvm,
+            firmware: Firmware::Bios,
+            root: "/pool/root.qcow2".to_owned(),
+            backing: Backing { path: "/pool/base.qcow2".to_owned() },
+            payload: "/pool/payload.iso".to_owned(),
+            payload_digest: Digest::of(b"payload"),
+            seed: "/pool/seed.iso".to_owned(),
+            mac: "52:54:00:12:34:56".parse().unwrap(),
+            network: "seed".to_owned(),
+            console_log: "/logs/console.log".to_owned(),
+            first_boot_log: "/logs/first-boot.log".to_owned(),
+        }
+    }
+
+    fn mark(spec: &DomainSpec) -> Mark {
+        Mark {
+            cluster: "seed".parse().unwrap(),
+            ca: Digest::of(b"ca"),
+            node: spec.name.parse().unwrap(),
+            payload: spec.payload_digest,
+            seed: Digest::of(b"seed"),
+            base: Digest::of(b"base").to_string(),
+            definition: spec.digest(),
+            state: MarkState::Creating,
+            stored: None,
+            boot_id: None,
+            stage: None,
+        }
+    }
+
+    /// tests/libvirt.rs has libvirt validate the same files. NODEBAKE_BLESS=1 writes them anew.
+    #[test]
+    fn golden() {
+        let tcg = DomainSpec { virt: VirtType::Qemu, ..spec() };
+        let cases = [
+            ("amd64-kvm-bios", spec()),
+            ("amd64-tcg-bios", tcg.clone()),
+            ("amd64-kvm-uefi", DomainSpec { firmware: Firmware::Uefi, ..spec() }),
+            ("arm64-tcg-uefi", DomainSpec { arch: Arch::Arm64, firmware: Firmware::Uefi, ..tcg }),
+            ("escaped", DomainSpec { root: "/a 'b' \"c\" & <d>/ä.qcow2".to_owned(), network: "<&'\"".to_owned(), ..spec() }),
+        ];
+        for (name, spec) in cases {
+            let file = format!("{}/src/machine/golden/{name}.xml", env!("CARGO_MANIFEST_DIR"));
+            let xml = spec.to_xml(&mark(&spec));
+            if std::env::var_os("NODEBAKE_BLESS").is_some() {
+                std::fs::write(&file, &xml).unwrap();
+            }
+            assert_eq!(xml, std::fs::read_to_string(&file).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_mark_is_no_part_of_the_definition() {
+        let started = Mark { state: MarkState::Started, ..mark(&spec()) };
+        let with_mark = spec().to_xml(&started);
+        assert_eq!(Mark::from_domain_xml(&with_mark), Ok(Some(started)));
+        assert_eq!(stored_digest(&with_mark), spec().digest());
+        assert_ne!(DomainSpec { cpus: 3, ..spec() }.digest(), spec().digest());
+    }
+}
