@@ -81,18 +81,18 @@ impl Error {
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Catalog(_) | Self::Blocked(_) | Self::UnknownNode { .. } | Self::NoConsent => {
-                ExitCode::Configuration
-            }
-            Self::Source(error) if error.is_setting() => ExitCode::Configuration,
+            Self::Config(_)
+            | Self::Catalog(_)
+            | Self::Blocked(_)
+            | Self::UnknownNode { .. }
+            | Self::NoConsent
+            | Self::Source(SourceError::NotAMirror { .. } | SourceError::MirrorFolder { .. })
+            | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
+            | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
-            Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. }) => {
-                ExitCode::Configuration
-            }
-            Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
             Self::Apply(error) => apply_code(error),
             Self::Nodes(errors) if errors.iter().any(ApplyError::is_node_down) => ExitCode::NodeDown,
             Self::Nodes(errors) => errors.first().map_or(ExitCode::Unexpected, apply_code),

@@ -21,7 +21,10 @@
 pub mod apply;
 pub mod artifacts;
 pub mod boot;
+pub mod build;
+pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod digest;
 pub mod error;
@@ -32,3 +35,4 @@ pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod secret;
+pub mod ui;

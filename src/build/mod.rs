@@ -75,7 +75,9 @@ impl BuildError {
             Self::Render(error) => error.hint(),
             Self::Payload(error) => error.hint(),
             Self::Seed(error) => error.hint(),
-            Self::SmallDisk { .. } => Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned()),
+            Self::SmallDisk { .. } => {
+                Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
+            }
             Self::File { .. } => None,
         }
     }
@@ -247,7 +249,7 @@ impl Build<'_> {
 /// SHA-256 of a blob: what is locked, or, where upstream publishes SHA-512 only, read from the verified file.
 fn sha256_of(blob: &Blob) -> Result<Digest, BuildError> {
     if let Checksum::Sha256(digest) = &blob.entry.checksum {
-        return Ok(*digest);
+        return Ok(Digest::from(*digest));
     }
     let failed = |source| BuildError::File { action: "read", path: blob.path.clone(), source };
     let mut file = std::fs::File::open(&blob.path).map_err(failed)?;

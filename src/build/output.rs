@@ -22,9 +22,11 @@ pub(super) fn file(path: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(false);
     }
-    write(path, bytes, 0o644)
-        .map(|()| true)
-        .map_err(|source| BuildError::File { action: "write", path: path.to_owned(), source })
+    write(path, bytes, 0o644).map(|()| true).map_err(|source| BuildError::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

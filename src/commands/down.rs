@@ -22,7 +22,9 @@ pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
         session.ui.say("nothing of this cluster is there");
         return Ok(());
     }
-    there.iter().for_each(|(node, removal)| session.ui.say(&describe(node, removal)));
+    for (node, removal) in &there {
+        session.ui.say(&describe(node, removal));
+    }
     session.consent(args.consent, "Remove them?")?;
     let apply = Apply {
         hypervisor: &*hypervisor,

@@ -47,8 +47,8 @@ fn describe(event: &BootEvent) -> String {
     match failure {
         None => format!("boot {boot_id} {uptime:8.1} s  {stage}\n"),
         Some(log) => {
-            let log: String = log.lines().map(|line| format!("  | {line}\n")).collect();
-            format!("boot {boot_id} {uptime:8.1} s  failed: {stage}\n{log}")
+            let lines: Vec<_> = log.lines().map(|line| format!("  | {line}")).collect();
+            format!("boot {boot_id} {uptime:8.1} s  failed: {stage}\n{}\n", lines.join("\n"))
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::{Rebuild, Up, Wait};
 use crate::cluster::{Nodes, Watch};
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
-use crate::machine::{self, Hypervisor};
+use crate::machine;
 use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
 
 /// Machines that are brought up at the same time.
@@ -133,7 +133,9 @@ fn report(
         return Err(Error::Nodes(errors));
     }
     if watch.is_none() {
-        session.ui.say("the kubelets are active; without cluster.kubeconfig nobody can be asked whether they registered");
+        session
+            .ui
+            .say("the kubelets are active; without cluster.kubeconfig nobody can be asked whether they registered");
     }
     session.ui.say(&next_step(&session.config));
     Ok(())

@@ -316,7 +316,10 @@ mod tests {
             ("amd64-tcg-bios", tcg.clone()),
             ("amd64-kvm-uefi", DomainSpec { firmware: Firmware::Uefi, ..spec() }),
             ("arm64-tcg-uefi", DomainSpec { arch: Arch::Arm64, firmware: Firmware::Uefi, ..tcg }),
-            ("escaped", DomainSpec { root: "/a 'b' \"c\" & <d>/ä.qcow2".to_owned(), network: "<&'\"".to_owned(), ..spec() }),
+            (
+                "escaped",
+                DomainSpec { root: "/a 'b' \"c\" & <d>/ä.qcow2".to_owned(), network: "<&'\"".to_owned(), ..spec() },
+            ),
         ];
         for (name, spec) in cases {
             let file = format!("{}/src/machine/golden/{name}.xml", env!("CARGO_MANIFEST_DIR"));
