@@ -207,11 +207,6 @@ impl SourceError {
         Some(hint.to_owned())
     }
 
-    /// Whether the mirror's setting is wrong, rather than anything out there.
-    pub fn is_setting(&self) -> bool {
-        matches!(self, Self::NotAMirror { .. } | Self::MirrorFolder { .. })
-    }
-
     /// Whether the file is simply not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::NotInMirror { .. } | Self::NotUpstream { .. } | Self::OnlyInMirror { .. })
