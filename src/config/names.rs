@@ -61,7 +61,7 @@ impl fmt::Display for ClusterName {
 pub enum Arch {
     /// x86-64.
     Amd64,
-    /// 64-bit ARM.
+    /// 64-bit Arm.
     Arm64,
 }
 
@@ -98,11 +98,9 @@ impl From<[u8; 6]> for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ":" };
-            write!(f, "{separator}{byte:02x}")?;
-        }
-        Ok(())
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
     }
 }
 
