@@ -201,4 +201,19 @@ mod tests {
              fixed in 1.3.6"
         );
     }
+
+    #[test]
+    fn a_cluster_file_is_looked_through_by_kind() {
+        let text = include_str!("../config/init.yaml").replace("runc: v1.2.8", "runc: v1.2.5");
+        let config = crate::config::parse(std::path::Path::new("/c/nodebake.yaml"), &text).unwrap();
+        let found: Vec<_> = warnings(&config).iter().map(|w| (w.kind, w.version.to_string(), w.cves[0])).collect();
+        assert_eq!(
+            found,
+            [
+                (Kind::Containerd, "2.2.1".to_owned(), "CVE-2026-53488"),
+                (Kind::Runc, "1.2.5".to_owned(), "CVE-2025-31133"),
+                (Kind::Runc, "1.2.5".to_owned(), "CVE-2026-41579"),
+            ]
+        );
+    }
 }

@@ -368,4 +368,23 @@ mod tests {
         assert_eq!(error.to_string(), "base image lab-trixie is not published for arm64");
         assert_eq!(error.hint(), hint);
     }
+
+    #[test]
+    fn a_cluster_file_wants_one_of_each_kind() {
+        let text = include_str!("../config/init.yaml");
+        let config = crate::config::parse(std::path::Path::new("/c/nodebake.yaml"), text).unwrap();
+        let found: Vec<_> = wanted(&config).unwrap().into_iter().map(|w| (w.kind, w.version, w.arch)).collect();
+        let row = |kind, version: &str| (kind, version.to_owned(), Arch::Amd64);
+        assert_eq!(
+            found,
+            [
+                row(Kind::Kubelet, "1.35.1"),
+                row(Kind::Kubectl, "1.35.1"),
+                row(Kind::Containerd, "2.2.1"),
+                row(Kind::Runc, "1.2.8"),
+                row(Kind::CniPlugins, "1.9.0"),
+                row(Kind::BaseImage, "ubuntu-24.04"),
+            ]
+        );
+    }
 }

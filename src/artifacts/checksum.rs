@@ -18,7 +18,7 @@ pub enum Algorithm {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Checksum {
     /// SHA-256.
-    Sha256([u8; 32]),
+    Sha256(crate::digest::Digest),
     /// SHA-512.
     Sha512([u8; 64]),
 }
@@ -72,7 +72,7 @@ impl Algorithm {
     /// Reads a digest of this kind from hexadecimal digits.
     pub fn parse(self, hex: &str) -> Option<Checksum> {
         match self {
-            Self::Sha256 => parse_hex(hex).map(Checksum::Sha256),
+            Self::Sha256 => parse_hex::<32>(hex).map(|bytes| Checksum::Sha256(bytes.into())),
             Self::Sha512 => parse_hex(hex).map(Checksum::Sha512),
         }
     }
@@ -112,7 +112,7 @@ impl Checksum {
     pub fn hex(&self) -> String {
         use std::fmt::Write as _;
         let bytes: &[u8] = match self {
-            Self::Sha256(bytes) => bytes,
+            Self::Sha256(digest) => digest.bytes(),
             Self::Sha512(bytes) => bytes,
         };
         bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -161,7 +161,7 @@ impl Hasher {
     /// The digest of all bytes taken in.
     pub fn finish(self) -> Checksum {
         match self {
-            Self::Sha256(hasher) => Checksum::Sha256(hasher.finalize().into()),
+            Self::Sha256(hasher) => Checksum::Sha256(<[u8; 32]>::from(hasher.finalize()).into()),
             Self::Sha512(hasher) => Checksum::Sha512(hasher.finalize().into()),
         }
     }

@@ -260,8 +260,8 @@ mod tests {
     use crate::config::Arch;
     use crate::progress::Silent;
 
-    /// Larger than the blocks and the sockets' buffers on the way.
-    const SIZE: usize = 3 << 20;
+    /// Larger than a block, so that a cut falls between two of them.
+    const SIZE: usize = 1 << 20;
 
     fn bytes(seed: u8) -> Vec<u8> {
         (0..SIZE).map(|n| n.to_le_bytes().into_iter().fold(seed, |sum, byte| sum.rotate_left(1) ^ byte)).collect()

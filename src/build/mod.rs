@@ -249,7 +249,7 @@ impl Build<'_> {
 /// SHA-256 of a blob: what is locked, or, where upstream publishes SHA-512 only, read from the verified file.
 fn sha256_of(blob: &Blob) -> Result<Digest, BuildError> {
     if let Checksum::Sha256(digest) = &blob.entry.checksum {
-        return Ok(Digest::from(*digest));
+        return Ok(*digest);
     }
     let failed = |source| BuildError::File { action: "read", path: blob.path.clone(), source };
     let mut file = std::fs::File::open(&blob.path).map_err(failed)?;
