@@ -158,8 +158,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::request`].
-    pub async fn patch(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
-        self.request(Method::PATCH, path, "application/strategic-merge-patch+json", Some(patch)).await
+    pub async fn patch(&self, path: &str, change: &Value) -> Result<Value, ApiError> {
+        self.request(Method::PATCH, path, "application/strategic-merge-patch+json", Some(change)).await
     }
 
     async fn exchange(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Result<Value, ApiError> {

@@ -15,6 +15,7 @@ const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 const DEFAULT_ENDPOINT: &str = "unix:///run/containerd/containerd.sock";
 
 /// What the configuration says, defaults filled in.
+#[expect(clippy::struct_excessive_bools, reason = "the fields of KubeletConfiguration are what they are")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// `address`, default 0.0.0.0.
@@ -237,7 +238,7 @@ impl Reader<'_> {
             webhook_authorization: authorization == "Webhook",
             cgroup_driver,
             runtime_socket: socket(self.text("/containerRuntimeEndpoint").unwrap_or(DEFAULT_ENDPOINT))?,
-            runtime_timeout: self.duration("/runtimeRequestTimeout", Duration::from_secs(120)),
+            runtime_timeout: self.duration("/runtimeRequestTimeout", Duration::from_mins(2)),
             resolv_conf: match self.document.get("resolvConf").and_then(Value::as_str) {
                 None => Some(PathBuf::from("/etc/resolv.conf")),
                 Some("") => None,
@@ -332,7 +333,7 @@ mod tests {
                 cgroup_driver: Driver::Systemd,
                 runtime_socket: "/var/run/containerd/containerd.sock".into(),
                 resolv_conf: Some("/run/systemd/resolve/resolv.conf".into()),
-                runtime_timeout: Duration::from_secs(900),
+                runtime_timeout: Duration::from_mins(15),
                 tls: Some(("/node.pem".into(), "/node-key.pem".into())),
                 ..defaults
             }

@@ -201,6 +201,7 @@ fn percent_decode(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -218,7 +219,7 @@ mod tests {
             headers
         };
         assert!(check_status("m", &headers("0")).is_ok());
-        let error = check_status("m", &headers("12")).expect_err("an error");
+        let error = check_status("m", &headers("12")).unwrap_err();
         assert_eq!((error.code(), error.to_string().as_str()), (Some(12), "m: rpc error: code = 12 desc = a b"));
     }
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Host name, lowercase.
-    pub hostname: String,
+    /// The machine's name, lowercase.
+    pub name: String,
     /// /etc/machine-id.
     pub machine_id: String,
     /// DMI product UUID, else the machine id.
     pub system_uuid: String,
-    /// /proc/sys/kernel/random/boot_id.
+    /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
     /// Kernel release.
     pub kernel: String,
@@ -56,18 +56,18 @@ impl Host {
     /// # Errors
     /// The boot id cannot be read: without it no one could tell this boot from another.
     pub fn read() -> Result<Self, HostError> {
-        let name = rustix::system::uname();
+        let kernel = rustix::system::uname();
         let machine_id = line("/etc/machine-id");
         let system_uuid = match line("/sys/class/dmi/id/product_uuid") {
             uuid if uuid.is_empty() => machine_id.clone(),
             uuid => uuid,
         };
         Ok(Self {
-            hostname: name.nodename().to_string_lossy().trim().to_lowercase(),
+            name: kernel.nodename().to_string_lossy().trim().to_lowercase(),
             machine_id,
             system_uuid,
             boot_id: required("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
-            kernel: name.release().to_string_lossy().into_owned(),
+            kernel: kernel.release().to_string_lossy().into_owned(),
             os_image: os_image(&std::fs::read_to_string("/etc/os-release").unwrap_or_default()),
             architecture: match std::env::consts::ARCH {
                 "x86_64" => "amd64",

@@ -43,25 +43,19 @@ impl Lease {
             },
         };
         let owner = self.missing_owner(client, known.as_ref()).await;
-        self.latest = Some(match known {
-            Some(mut lease) => {
-                lease["spec"] = self.spec();
-                if let Some(owner) = owner {
-                    lease["metadata"]["ownerReferences"] = owner;
-                }
-                client.update(&path, &lease).await?
-            }
-            None => {
-                let mut lease = json!({
-                    "kind": "Lease", "apiVersion": "coordination.k8s.io/v1",
-                    "metadata": {"name": self.node, "namespace": "kube-node-lease"}, "spec": self.spec(),
-                });
-                if let Some(owner) = owner {
-                    lease["metadata"]["ownerReferences"] = owner;
-                }
-                client.create(COLLECTION, &lease).await?
-            }
+        let is_new = known.is_none();
+        let mut lease = known.unwrap_or_else(|| {
+            json!({
+                "kind": "Lease", "apiVersion": "coordination.k8s.io/v1",
+                "metadata": {"name": self.node, "namespace": "kube-node-lease"},
+            })
         });
+        lease["spec"] = self.spec();
+        if let Some(owner) = owner {
+            lease["metadata"]["ownerReferences"] = owner;
+        }
+        let written = if is_new { client.create(COLLECTION, &lease).await } else { client.update(&path, &lease).await };
+        self.latest = Some(written?);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ pub struct Node {
     pub name: String,
     host: Host,
     config: Arc<Config>,
-    node_ips: Vec<std::net::IpAddr>,
+    internal_ips: Vec<std::net::IpAddr>,
     labels: Map<String, Value>,
     taints: Vec<Taint>,
 }
@@ -67,7 +67,7 @@ impl Node {
     /// The node that flags, configuration and machine make.
     #[must_use]
     pub fn new(flags: &Flags, config: Arc<Config>, host: Host) -> Self {
-        let name = flags.hostname_override.clone().unwrap_or_else(|| host.hostname.clone());
+        let name = flags.hostname_override.clone().unwrap_or_else(|| host.name.clone());
         let mut labels = Map::new();
         for (key, value) in [
             ("beta.kubernetes.io/arch", host.architecture),
@@ -81,7 +81,7 @@ impl Node {
         labels.extend(flags.node_labels.iter().map(|(key, value)| (key.clone(), json!(value))));
         let taints = if flags.register_with_taints.is_empty() { &config.taints } else { &flags.register_with_taints };
         let taints = taints.clone();
-        Self { name, host, config, node_ips: flags.node_ips.clone(), labels, taints }
+        Self { name, host, config, internal_ips: flags.node_ips.clone(), labels, taints }
     }
 
     /// `/api/v1/nodes/NAME`.
@@ -171,7 +171,7 @@ impl Node {
             "capacity": capacity,
             "allocatable": capacity,
             "addresses": self.addresses(),
-            "conditions": self.conditions(runtime, conditions),
+            "conditions": conditions_of(runtime, conditions),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.config.port}},
             "nodeInfo": {
                 "machineID": self.host.machine_id, "systemUUID": self.host.system_uuid, "bootID": self.host.boot_id,
@@ -185,7 +185,7 @@ impl Node {
     /// The addresses given by flag that are this machine's, and the name.
     fn addresses(&self) -> Value {
         let mut addresses = Vec::new();
-        for address in &self.node_ips {
+        for address in &self.internal_ips {
             if host::has_address(*address) {
                 addresses.push(json!({"type": "InternalIP", "address": address}));
             } else {
@@ -197,34 +197,35 @@ impl Node {
         addresses.push(json!({"type": "Hostname", "address": self.name}));
         Value::Array(addresses)
     }
+}
 
-    fn conditions(&self, runtime: &RuntimeState, before: &Value) -> Value {
-        let now = format!("{:.0}", jiff::Timestamp::now());
-        let problems = runtime.problems();
-        let ready = if problems.is_empty() {
-            ("Ready", "True", "KubeletReady", "kubelet is posting ready status".to_owned())
-        } else {
-            ("Ready", "False", "KubeletNotReady", problems)
-        };
-        let well = |kind, reason, message: &str| (kind, "False", reason, message.to_owned());
-        let conditions = [
-            well("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            well("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            well("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-            ready,
-        ];
-        conditions
-            .into_iter()
-            .map(|(kind, status, reason, message)| {
-                let old = before.as_array().and_then(|list| list.iter().find(|old| old["type"] == kind));
-                let since = old.filter(|old| old["status"] == status).map(|old| old["lastTransitionTime"].clone());
-                json!({
-                    "type": kind, "status": status, "reason": reason, "message": message,
-                    "lastHeartbeatTime": now, "lastTransitionTime": since.unwrap_or_else(|| json!(now)),
-                })
+/// The conditions, each with the time since which it holds: `before` is what the node had.
+fn conditions_of(runtime: &RuntimeState, before: &Value) -> Value {
+    let now = format!("{:.0}", jiff::Timestamp::now());
+    let problems = runtime.problems();
+    let ready = if problems.is_empty() {
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status".to_owned())
+    } else {
+        ("Ready", "False", "KubeletNotReady", problems)
+    };
+    let well = |kind, reason, message: &str| (kind, "False", reason, message.to_owned());
+    let conditions = [
+        well("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        well("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        well("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ready,
+    ];
+    conditions
+        .into_iter()
+        .map(|(kind, status, reason, message)| {
+            let old = before.as_array().and_then(|list| list.iter().find(|old| old["type"] == kind));
+            let since = old.filter(|old| old["status"] == status).map(|old| old["lastTransitionTime"].clone());
+            json!({
+                "type": kind, "status": status, "reason": reason, "message": message,
+                "lastHeartbeatTime": now, "lastTransitionTime": since.unwrap_or_else(|| json!(now)),
             })
-            .collect()
-    }
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -184,29 +184,34 @@ async fn renew_lease(client: Arc<Client>, mut lease: Lease) {
 }
 
 async fn keep_node(node: Arc<Node>, client: Arc<Client>, runtime: Arc<Runtime>, config: Arc<Config>) {
-    if !config.register_node {
+    if config.register_node {
+        register(&node, &client, &runtime).await;
+    } else {
         log::say("registerNode is false: the node is not registered");
     }
-    let mut pause = Duration::from_millis(100);
-    while config.register_node {
+    loop {
         let state = RuntimeState::ask(&runtime).await;
-        match node.register(&client, &state).await {
-            Ok(()) => break,
+        // Deleted meanwhile: the real kubelet does not register again until it is restarted.
+        if let Err(error) = node.update_status(&client, &state).await {
+            log::say(format!("error updating node status, will retry: {}", chain(&error)));
+        }
+        tokio::time::sleep(config.status_interval).await;
+    }
+}
+
+/// Tries for good.
+async fn register(node: &Node, client: &Client, runtime: &Runtime) {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let state = RuntimeState::ask(runtime).await;
+        match node.register(client, &state).await {
+            Ok(()) => return,
             Err(error) => {
-                log::say(format!("unable to register node {} with the apiserver: {}", node.name, chain(&error)))
+                log::say(format!("unable to register node {} with the apiserver: {}", node.name, chain(&error)));
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-    loop {
-        let state = RuntimeState::ask(&runtime).await;
-        match node.update_status(&client, &state).await {
-            Ok(()) => {}
-            // Deleted meanwhile: the real kubelet does not register again until it is restarted.
-            Err(error) => log::say(format!("error updating node status, will retry: {}", chain(&error))),
-        }
-        tokio::time::sleep(config.status_interval).await;
     }
 }
 

@@ -273,12 +273,14 @@ fn check_kind(path: &str, value: &Value, kind: Kind) -> Result<(), SchemaError> 
     };
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match (kind, value) {
-        (_, Value::Null) | (Bool, Value::Bool(_)) | (Text, Value::String(_)) | (Float, Value::Number(_)) => Ok(()),
+        (_, Value::Null)
+        | (Bool, Value::Bool(_))
+        | (Text | Quantity, Value::String(_))
+        | (Float | Quantity, Value::Number(_)) => Ok(()),
         (Int32, Value::Number(number)) if number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()) => Ok(()),
         (Int64, Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(()),
         (Span | DurationOrNanoseconds, Value::String(text)) if parse_duration(text).is_some() => Ok(()),
         (DurationOrNanoseconds, Value::Number(number)) if number.is_i64() => Ok(()),
-        (Quantity, Value::String(_) | Value::Number(_)) => Ok(()),
         (TextList, Value::Array(list)) => each(path, list, Text),
         (TextMap, Value::Object(map)) => map.iter().try_for_each(|(key, value)| check_kind(&below(key), value, Text)),
         (BoolMap, Value::Object(map)) => map.iter().try_for_each(|(key, value)| check_kind(&below(key), value, Bool)),
