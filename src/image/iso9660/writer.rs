@@ -1,0 +1,262 @@
+//! Writes an image: file data first, then the directories, the descriptors last.
+
+use std::io::{self, Read};
+
+use super::descriptors::{self, Label, Volume};
+use super::tree::{NodeId, NodeKind, Tree};
+use super::{BLOCK, BLOCK_BYTES, Target, Time, blocks, directory};
+use crate::digest::{Digest, Hasher};
+
+/// File data is read, hashed and written in pieces of this size: small enough for a second-level cache.
+const PIECE: usize = 128 << 10;
+
+/// What can go wrong while an image is written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A path that cannot stand in an image.
+    #[error("cannot put {path:?} into an image: {why}")]
+    BadPath {
+        /// As given.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A link target that Rock Ridge cannot record as it is.
+    #[error("cannot put the link {path} into an image: its target {target:?} is empty, too long or has empty names")]
+    BadTarget {
+        /// The link.
+        path: String,
+        /// Its target.
+        target: String,
+    },
+    /// Something other than permission bits.
+    #[error("{path}: mode {mode:o} has more than permission bits")]
+    BadMode {
+        /// Whose mode.
+        path: String,
+        /// As given.
+        mode: u32,
+    },
+    /// Two things at one path.
+    #[error("{path} is given twice")]
+    Duplicate {
+        /// That path.
+        path: String,
+    },
+    /// A path beneath a file or link.
+    #[error("{path} cannot stand beneath {parent}, which is no directory")]
+    NotADirectory {
+        /// What was to be added.
+        path: String,
+        /// What stands there.
+        parent: String,
+    },
+    /// More than ISO 9660 can number.
+    #[error("the image would be larger than 8 TiB")]
+    TooLarge,
+    /// The path table numbers parents with 16 bits.
+    #[error("the image would have more than 65535 directories")]
+    TooManyDirectories,
+    /// A place was reserved and no data came.
+    #[error("no data came for {path}")]
+    Unfilled {
+        /// The file.
+        path: String,
+    },
+    /// A file's data is shorter or longer than announced.
+    #[error("{path}: {wanted} bytes were announced, {got} came")]
+    Size {
+        /// The file.
+        path: String,
+        /// Announced size in bytes.
+        wanted: u64,
+        /// Bytes that came; one more than wanted if there was more.
+        got: u64,
+    },
+    /// A file's data could not be read.
+    #[error("cannot read the data of {path}")]
+    Input {
+        /// The file in the image.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The image could not be written.
+    #[error("cannot write the image")]
+    Output {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl WriteError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Output { source } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("make space on the disk of the output folder, or choose another with --out".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Writes one image to a target that is empty at first.
+pub struct Writer<'t, T: ?Sized> {
+    target: &'t T,
+    label: Label,
+    time: Time,
+    tree: Tree,
+    next: u32,
+}
+
+/// A place for a file's data, of a size that is known. Slots may be filled in any order and by several threads.
+#[must_use = "a slot that is never filled fails the image"]
+pub struct Slot<'t, T: ?Sized> {
+    target: &'t T,
+    node: NodeId,
+    path: String,
+    offset: u64,
+    size: u64,
+}
+
+/// A slot's data is written.
+#[must_use = "hand it to Writer::accept"]
+#[derive(Debug)]
+pub struct Filled {
+    node: NodeId,
+    digest: Digest,
+}
+
+impl Filled {
+    /// Digest of the data.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl<'t, T: Target + ?Sized> Writer<'t, T> {
+    /// Begins an image in which everything has the time `time`.
+    pub fn new(target: &'t T, label: Label, time: Time) -> Self {
+        Self { target, label, time, tree: Tree::new(), next: descriptors::FIRST_DATA }
+    }
+
+    /// Adds a directory with permission bits. Directories above a path come into being with mode 0755; naming one
+    /// of them later, once, gives it another mode.
+    pub fn directory(&mut self, path: &str, mode: u32) -> Result<(), WriteError> {
+        self.tree.directory(path, mode).map(|_| ())
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) -> Result<(), WriteError> {
+        self.tree.link(path, target).map(|_| ())
+    }
+
+    /// Adds a file of `size` bytes and reserves the place for its data.
+    pub fn file(&mut self, path: &str, mode: u32, size: u64) -> Result<Slot<'t, T>, WriteError> {
+        let taken = u32::try_from(blocks(size)).map_err(|_| WriteError::TooLarge)?;
+        let after = self.next.checked_add(taken).ok_or(WriteError::TooLarge)?;
+        let node = self.tree.file(path, mode, self.next, size)?;
+        let offset = u64::from(std::mem::replace(&mut self.next, after)) * BLOCK;
+        Ok(Slot { target: self.target, node, path: path.to_owned(), offset, size })
+    }
+
+    /// Takes note that a slot of this writer is filled.
+    pub fn accept(&mut self, filled: Filled) {
+        if let Some(NodeKind::File { digest, .. }) = self.tree.nodes.get_mut(filled.node).map(|node| &mut node.kind) {
+            *digest = Some(filled.digest);
+        }
+    }
+
+    /// Adds a file from memory.
+    pub fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<Digest, WriteError> {
+        let filled = self.file(path, mode, data.len() as u64)?.fill(&mut &data[..])?;
+        let digest = filled.digest();
+        self.accept(filled);
+        Ok(digest)
+    }
+
+    /// Writes directories and descriptors; returns the size of the image in bytes.
+    pub fn finish(self) -> Result<u64, WriteError> {
+        let modified = descriptors::modification(self.content()?);
+        let directories = directory::encode(&self.tree, self.time, self.next)?;
+        let offset = u64::from(self.next) * BLOCK;
+        let size = offset + directories.bytes.len() as u64;
+        self.write(&directories.bytes, offset)?;
+        let volume = Volume {
+            label: self.label.as_str().to_owned(),
+            blocks: u32::try_from(size / BLOCK).map_err(|_| WriteError::TooLarge)?,
+            path_table_size: directories.path_table_size,
+            path_tables: directories.path_tables,
+            root: directories.root,
+        };
+        self.write(&[0; 16 * BLOCK_BYTES], 0)?;
+        self.write(&volume.encode(self.time, modified), descriptors::PRIMARY * BLOCK)?;
+        Ok(size)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), WriteError> {
+        self.target.write_all_at(bytes, offset).map_err(|source| WriteError::Output { source })
+    }
+
+    /// Digest over the label and every path with all that is recorded of it, the time included.
+    fn content(&self) -> Result<Digest, WriteError> {
+        let mut text = format!("{}\0{}\0", self.label.as_str(), self.time.unix());
+        for (id, node) in self.tree.nodes.iter().enumerate() {
+            let what = match &node.kind {
+                NodeKind::Directory { .. } => "directory".to_owned(),
+                NodeKind::Link(target) => format!("link {target}"),
+                NodeKind::File { digest: Some(digest), .. } => format!("file {digest}"),
+                NodeKind::File { .. } => return Err(WriteError::Unfilled { path: self.tree.path(id) }),
+            };
+            text += &format!("{}\0{:o}\0{}\0{what}\0", node.parent, node.mode, node.name);
+        }
+        Ok(Digest::of(text.as_bytes()))
+    }
+}
+
+impl<T: Target + ?Sized> Slot<'_, T> {
+    /// Writes all that `data` yields, which must be exactly as much as was announced.
+    pub fn fill(self, data: &mut impl Read) -> Result<Filled, WriteError> {
+        let mut hasher = Hasher::new(At { target: self.target, offset: self.offset });
+        let mut piece = vec![0; PIECE.min(usize::try_from(self.size).unwrap_or(PIECE).max(1))];
+        let mut left = self.size;
+        loop {
+            // One byte beyond the end tells a file that is too long.
+            let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX).max(1));
+            let got = match data.read(&mut piece[..wanted]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                got => got.map_err(|source| WriteError::Input { path: self.path.clone(), source })?,
+            };
+            if (got == 0) != (left == 0) {
+                let got = self.size - left + got as u64;
+                return Err(WriteError::Size { path: self.path, wanted: self.size, got });
+            }
+            if got == 0 {
+                return Ok(Filled { node: self.node, digest: hasher.finish().1 });
+            }
+            io::Write::write_all(&mut hasher, &piece[..got]).map_err(|source| WriteError::Output { source })?;
+            left -= got as u64;
+        }
+    }
+}
+
+/// Writes on from an offset.
+struct At<'t, T: ?Sized> {
+    target: &'t T,
+    offset: u64,
+}
+
+impl<T: Target + ?Sized> io::Write for At<'_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.target.write_all_at(bytes, self.offset)?;
+        self.offset += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
