@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::descriptors::{self, Label, Volume};
-use super::tree::{NodeId, NodeKind, Tree};
+use super::tree::{Node, NodeId, NodeKind, Tree};
 use super::{BLOCK, BLOCK_BYTES, Target, Time, blocks, directory};
 use crate::digest::{Digest, Hasher};
 
@@ -164,7 +164,7 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
     }
 
     /// Takes note that a slot of this writer is filled.
-    pub fn accept(&mut self, filled: Filled) {
+    pub fn accept(&mut self, filled: &Filled) {
         if let Some(NodeKind::File { digest, .. }) = self.tree.nodes.get_mut(filled.node).map(|node| &mut node.kind) {
             *digest = Some(filled.digest);
         }
@@ -174,7 +174,7 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
     pub fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<Digest, WriteError> {
         let filled = self.file(path, mode, data.len() as u64)?.fill(&mut &data[..])?;
         let digest = filled.digest();
-        self.accept(filled);
+        self.accept(&filled);
         Ok(digest)
     }
 
@@ -192,7 +192,7 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
             path_tables: directories.path_tables,
             root: directories.root,
         };
-        self.write(&[0; 16 * BLOCK_BYTES], 0)?;
+        self.write(&vec![0; 16 * BLOCK_BYTES], 0)?;
         self.write(&volume.encode(self.time, modified), descriptors::PRIMARY * BLOCK)?;
         Ok(size)
     }
@@ -211,7 +211,8 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
                 NodeKind::File { digest: Some(digest), .. } => format!("file {digest}"),
                 NodeKind::File { .. } => return Err(WriteError::Unfilled { path: self.tree.path(id) }),
             };
-            text += &format!("{}\0{:o}\0{}\0{what}\0", node.parent, node.mode, node.name);
+            let Node { name, parent, mode, .. } = node;
+            text.extend([&format!("{parent}\0{mode:o}\0"), name, "\0", &what, "\0"]);
         }
         Ok(Digest::of(text.as_bytes()))
     }

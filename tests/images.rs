@@ -1,0 +1,282 @@
+//! Images as others see them: xorriso, libarchive, isoinfo and blkid read back what was put in, whole.
+//!
+//! Needs root (owners are restored when files are taken out) and the packages xorriso, genisoimage, libarchive-tools
+//! and util-linux. A missing tool is a failure. `NODEBAKE_TEST_TREES` sets the number of random trees.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use nodebake::digest::Digest;
+use nodebake::image::iso9660::{Entry, Image, Kind, Label, Memory, Source, Time, Writer};
+use nodebake::image::seed;
+use nodebake::render::{Content, GuestFile, NodeBundle};
+use nodebake::secret::Secret;
+
+const LABEL: Label = Label::new("TEST_IMAGE");
+
+/// SplitMix64: the same numbers on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.next() % count as u64).unwrap()
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next().to_le_bytes()[0]).collect()
+    }
+
+    fn name(&mut self, longest: usize) -> String {
+        let characters: Vec<char> = "abcXYZ019._-+ ,'äß漢😀".chars().collect();
+        let longest = self.pick(&[1, 3, 8, 12, 30, 120, 253]).min(longest);
+        let mut name = String::new();
+        while name.len() < longest {
+            name.push(self.pick(&characters));
+        }
+        while name.len() > longest.max(4) || matches!(name.as_str(), "." | "..") {
+            name.pop();
+            if name.is_empty() {
+                name.push('n');
+            }
+        }
+        name
+    }
+}
+
+/// What is put into an image, by path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Item {
+    Directory(u32),
+    File(u32, Vec<u8>),
+    Link(String),
+}
+
+type Tree = BTreeMap<String, Item>;
+
+fn random_tree(random: &mut Random, longest: usize) -> Tree {
+    let mut tree = Tree::from([("/".to_owned(), Item::Directory(0o755))]);
+    let mut folders = vec![String::new()];
+    // Now and then a directory of several blocks, and deep paths.
+    let (items, depth_first) = (random.pick(&[3, 20, 60, 300]), random.below(3) == 0);
+    for _ in 0..items {
+        let folder =
+            if depth_first { folders[folders.len() - 1].clone() } else { folders[random.below(folders.len())].clone() };
+        let path = format!("{folder}/{}", random.name(longest));
+        if path.len() > 3000 || tree.contains_key(&path) {
+            continue;
+        }
+        let item = match random.below(6) {
+            0 => {
+                folders.push(path.clone());
+                Item::Directory(random.pick(&[0o755, 0o700, 0o555]))
+            }
+            1 => {
+                let count = if longest < 253 { random.below(2) } else { random.pick(&[0, 1, 2]) };
+                let names: Vec<_> = (0..=count).map(|_| random.name(longest)).collect();
+                // libisofs reads targets up to 1024 bytes; longer ones are tried against our reader in its own tests.
+                Item::Link(random.pick(&["", "/", "../", "./", "../../"]).to_owned() + &names.join("/"))
+            }
+            _ => {
+                let size = random.pick(&[0, 1, 2047, 2048, 2049, 10_000]);
+                Item::File(random.pick(&[0o644, 0o600, 0o755, 0o400]), random.bytes(size))
+            }
+        };
+        tree.insert(path, item);
+    }
+    tree
+}
+
+fn write(tree: &Tree) -> Vec<u8> {
+    let memory = Memory::default();
+    let mut writer = Writer::new(&memory, LABEL, Time::FIXED);
+    for (path, item) in tree {
+        match item {
+            Item::Directory(mode) => writer.directory(path, *mode).unwrap(),
+            Item::File(mode, data) => drop(writer.add(path, *mode, data).unwrap()),
+            Item::Link(target) => writer.link(path, target).unwrap(),
+        }
+    }
+    let size = writer.finish().unwrap();
+    let image = memory.into_bytes();
+    assert_eq!(image.len() as u64, size);
+    image
+}
+
+/// One line of a listing: path, type, mode, owner, group, size (of a file), link target, time, digest (of a file).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    path: String,
+    kind: char,
+    mode: u32,
+    owner: (u32, u32),
+    size: u64,
+    target: String,
+    modified: i64,
+    digest: Option<Digest>,
+}
+
+fn wanted(tree: &Tree) -> Vec<Line> {
+    let line = |(path, item): (&String, &Item)| {
+        let (kind, mode, size, target, digest) = match item {
+            Item::Directory(mode) => ('d', *mode, 0, String::new(), None),
+            Item::File(mode, data) => ('f', *mode, data.len() as u64, String::new(), Some(Digest::of(data))),
+            Item::Link(target) => ('l', 0o777, 0, target.clone(), None),
+        };
+        Line { path: path.clone(), kind, mode, owner: (0, 0), size, target, modified: Time::FIXED.unix(), digest }
+    };
+    tree.iter().map(line).collect()
+}
+
+fn read_by_us<S: Source>(image: &Image<S>) -> Vec<Line> {
+    let line = |entry: &Entry| {
+        let (kind, target) = match &entry.kind {
+            Kind::Directory => ('d', String::new()),
+            Kind::File => ('f', String::new()),
+            Kind::Link(target) => ('l', target.clone()),
+        };
+        let digest = (kind == 'f').then(|| Digest::of_reader(&mut image.file(entry)).unwrap());
+        let Entry { path, mode, uid, gid, size, modified, .. } = entry.clone();
+        Line { path, kind, mode, owner: (uid, gid), size, target, modified: modified.unix(), digest }
+    };
+    image.entries().iter().map(line).collect()
+}
+
+/// Runs a program; whatever goes wrong is a failure of the test.
+fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(arguments).env("LC_ALL", "C.UTF-8").output();
+    let output = output.unwrap_or_else(|error| panic!("{program} (see this file's head for its package): {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Lists a folder: eight fields for everything in it, then the digests of its files.
+const LIST: &str = r#"
+    cd "$1"
+    find . -printf '%P\0%y\0%m\0%U\0%G\0%s\0%l\0%T@\0'
+    printf 'digests\0'
+    find . -type f -print0 | xargs -0 -r sha256sum -z
+"#;
+
+fn list(folder: &Path) -> Vec<Line> {
+    let output = run("sh", &["-ec", LIST, "list", folder.to_str().unwrap()]);
+    let output = String::from_utf8(output).unwrap();
+    let (lines, digests) = output.split_once("digests\0").unwrap();
+    let digests: BTreeMap<_, _> =
+        digests.split_terminator('\0').map(|line| (&line[68..], line[..64].parse::<Digest>().unwrap())).collect();
+    let fields: Vec<_> = lines.split_terminator('\0').collect();
+    let line = |fields: &[&str]| {
+        let kind = fields[1].chars().next().unwrap();
+        Line {
+            path: format!("/{}", fields[0]),
+            kind,
+            mode: u32::from_str_radix(fields[2], 8).unwrap(),
+            owner: (fields[3].parse().unwrap(), fields[4].parse().unwrap()),
+            size: if kind == 'f' { fields[5].parse().unwrap() } else { 0 },
+            target: fields[6].to_owned(),
+            modified: fields[7].split('.').next().unwrap().parse().unwrap(),
+            digest: digests.get(fields[0]).copied(),
+        }
+    };
+    let mut lines: Vec<_> = fields.chunks(8).map(line).collect();
+    lines.sort();
+    lines
+}
+
+fn extracted_by_libarchive(image: &Path) -> Vec<Line> {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, to) = (image.to_str().unwrap(), folder.path().to_str().unwrap());
+    run("bsdtar", &["-x", "-p", "--numeric-owner", "-f", image, "-C", to]);
+    // It does not touch the folder that it was given.
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
+    File::open(to).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800)).unwrap();
+    list(folder.path())
+}
+
+fn extracted_by_xorriso(image: &Path) -> Vec<Line> {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("tree");
+    let (image, to) = (image.to_str().unwrap(), to.to_str().unwrap());
+    run(
+        "xorriso",
+        &["-abort_on", "WARNING", "-report_about", "WARNING", "-indev", image, "-osirrox", "on", "-extract", "/", to],
+    );
+    let mut lines = list(Path::new(to));
+    // xorriso gives links the time of extraction; libarchive and isoinfo show theirs.
+    lines.iter_mut().filter(|line| line.kind == 'l').for_each(|line| line.modified = Time::FIXED.unix());
+    lines
+}
+
+/// Directories of the path table, as isoinfo prints them: number of the parent and identifier.
+fn directories_in_path_table(image: &Path) -> usize {
+    let table = run("isoinfo", &["-p", "-i", image.to_str().unwrap()]);
+    String::from_utf8_lossy(&table)
+        .lines()
+        .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+        .count()
+}
+
+fn paths_by_isoinfo(image: &Path) -> Vec<String> {
+    let output = run("isoinfo", &["-R", "-f", "-i", image.to_str().unwrap()]);
+    let mut paths: Vec<_> = String::from_utf8(output).unwrap().lines().map(ToOwned::to_owned).collect();
+    paths.push("/".to_owned());
+    paths.sort();
+    paths
+}
+
+/// Fails with the first line that differs; whole listings are too long to be read.
+#[track_caller]
+fn assert_same(got: &[Line], wanted: &[Line], who: &str) {
+    for (got, wanted) in got.iter().zip(wanted) {
+        assert_eq!(got, wanted, "{who}");
+    }
+    assert_eq!(got.len(), wanted.len(), "{who}");
+}
+
+fn trees() -> u64 {
+    std::env::var("NODEBAKE_TEST_TREES").map_or(50, |text| text.parse().unwrap())
+}
+
+#[test]
+fn random_trees_read_back_whole_by_everyone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.iso");
+    for number in 0..trees() {
+        // libarchive wants continuation areas before a file's data, which no standard asks for, and loses the slash
+        // between two SL fields. Short names and links need neither.
+        let short = number % 2 == 0;
+        let tree = random_tree(&mut Random(number), if short { 100 } else { 253 });
+        let image = write(&tree);
+        assert!(image == write(&tree), "tree {number}: the same bytes twice");
+        fs::write(&path, &image).unwrap();
+        let wanted = wanted(&tree);
+        let read = Image::open(image.as_slice()).unwrap();
+        assert_eq!(read.label(), "TEST_IMAGE");
+        assert_same(&read_by_us(&read), &wanted, &format!("tree {number}, our reader"));
+        if short {
+            assert_same(&extracted_by_libarchive(&path), &wanted, &format!("tree {number}, libarchive"));
+        }
+        assert_same(&extracted_by_xorriso(&path), &wanted, &format!("tree {number}, xorriso"));
+        let paths: Vec<_> = wanted.iter().map(|line| line.path.clone()).collect();
+        assert_eq!(paths_by_isoinfo(&path), paths, "tree {number}, isoinfo");
+        let directories = wanted.iter().filter(|line| line.kind == 'd').count();
+        assert_eq!(directories_in_path_table(&path), directories, "tree {number}, path table");
+    }
+}
