@@ -280,3 +280,170 @@ fn random_trees_read_back_whole_by_everyone() {
         assert_eq!(directories_in_path_table(&path), directories, "tree {number}, path table");
     }
 }
+
+#[test]
+fn our_reader_agrees_with_xorriso_as_a_writer() {
+    for number in 0..10 {
+        let tree = random_tree(&mut Random(1000 + number), 200);
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("tree");
+        for (path, item) in &tree {
+            let path = root.join(&path[1..]);
+            match item {
+                Item::Directory(_) => fs::create_dir(&path).unwrap(),
+                Item::File(mode, data) => {
+                    fs::write(&path, data).unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+                }
+                Item::Link(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
+            }
+        }
+        for (path, item) in tree.iter().rev() {
+            if let Item::Directory(mode) = item {
+                fs::set_permissions(root.join(&path[1..]), fs::Permissions::from_mode(*mode)).unwrap();
+            }
+        }
+        let image = folder.path().join("image.iso");
+        let (root, image) = (root.to_str().unwrap(), image.to_str().unwrap());
+        for version in ["new_rr", "old_rr"] {
+            drop(fs::remove_file(image));
+            let date = ["-alter_date_r", "b", "=946684800", "/", "--"];
+            let map = ["-compliance", version, "-outdev", image, "-map", root, "/"];
+            run(
+                "xorriso",
+                &[&map[..], &date, &["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--", "-commit"]].concat(),
+            );
+            let read = Image::open(File::open(image).unwrap()).unwrap();
+            assert_same(&read_by_us(&read), &wanted(&tree), &format!("tree {number}, {version}"));
+        }
+    }
+}
+
+/// What blkid says of an image, in its own order.
+fn blkid(image: &Path) -> BTreeMap<String, String> {
+    let output = run("blkid", &["-p", "-o", "export", image.to_str().unwrap()]);
+    let output = String::from_utf8(output).unwrap();
+    output
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn bundle(node: &str) -> NodeBundle {
+    let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+    NodeBundle {
+        node: node.parse().unwrap(),
+        user_data: "#cloud-config\n".to_owned(),
+        meta_data: format!("local-hostname: {node}\n"),
+        network_config: "version: 2\n".to_owned(),
+        first_boot: "#!/bin/sh\n".to_owned(),
+        files: vec![
+            file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"))),
+            file("/etc/containerd/config.toml", Content::Public(b"version = 3\n".to_vec(), 0o644)),
+            file(
+                "/etc/systemd/system/multi-user.target.wants/kubelet.service",
+                Content::Link("../kubelet.service".to_owned()),
+            ),
+            file("/var/lib/kubelet/a/b/c/d/e/f/g/deep", Content::Public(b"deep".to_vec(), 0o644)),
+        ],
+    }
+}
+
+#[test]
+fn a_seed_is_a_nocloud_volume_for_everyone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seed.iso");
+    seed::bake(&bundle("worker-node-1"), Time::FIXED, &path).unwrap();
+    let mut told = blkid(&path);
+    let uuid = told.remove("UUID").unwrap();
+    let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let fixed = of(&[
+        ("APPLICATION_ID", "NODEBAKE"),
+        ("BLOCK_SIZE", "2048"),
+        ("DEVNAME", path.to_str().unwrap()),
+        ("LABEL", "CIDATA"),
+        ("SYSTEM_ID", "LINUX"),
+        ("TYPE", "iso9660"),
+        ("USAGE", "filesystem"),
+    ]);
+    assert_eq!(told, fixed);
+
+    let directory = |mode| Item::Directory(mode);
+    let file = |mode, text: &str| Item::File(mode, text.as_bytes().to_vec());
+    let mut tree: Tree = [
+        ("/", directory(0o755)),
+        ("/meta-data", file(0o600, "local-hostname: worker-node-1\n")),
+        ("/network-config", file(0o600, "version: 2\n")),
+        ("/user-data", file(0o600, "#cloud-config\n")),
+        ("/nodebake", directory(0o700)),
+        ("/nodebake/first-boot", file(0o700, "#!/bin/sh\n")),
+        ("/nodebake/root/etc/kubernetes/pki/node-key.pem", file(0o600, "key")),
+        ("/nodebake/root/etc/containerd/config.toml", file(0o644, "version = 3\n")),
+        (
+            "/nodebake/root/etc/systemd/system/multi-user.target.wants/kubelet.service",
+            Item::Link("../kubelet.service".to_owned()),
+        ),
+        ("/nodebake/root/var/lib/kubelet/a/b/c/d/e/f/g/deep", file(0o644, "deep")),
+    ]
+    .map(|(path, item)| (path.to_owned(), item))
+    .into();
+    for path in tree.keys().cloned().collect::<Vec<_>>() {
+        for (at, _) in path.match_indices('/').skip(1) {
+            tree.entry(path[..at].to_owned()).or_insert(Item::Directory(0o755));
+        }
+    }
+    assert_same(&extracted_by_xorriso(&path), &wanted(&tree), "xorriso");
+    assert_same(&extracted_by_libarchive(&path), &wanted(&tree), "libarchive");
+
+    // The UUID follows the content: another node, another UUID; the same node, the same.
+    seed::bake(&bundle("worker-node-2"), Time::FIXED, &path).unwrap();
+    assert_ne!(blkid(&path).get("UUID"), Some(&uuid));
+    seed::bake(&bundle("worker-node-1"), Time::FIXED, &path).unwrap();
+    assert_eq!(blkid(&path).get("UUID"), Some(&uuid));
+}
+
+/// Opens an image and reads every file in it.
+fn read_everything(image: &[u8]) -> Option<usize> {
+    let image = Image::open(image).ok()?;
+    Some(
+        image
+            .entries()
+            .iter()
+            .filter_map(|entry| image.read(entry, 1 << 20).ok().flatten())
+            .map(|data| data.len())
+            .sum(),
+    )
+}
+
+#[test]
+fn malformed_images_are_refused_without_a_panic() {
+    let tree: Tree = [
+        ("/a", Item::Directory(0o755)),
+        ("/a/file", Item::File(0o644, vec![7; 3000])),
+        ("/a/link", Item::Link("../b/../c".to_owned())),
+        (&format!("/a/{}", "long".repeat(60)), Item::Link(format!("/{}", "far/".repeat(300) + "end"))),
+    ]
+    .map(|(path, item)| (path.to_owned(), item))
+    .into();
+    let image = write(&tree);
+    assert_eq!(read_everything(&image), Some(3000));
+    for size in (0..image.len()).step_by(97) {
+        assert_eq!(read_everything(&image[..size]), None, "cut to {size} bytes");
+    }
+    // Descriptors stand in blocks 16 and 17, directories behind the two blocks of data.
+    let mut places: Vec<_> = (16 * 2048..18 * 2048).chain(20 * 2048..image.len()).collect();
+    places.retain(|at| image[*at] != 0 || at % 2048 < 300);
+    let mut random = Random(7);
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        let mut mutant = image.clone();
+        for _ in 0..=random.below(3) {
+            mutant[random.pick(&places)] = random.next().to_le_bytes()[0];
+        }
+        refused += u32::from(read_everything(&mutant).is_none());
+    }
+    assert!((4000..20_000).contains(&refused), "{refused} of 20000 were refused");
+}
