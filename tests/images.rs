@@ -1,14 +1,16 @@
-//! Images as others see them: xorriso, libarchive, isoinfo and blkid read back what was put in, whole.
+//! Images as others see them: the Linux kernel, xorriso, libarchive, isoinfo and blkid read back what was put in, whole.
 //!
-//! Needs root (owners are restored when files are taken out) and the packages xorriso, genisoimage, libarchive-tools
-//! and util-linux. A missing tool is a failure. `NODEBAKE_TEST_TREES` sets the number of random trees.
+//! Needs root (owners are restored when files are taken out) and the packages xorriso, genisoimage, libarchive-tools,
+//! util-linux, busybox-static and qemu-system-x86; the kernel comes from Debian's archive, for a small guest of its own:
+//! not every host's kernel knows iso9660. A missing tool is a failure. `NODEBAKE_TEST_TREES` sets the number of
+//! random trees.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +22,7 @@ use nodebake::secret::Secret;
 
 const LABEL: Label = Label::new("TEST_IMAGE");
 
-/// SplitMix64: the same numbers on every machine.
+/// `SplitMix64`: the same numbers on every machine.
 struct Random(u64);
 
 impl Random {
@@ -206,7 +208,10 @@ fn extracted_by_libarchive(image: &Path) -> Vec<Line> {
     run("bsdtar", &["-x", "-p", "--numeric-owner", "-f", image, "-C", to]);
     // It does not touch the folder that it was given.
     fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
-    File::open(to).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800)).unwrap();
+    File::open(to)
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(Time::FIXED.unix().unsigned_abs()))
+        .unwrap();
     list(folder.path())
 }
 
@@ -446,4 +451,137 @@ fn malformed_images_are_refused_without_a_panic() {
         refused += u32::from(read_everything(&mutant).is_none());
     }
     assert!((4000..20_000).contains(&refused), "{refused} of 20000 were refused");
+}
+
+/// First process of the guest: mounts every disk and tells on the second serial line what stands there.
+const GUEST: &str = r#"#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install /bin
+mount -t devtmpfs none /dev
+for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk cdrom isofs; do
+    insmod "/modules/$module.ko"
+done
+stty raw </dev/ttyS1
+exec >/dev/ttyS1
+for disk in /dev/vd?; do
+    mount -t iso9660 -o ro "$disk" /mnt && cd /mnt || break
+    find . -exec stat -c "%n	%f	%u	%g	%s	%Y	%N" {} +
+    echo digests
+    find . -type f -exec sha256sum {} +
+    echo end
+    cd / && umount /mnt
+done
+reboot -f
+"#;
+
+/// A kernel and its modules from Debian's archive, unpacked once for all runs of the tests.
+fn kernel() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest-kernel");
+    let depends = String::from_utf8(run("apt-cache", &["depends", "linux-image-cloud-amd64"])).unwrap();
+    let package = depends
+        .split_whitespace()
+        .skip(1)
+        .find(|word| word.starts_with("linux-image-"))
+        .unwrap_or_else(|| panic!("linux-image-cloud-amd64 depends on no kernel: {depends}"));
+    let kernel = folder.join(package);
+    if !kernel.exists() {
+        let made = folder.join(format!("{package}.{}", std::process::id()));
+        fs::create_dir_all(&made).unwrap();
+        let fetch =
+            format!("cd '{}' && apt-get -q download {package} && dpkg-deb -x *.deb . && rm *.deb", made.display());
+        run("sh", &["-ec", &fetch]);
+        fs::rename(&made, &kernel).unwrap();
+    }
+    kernel
+}
+
+/// Packs busybox, the modules and [`GUEST`] into an initramfs.
+fn initramfs(kernel: &Path, folder: &Path) -> PathBuf {
+    let pack = r#"
+        mkdir -p "$2/bin" "$2/dev" "$2/mnt" "$2/modules"
+        cp /bin/busybox "$2/bin/"
+        find "$1/lib/modules" -name '*.ko' | grep -E '/(virtio|virtio_ring|virtio_pci.*|virtio_blk|cdrom|isofs)\.ko$' |
+            xargs -I{} cp {} "$2/modules/"
+        cp "$3" "$2/init" && chmod 0755 "$2/init"
+        cd "$2" && find . | busybox cpio -o -H newc > "$4"
+    "#;
+    let (init, packed) = (folder.join("init"), folder.join("initramfs"));
+    fs::write(&init, GUEST).unwrap();
+    let root = folder.join("root");
+    let arguments = [kernel, root.as_path(), init.as_path(), packed.as_path()].map(|path| path.to_str().unwrap());
+    run("sh", &[&["-ec", pack, "pack"][..], &arguments].concat());
+    packed
+}
+
+/// What the Linux kernel sees in each image, in a guest in which they are virtio disks.
+fn seen_by_the_kernel(images: &[PathBuf], folder: &Path) -> Vec<Vec<Line>> {
+    let kernel = kernel();
+    let boot = fs::read_dir(kernel.join("boot")).unwrap().map(|entry| entry.unwrap().path());
+    let vmlinuz =
+        boot.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("vmlinuz")).unwrap();
+    let (initramfs, told) = (initramfs(&kernel, folder), folder.join("told"));
+    let mut arguments = vec!["300".to_owned(), "qemu-system-x86_64".to_owned()];
+    let mut add = |text: &str| arguments.extend(text.split(' ').map(ToOwned::to_owned));
+    add("-accel tcg -m 256 -display none -nodefaults -no-reboot -append console=ttyS0");
+    add(&format!("-kernel {} -initrd {}", vmlinuz.display(), initramfs.display()));
+    add(&format!("-serial file:{} -serial file:{}", folder.join("console").display(), told.display()));
+    for image in images {
+        add(&format!("-drive file={},if=virtio,format=raw,readonly=on", image.display()));
+    }
+    run("timeout", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let told = fs::read_to_string(told).unwrap();
+    let parts: Vec<_> = told.split_terminator("end\n").map(parse_guest).collect();
+    let console = String::from_utf8_lossy(&fs::read(folder.join("console")).unwrap()).into_owned();
+    assert_eq!(parts.len(), images.len(), "the guest's console:\n{console}");
+    parts
+}
+
+/// Reads one image's part of what [`GUEST`] tells.
+fn parse_guest(told: &str) -> Vec<Line> {
+    let (lines, digests) = told.split_once("digests\n").unwrap();
+    let digests: BTreeMap<_, _> =
+        digests.lines().map(|line| (&line[66..], line[..64].parse::<Digest>().unwrap())).collect();
+    let line = |line: &str| {
+        let fields: Vec<_> = line.split('\t').collect();
+        let name = fields[0];
+        let mode = u32::from_str_radix(fields[1], 16).unwrap();
+        let kind = match mode >> 12 {
+            0o04 => 'd',
+            0o10 => 'f',
+            0o12 => 'l',
+            other => panic!("{name}: type {other:o}"),
+        };
+        let link = fields[6].strip_prefix(&format!("'{name}' -> '")).and_then(|link| link.strip_suffix('\''));
+        Line {
+            path: if name == "." { "/".to_owned() } else { name[1..].to_owned() },
+            kind,
+            mode: mode & 0o7777,
+            owner: (fields[2].parse().unwrap(), fields[3].parse().unwrap()),
+            size: if kind == 'f' { fields[4].parse().unwrap() } else { 0 },
+            target: link.unwrap_or_default().to_owned(),
+            modified: fields[5].parse().unwrap(),
+            digest: digests.get(name).copied(),
+        }
+    };
+    let mut lines: Vec<_> = lines.lines().map(line).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_linux_kernel_sees_what_was_put_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trees: Vec<_> = (0..6).map(|number| random_tree(&mut Random(2000 + number), 253)).collect();
+    // The longest link that the kernel reads, in a chain of continuation areas.
+    let long = "0123456789/".repeat(400)[..4000].trim_end_matches('/').to_owned();
+    trees[0].insert("/long link".to_owned(), Item::Link(long));
+    let write = |(number, tree): (usize, &Tree)| {
+        let path = folder.path().join(format!("{number}.iso"));
+        fs::write(&path, write(tree)).unwrap();
+        path
+    };
+    let images: Vec<_> = trees.iter().enumerate().map(write).collect();
+    for (number, (got, tree)) in seen_by_the_kernel(&images, folder.path()).iter().zip(&trees).enumerate() {
+        assert_same(got, &wanted(tree), &format!("tree {number}"));
+    }
 }
