@@ -18,12 +18,21 @@
 //!
 //! `config`, `render`, `image` and `plan` import no network, no libvirt and no terminal.
 
+pub mod apply;
 pub mod artifacts;
+pub mod boot;
+pub mod build;
+pub mod cli;
+pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod digest;
+pub mod error;
 pub mod identity;
 pub mod image;
 pub mod machine;
+pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod secret;
+pub mod ui;

@@ -1,1 +1,24 @@
-fn main() {}
+//! nodebake: parse, run, print the error chain and its hint, exit.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use nodebake::cli::Cli;
+use nodebake::ui::Ui;
+
+fn main() -> ExitCode {
+    // Before anything is written: what we make is for its owner alone unless said otherwise.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let cli = Cli::parse();
+    let ui = Ui::new();
+    match nodebake::commands::run(&cli, &ui) {
+        Ok(()) => {
+            ui.finish();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.exit_code() as u8)
+        }
+    }
+}

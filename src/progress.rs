@@ -6,6 +6,8 @@ use std::fmt::Debug;
 pub trait Progress: Send + Sync {
     /// Begins a piece of work with a short name ("fetch kubelet v1.35.1") and, where known, its size in bytes.
     fn task(&self, name: &str, total: Option<u64>) -> Box<dyn Task>;
+    /// Tells one piece of news of a subject, such as a node: "payload mounted".
+    fn note(&self, subject: &str, text: &str);
 }
 
 /// One piece of work under way; dropping it without `done` means that it was given up.
@@ -24,6 +26,8 @@ impl Progress for Silent {
     fn task(&self, _name: &str, _total: Option<u64>) -> Box<dyn Task> {
         Box::new(Silent)
     }
+
+    fn note(&self, _subject: &str, _text: &str) {}
 }
 
 impl Task for Silent {

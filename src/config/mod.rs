@@ -1,15 +1,75 @@
 //! nodebake.yaml: from text to a [`Config`] in which everything is valid.
 //!
-//! Plain data stands here; `parse` reads it, with every problem reported at once, each with its line.
+//! Plain data stands here; [`parse`] makes it, with every problem reported at once, each with its line. On the way
+//! the text becomes a tree whose values know their places, then drafts, which are compared with each other.
+//!
+//! How the YAML is read: the place of a value decides its type. Where a text belongs, a plain scalar is taken as it is
+//! written, so that `no`, `on` and `1e3` are the names that they look like; null (`~`, `null`, nothing) is never a
+//! text. Where a number belongs, only plain decimal digits are one. Duplicate keys, anchors, aliases, tags and further
+//! documents are problems.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 
+mod crowd;
 mod names;
+mod problem;
+mod read;
+mod scalar;
+mod tree;
+mod value;
 
-pub use names::{Arch, ClusterName, Mac, NodeName};
+#[cfg(test)]
+mod tests;
+
+pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
+pub use problem::{ConfigError, Position, Problem};
+
+use problem::Problems;
+use tree::Tree;
+
+/// What `nodebake init` writes: a commented cluster file with the values of the seed cluster.
+pub const INIT: &str = include_str!("init.yaml");
+
+/// Largest cluster file in bytes; a node takes less than 200.
+const MAX_FILE: usize = 1 << 20;
+
+/// Reads the text of the cluster file `file`, whose folder is where relative paths start.
+///
+/// Fails with all problems of the file at once ([`ConfigError::Invalid`]).
+pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let absolute = std::path::absolute(file).map_err(|source| ConfigError::Read { path: file.to_owned(), source })?;
+    let problems = Problems::default();
+    if text.len() > MAX_FILE {
+        return Err(too_large(file));
+    }
+    let tree = Tree::read(text, &problems);
+    match tree.and_then(|tree| read::config(&absolute, &tree, &problems)) {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(invalid(file, problems)),
+    }
+}
+
+fn too_large(file: &Path) -> ConfigError {
+    let problems = Problems::default();
+    problems.report(Position { line: 1, column: 1 }, "", "the file is larger than 1 MiB");
+    invalid(file, problems)
+}
+
+fn invalid(file: &Path, problems: Problems) -> ConfigError {
+    ConfigError::Invalid { file: file.to_owned(), problems: problems.into_sorted() }
+}
+
+/// The place behind the last character of UTF-8 text.
+fn end_of(text: &[u8]) -> Position {
+    let text = String::from_utf8_lossy(text);
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Position { line: text.split('\n').count(), column: last.chars().count() + 1 }
+}
 
 /// A valid cluster file. Paths are absolute: relative ones in the file start at its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +179,7 @@ pub enum Acceleration {
 pub struct Ssh {
     /// Login name; may sudo.
     pub user: String,
-    /// Lines of authorized_keys.
+    /// Lines of `authorized_keys`.
     pub authorized_keys: Vec<String>,
 }
 
@@ -171,6 +231,27 @@ impl ClusterId {
 }
 
 impl Config {
+    /// Reads the cluster file at `path`: UTF-8, with or without a byte order mark, lines ending in LF or CRLF.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut bytes = Vec::new();
+        let limit = MAX_FILE as u64 + 1;
+        File::open(path)
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        if bytes.len() > MAX_FILE {
+            return Err(too_large(path));
+        }
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => parse(path, text),
+            Err(error) => {
+                let problems = Problems::default();
+                let (good, _) = bytes.split_at(error.valid_up_to());
+                problems.report(end_of(good), "", "a byte that is not UTF-8; save the file as UTF-8");
+                Err(invalid(path, problems))
+            }
+        }
+    }
+
     /// Folder of the cluster file; nodebake.lock and .nodebake/ stand there.
     pub fn folder(&self) -> PathBuf {
         self.file.parent().map_or_else(PathBuf::new, Into::into)

@@ -61,7 +61,7 @@ impl fmt::Display for ClusterName {
 pub enum Arch {
     /// x86-64.
     Amd64,
-    /// AArch64.
+    /// 64-bit Arm.
     Arm64,
 }
 
@@ -98,8 +98,9 @@ impl From<[u8; 6]> for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
     }
 }
 

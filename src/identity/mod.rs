@@ -1,1 +1,25 @@
-//! To be written.
+//! Who a node is: its private key and its certificate, signed by the cluster's CA; and the operator's kubeconfig.
+//!
+//! Certificates come from the pki folder, from an earlier run, or are issued: the one place where nodebake draws random
+//! numbers. Nothing here is shown: keys are [`Secret`](crate::secret::Secret), and their files are of mode 0600 from
+//! their first byte.
+
+mod admin;
+mod ca;
+mod certificate;
+mod der;
+mod error;
+mod issue;
+mod keys;
+mod node;
+mod pem;
+mod store;
+
+pub use admin::admin_kubeconfig;
+pub use ca::Ca;
+pub use certificate::CertificateError;
+pub use error::{IdentityError, Problem, Warning};
+pub use keys::KeyError;
+pub use node::{NodeIdentity, NodeRequest, Origin, node_identity, standing_identity};
+pub use pem::PemError;
+pub use store::write_private;

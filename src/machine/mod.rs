@@ -1,1 +1,309 @@
-//! To be written.
+//! Machines: what nodebake asks of a hypervisor, and libvirt as the one that answers.
+//!
+//! Commands and plans know [`Hypervisor`] alone. [`open`] gives the real one; [`memory::Memory`] keeps the same
+//! contract in memory, for tests and fault injection.
+//!
+//! The contract, for every implementation:
+//!
+//! - Every verb names a state, not a step: starting what runs, stopping what is stopped and deleting what is gone succeed.
+//!   So each may be repeated after a crash.
+//! - Nothing without our mark is ever redefined, started, stopped or deleted ([`MachineError::Foreign`]): domains carry a [`Mark`] in
+//!   their metadata, networks a marking element in theirs, and a volume's mark is its [`VolumeName`], the only kind
+//!   of name that can be written or deleted.
+//! - A volume that was uploaded in part is never taken for a whole one: see [`VolumeInfo::is_whole`].
+//! - Paths are those of the hypervisor's machine, which need not be this one.
+
+use std::io::Read;
+use std::net::Ipv4Addr;
+
+use crate::config::{Acceleration, Arch, ClusterId};
+use crate::digest::Digest;
+
+pub mod domain_xml;
+mod error;
+mod host_xml;
+mod libvirt;
+pub mod mark;
+//MEM pub mod memory;
+mod upload;
+mod xml;
+
+pub use domain_xml::{Backing, DomainSpec, Firmware, VirtType};
+pub use error::{Cause, MachineError};
+pub use libvirt::open;
+pub use mark::{Mark, MarkError, MarkState, VolumeName};
+
+/// What the rest of nodebake needs of a hypervisor. Safe to use from several threads at once; every call blocks.
+pub trait Hypervisor: Send + Sync {
+    /// The connection's URI.
+    fn uri(&self) -> &str;
+
+    /// What the host can run for guests of one architecture.
+    fn capabilities(&self, arch: Arch) -> Result<Capabilities, MachineError>;
+
+    /// A network by its name.
+    fn network(&self, name: &str) -> Result<Option<NetworkInfo>, MachineError>;
+    /// Defines a NAT network with our marking, autostarts and starts it; one of that name must not exist.
+    fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo, MachineError>;
+    /// Starts a network; one of ours is also set to autostart.
+    fn start_network(&self, name: &str) -> Result<(), MachineError>;
+
+    /// A storage pool by its name.
+    fn pool(&self, name: &str) -> Result<Option<PoolInfo>, MachineError>;
+    /// Defines a pool over a folder, makes the folder, autostarts and starts the pool; one of that name must not exist.
+    fn create_pool(&self, spec: &PoolSpec) -> Result<PoolInfo, MachineError>;
+    /// Starts a pool, and makes its folder when it is missing (a crash may have left that to do).
+    fn start_pool(&self, name: &str) -> Result<(), MachineError>;
+    /// Makes the pool see the files that others wrote, such as logs. Waits while the pool has a job running.
+    fn refresh_pool(&self, name: &str) -> Result<(), MachineError>;
+
+    /// All volumes of an active pool, also those that are not ours, by name.
+    fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>, MachineError>;
+    /// Makes a volume of exactly `source`'s bytes, which must have the size and digest of `spec`; `on_bytes` is told of each
+    /// block's length. A whole volume of that name is left as it is; a part of one is made anew, once nobody else
+    /// writes it. After an error no volume of that name stays behind, unless the connection is lost.
+    fn upload(
+        &self,
+        pool: &str,
+        spec: &VolumeSpec,
+        source: &mut dyn Read,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<VolumeInfo, MachineError>;
+    /// Makes a qcow2 volume that starts as its backing file's content; one of that name must not exist.
+    fn create_overlay(&self, pool: &str, spec: &OverlaySpec) -> Result<VolumeInfo, MachineError>;
+    /// Deletes a volume of ours.
+    fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<(), MachineError>;
+    /// At most `max` bytes of a volume's content from `offset` on; none at and behind its end.
+    fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>, MachineError>;
+
+    /// All persistent domains, also those that are not ours, by name.
+    fn domains(&self) -> Result<Vec<DomainInfo>, MachineError>;
+    /// A domain by its UUID.
+    fn domain(&self, uuid: uuid::Uuid) -> Result<Option<DomainInfo>, MachineError>;
+    /// Defines a domain or, if it carries our mark, redefines it; validated against libvirt's schema.
+    fn define(&self, xml: &str) -> Result<DomainInfo, MachineError>;
+    /// Boots a domain; a paused one is resumed.
+    fn start(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Whether the domain starts with the host.
+    fn set_autostart(&self, uuid: uuid::Uuid, autostart: bool) -> Result<(), MachineError>;
+    /// Asks the guest to power off (ACPI) and returns at once; poll [`Hypervisor::domain`] for the end.
+    fn shutdown(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Pulls the plug.
+    fn destroy(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Forgets a domain that is shut off, with its NVRAM and saved state; its volumes stay.
+    fn undefine(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Replaces the domain's mark, in its definition and, if it runs, in the running machine.
+    fn set_mark(&self, uuid: uuid::Uuid, mark: &Mark) -> Result<(), MachineError>;
+}
+
+/// What a host can run for one guest architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether hardware virtualisation can be used, else why not.
+    pub kvm: Result<(), String>,
+    /// Path of the emulator.
+    pub emulator: String,
+    /// Versioned machine type that `q35` (`virt` on arm64) stands for, `pc-q35-10.0`.
+    pub machine: String,
+    /// libvirt of the host, `11.3.0`.
+    pub libvirt_version: semver::Version,
+    /// The hypervisor of the host (QEMU), `10.0.2`.
+    pub hypervisor_version: semver::Version,
+    /// CPUs of the host.
+    pub cpus: u32,
+    /// Memory of the host in bytes.
+    pub memory: u64,
+}
+
+impl Capabilities {
+    /// How guests run here when the cluster file asks for `wanted`.
+    pub fn virt_type(&self, wanted: Acceleration) -> Result<VirtType, MachineError> {
+        match (wanted, &self.kvm) {
+            (Acceleration::Tcg, _) | (Acceleration::Auto, Err(_)) => Ok(VirtType::Qemu),
+            (_, Ok(())) => Ok(VirtType::Kvm),
+            (Acceleration::Kvm, Err(reason)) => Err(MachineError::NoKvm { reason: reason.clone() }),
+        }
+    }
+}
+
+/// A NAT network to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// Name in libvirt.
+    pub name: String,
+    /// The subnet.
+    pub cidr: ipnet::Ipv4Net,
+    /// The host's address in it, the guests' default gateway; libvirt's dnsmasq answers DNS there.
+    pub gateway: Ipv4Addr,
+    /// The cluster it is made for.
+    pub cluster: ClusterId,
+}
+
+/// A network as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkInfo {
+    /// Name in libvirt.
+    pub name: String,
+    /// Whether it is started.
+    pub active: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Name of its bridge on the host.
+    pub bridge: Option<String>,
+    /// Forward mode: `nat`, `route`, `bridge` …; an isolated network has none.
+    pub forward: Option<String>,
+    /// The host's IPv4 address in it, with its prefix.
+    pub address: Option<ipnet::Ipv4Net>,
+    /// IPv4 ranges that its DHCP server hands out, first and last address.
+    pub dhcp: Vec<(Ipv4Addr, Ipv4Addr)>,
+    /// Whether nodebake made it.
+    pub ours: bool,
+}
+
+/// A pool over a folder, to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// Name in libvirt.
+    pub name: String,
+    /// Absolute path of the folder.
+    pub path: String,
+}
+
+/// A storage pool as it is; the sizes are zero while it is inactive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolInfo {
+    /// Name in libvirt.
+    pub name: String,
+    /// libvirt's pool type; only `dir` (and `fs`, `netfs`) hold files.
+    pub kind: String,
+    /// Absolute path of the folder.
+    pub path: String,
+    /// Whether it is started.
+    pub active: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Bytes in all.
+    pub capacity: u64,
+    /// Bytes left.
+    pub available: u64,
+}
+
+/// What is inside a volume's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeFormat {
+    /// Anything that libvirt does not know.
+    Raw,
+    /// A QEMU disk image.
+    Qcow2,
+    /// An ISO 9660 file system.
+    Iso,
+    /// Another format, by libvirt's name.
+    Other(String),
+}
+
+/// A volume to upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeSpec {
+    /// Its name, which also tells its format.
+    pub name: VolumeName,
+    /// Exact number of bytes of the file.
+    pub size: u64,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+}
+
+/// A root disk to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlaySpec {
+    /// Its name.
+    pub name: VolumeName,
+    /// Size of the disk as the guest sees it, in bytes.
+    pub capacity: u64,
+    /// Path of the qcow2 file under it.
+    pub backing: String,
+}
+
+/// A volume as libvirt last saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// File name.
+    pub name: String,
+    /// Absolute path.
+    pub path: String,
+    /// Bytes that a guest sees.
+    pub capacity: u64,
+    /// Bytes that it takes on the host.
+    pub allocation: u64,
+    /// Format found in the file.
+    pub format: VolumeFormat,
+    /// Path of its backing file.
+    pub backing: Option<String>,
+}
+
+impl VolumeInfo {
+    /// The name, if it is one of ours.
+    pub fn ours(&self) -> Option<VolumeName> {
+        self.name.parse().ok()
+    }
+
+    /// Whether a volume of ours has all its bytes.
+    ///
+    /// libvirt cannot rename volumes. So an upload writes the page that makes the file an ISO 9660 or qcow2 image last,
+    /// when everything else has arrived and its digest was right; until then libvirt finds the format `raw`.
+    pub fn is_whole(&self) -> bool {
+        self.ours().is_some_and(|name| name.format() == self.format)
+    }
+}
+
+/// What a domain does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DomainState {
+    /// It runs.
+    Running,
+    /// Its CPUs are halted by the host: by a user, an I/O error, or suspended to memory.
+    Paused,
+    /// The guest is powering off.
+    ShuttingDown,
+    /// It is off.
+    ShutOff,
+    /// It is off after a crash.
+    Crashed,
+    /// libvirt does not know.
+    Unknown,
+}
+
+impl DomainState {
+    /// Whether there is a process for it on the host.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::ShuttingDown)
+    }
+}
+
+/// A persistent domain as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainInfo {
+    /// Name in libvirt.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: uuid::Uuid,
+    /// What it does.
+    pub state: DomainState,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Our mark; `Ok(None)` on a foreign domain, an error if a mark is there that this nodebake cannot read.
+    pub mark: Result<Option<Mark>, MarkError>,
+    /// The definition that the next start uses.
+    pub xml: String,
+}
+
+impl DomainInfo {
+    /// Our mark, where there is one that can be read.
+    pub fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref().ok()?.as_ref()
+    }
+
+    /// Digest of the definition as libvirt keeps it, without metadata: it changes when someone edits the domain.
+    pub fn stored_digest(&self) -> Digest {
+        domain_xml::stored_digest(&self.xml)
+    }
+}

@@ -1,7 +1,53 @@
-//! From a node and its identity to the files that its guest reads.
+//! From a node and its identity to the files that its guest reads: a pure function.
 
-use crate::config::NodeName;
+mod check;
+mod templates;
+
+use serde::Serialize;
+use sha2::Digest as _;
+
+use crate::config::{Config, Mac, Node, NodeName};
+use crate::digest::Digest;
 use crate::secret::Secret;
+use templates::Templates;
+
+/// Why a node could not be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A template is wrong.
+    #[error("template {template}")]
+    Template {
+        /// Path below cloud-init/.
+        template: String,
+        /// What Tera says of it.
+        source: Box<tera::Error>,
+    },
+    /// A template uses what has no value.
+    #[error("template {template} uses {variable:?}, which is not defined")]
+    Undefined {
+        /// Path below cloud-init/.
+        template: String,
+        /// The name without a value.
+        variable: String,
+    },
+    /// What was rendered does not read back as what was meant.
+    #[error("{node}: what {template} renders is not valid: {problem}")]
+    Check {
+        /// Whose file it is.
+        node: NodeName,
+        /// Path below cloud-init/.
+        template: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl RenderError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        Some("the templates are part of nodebake; this is a fault of nodebake, please report it".to_owned())
+    }
+}
 
 /// All that a seed image holds, in memory and in a fixed order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,3 +85,285 @@ pub enum Content {
     /// A symbolic link to this target.
     Link(String),
 }
+
+/// What proves who the node is.
+#[derive(Debug, Clone, Copy)]
+pub struct Credentials<'a> {
+    /// The cluster CA's certificates, PEM.
+    pub ca: &'a str,
+    /// The node's certificate, PEM.
+    pub certificate: &'a str,
+    /// Its private key, PEM.
+    pub key: &'a Secret,
+}
+
+/// virtio serial of the payload's drive (at most 20 bytes); first boot and every later one mount the payload by it, so a
+/// node never runs from another payload than the one it was rendered for.
+pub fn payload_serial(payload: &Digest) -> String {
+    format!("nb-{}", payload.short())
+}
+
+/// Renders the bundle of one node. The same input gives the same bytes; no other node has a say in them.
+pub fn render(
+    config: &Config,
+    node: &Node,
+    mac: Mac,
+    credentials: Credentials,
+    payload: &Digest,
+) -> Result<NodeBundle, RenderError> {
+    let values = Values::new(config, node, mac, payload);
+    let mut templates = Templates::new(&values)?;
+    let bootcmd = templates.render("guest/bootcmd")?;
+    templates.set("bootcmd", bootcmd.trim_end());
+    let mut bundle = NodeBundle {
+        node: node.name.clone(),
+        user_data: templates.render("user-data")?,
+        meta_data: String::new(),
+        network_config: templates.render("network-config")?,
+        first_boot: templates.render("guest/first-boot")?,
+        files: guest_files(config, &values, credentials, &templates)?,
+    };
+    templates.set("instance_id", &bundle.instance_id());
+    bundle.meta_data = templates.render("meta-data")?;
+    check::check(&bundle, config, node, mac)?;
+    Ok(bundle)
+}
+
+impl NodeBundle {
+    /// cloud-init's instance-id: the digest of all but meta-data, which holds it.
+    pub fn instance_id(&self) -> String {
+        format!("nodebake-{}", self.digest())
+    }
+
+    /// Digest of all but meta-data; every part with its length, so that no two bundles meet.
+    pub fn digest(&self) -> Digest {
+        let mut sha256 = sha2::Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            sha256.update((bytes.len() as u64).to_be_bytes());
+            sha256.update(bytes);
+        };
+        for text in [&self.user_data, &self.network_config, &self.first_boot] {
+            part(text.as_bytes());
+        }
+        for file in &self.files {
+            part(file.path.as_bytes());
+            match &file.content {
+                Content::Public(bytes, mode) => {
+                    part(&mode.to_be_bytes());
+                    part(bytes);
+                }
+                Content::Secret(secret) => {
+                    part(b"secret");
+                    part(secret.expose());
+                }
+                Content::Link(target) => {
+                    part(b"link");
+                    part(target.as_bytes());
+                }
+            }
+        }
+        Digest::from(<[u8; 32]>::from(sha256.finalize()))
+    }
+
+    /// The content of a guest file, for checks and for showing it.
+    pub fn file(&self, path: &str) -> Option<&Content> {
+        self.files.iter().find(|file| file.path == path).map(|file| &file.content)
+    }
+}
+
+/// Units that would change the guest behind our back, or wait for what is not there.
+const MASKED: [&str; 19] = [
+    "apt-daily-upgrade.service",
+    "apt-daily-upgrade.timer",
+    "apt-daily.service",
+    "apt-daily.timer",
+    "apt-news.service",
+    "esm-cache.service",
+    "fwupd-refresh.timer",
+    "motd-news.timer",
+    "snapd.autoimport.service",
+    "snapd.core-fixup.service",
+    "snapd.recovery-chooser-trigger.service",
+    "snapd.seeded.service",
+    "snapd.service",
+    "snapd.snap-repair.timer",
+    "snapd.socket",
+    "swap.target",
+    "ua-timer.timer",
+    "unattended-upgrades.service",
+    "update-notifier-download.timer",
+];
+
+/// Masked as well where the cluster file gives no login.
+const MASKED_WITHOUT_LOGIN: [&str; 2] = ["ssh.service", "ssh.socket"];
+
+/// Where the units expect the binaries, and which of the payload's each one is.
+const BINARIES: [(&str, &str); 5] = [
+    ("/usr/local/bin/containerd", "containerd"),
+    ("/usr/local/bin/containerd-shim-runc-v2", "containerd-shim-runc-v2"),
+    ("/usr/local/bin/ctr", "ctr"),
+    ("/usr/local/bin/kubelet", "kubelet"),
+    ("/usr/local/sbin/runc", "runc"),
+];
+
+/// Units that start at every boot.
+const ENABLED: [&str; 4] =
+    ["containerd.service", "kubelet.service", "nodebake-report.service", "opt-nodebake-payload.mount"];
+
+/// Path in the guest, mode and template of what is the same kind of file on every node.
+const RENDERED: [(&str, u32, &str); 14] = [
+    ("/etc/apt/apt.conf.d/99-nodebake", 0o644, "guest/apt.conf"),
+    ("/etc/hostname", 0o644, "guest/hostname"),
+    ("/etc/hosts", 0o644, "guest/hosts"),
+    ("/etc/kubernetes/kubelet-config.yaml", 0o644, "kubelet/config.yaml"),
+    ("/etc/kubernetes/kubelet.kubeconfig", 0o600, "kubelet/kubeconfig"),
+    ("/etc/modules-load.d/nodebake.conf", 0o644, "guest/modules-load.conf"),
+    ("/etc/sysctl.d/90-nodebake.conf", 0o644, "guest/sysctl.conf"),
+    ("/etc/systemd/networkd.conf.d/50-nodebake.conf", 0o644, "guest/networkd.conf"),
+    ("/etc/systemd/resolved.conf.d/50-nodebake.conf", 0o644, "guest/resolved.conf"),
+    ("/etc/systemd/system/containerd.service", 0o644, "systemd/containerd.service"),
+    ("/etc/systemd/system/kubelet.service", 0o644, "systemd/kubelet.service"),
+    ("/etc/systemd/system/nodebake-report.service", 0o644, "systemd/nodebake-report.service"),
+    ("/etc/systemd/system/opt-nodebake-payload.mount", 0o644, "systemd/opt-nodebake-payload.mount"),
+    ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
+];
+
+fn guest_files(
+    config: &Config,
+    values: &Values,
+    credentials: Credentials,
+    templates: &Templates,
+) -> Result<Vec<GuestFile>, RenderError> {
+    let mut files = Vec::new();
+    let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
+    for (path, mode, template) in RENDERED {
+        add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
+    }
+    let containerd = match config.versions.containerd.major {
+        1 => "containerd/config-v2.toml",
+        _ => "containerd/config-v3.toml",
+    };
+    add("/etc/containerd/config.toml", Content::Public(templates.render(containerd)?.into_bytes(), 0o644));
+    add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
+    add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
+    add(&values.paths.key, Content::Secret(credentials.key.clone()));
+    for (path, binary) in BINARIES {
+        add(path, Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
+    }
+    for unit in masked(config) {
+        add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
+    }
+    for unit in ENABLED {
+        let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
+        add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+fn masked(config: &Config) -> Vec<&'static str> {
+    let without_login = if config.ssh.is_some() { &[][..] } else { &MASKED_WITHOUT_LOGIN };
+    MASKED.iter().chain(without_login).copied().collect()
+}
+
+/// The pause image that the kubelet of a minor version expects (its `cmd/kubeadm/app/constants`).
+fn sandbox_image(kubernetes: &semver::Version) -> &'static str {
+    match kubernetes.minor {
+        ..=30 => "registry.k8s.io/pause:3.9",
+        31..=33 => "registry.k8s.io/pause:3.10",
+        _ => "registry.k8s.io/pause:3.10.1",
+    }
+}
+
+/// What templates can use.
+#[derive(Serialize)]
+struct Values<'a> {
+    cluster: ClusterValues<'a>,
+    node: NodeValues<'a>,
+    network: NetworkValues<'a>,
+    paths: Paths,
+    ssh: Option<SshValues<'a>>,
+    payload_serial: String,
+    sandbox_image: &'static str,
+    masked_units: String,
+}
+
+#[derive(Serialize)]
+struct ClusterValues<'a> {
+    name: &'a crate::config::ClusterName,
+    api_server: &'a str,
+    domain: &'a str,
+    dns: &'a [std::net::IpAddr],
+    control_plane: Vec<HostValues<'a>>,
+}
+
+#[derive(Serialize)]
+struct HostValues<'a> {
+    name: &'a NodeName,
+    address: std::net::Ipv4Addr,
+}
+
+#[derive(Serialize)]
+struct NodeValues<'a> {
+    name: &'a NodeName,
+    /// User of the Node authorizer.
+    user: String,
+    address: std::net::Ipv4Addr,
+    address_with_prefix: String,
+    mac: String,
+}
+
+#[derive(Serialize)]
+struct NetworkValues<'a> {
+    gateway: std::net::Ipv4Addr,
+    nameservers: &'a [std::net::IpAddr],
+}
+
+#[derive(Serialize)]
+struct Paths {
+    ca: String,
+    certificate: String,
+    key: String,
+}
+
+#[derive(Serialize)]
+struct SshValues<'a> {
+    user: &'a str,
+    authorized_keys: &'a [String],
+}
+
+impl<'a> Values<'a> {
+    fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &Digest) -> Self {
+        let cluster = &config.cluster;
+        let hosts = &cluster.control_plane;
+        Self {
+            cluster: ClusterValues {
+                name: &cluster.name,
+                api_server: &cluster.api_server,
+                domain: &cluster.cluster_domain,
+                dns: &cluster.cluster_dns,
+                control_plane: hosts.iter().map(|h| HostValues { name: &h.name, address: h.address }).collect(),
+            },
+            node: NodeValues {
+                name: &node.name,
+                user: format!("system:node:{}", node.name),
+                address: node.address,
+                address_with_prefix: format!("{}/{}", node.address, config.network.cidr.prefix_len()),
+                mac: mac.to_string(),
+            },
+            network: NetworkValues { gateway: config.network.gateway, nameservers: &config.network.nameservers },
+            paths: Paths {
+                ca: "/etc/kubernetes/pki/ca.pem".to_owned(),
+                certificate: format!("/etc/kubernetes/pki/{}.pem", node.name),
+                key: format!("/etc/kubernetes/pki/{}-key.pem", node.name),
+            },
+            ssh: config.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
+            payload_serial: payload_serial(payload),
+            sandbox_image: sandbox_image(&config.versions.kubernetes),
+            masked_units: masked(config).join(" "),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

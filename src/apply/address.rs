@@ -1,0 +1,67 @@
+//! Whether somebody already has an address, asked before a machine that would share it is made.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+/// The kubelet's port: a worker made by hand answers there.
+const KUBELET: u16 = 10250;
+
+/// Longer than the kernel takes to give up asking for a neighbour (three probes, one second apart).
+const LIMIT: Duration = Duration::from_secs(4);
+
+/// Whether a host answers at the address. Only asked where this machine is itself on the subnet, as it is on the
+/// hypervisor; elsewhere nothing is sent and the answer is no. Any answer counts, a refusal too; without one the kernel's
+/// neighbour table tells whether somebody said that the address is theirs.
+pub fn taken(address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> bool {
+    if !is_attached(address, subnet) {
+        return false;
+    }
+    match TcpStream::connect_timeout(&SocketAddr::new(address.into(), KUBELET), LIMIT) {
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => true,
+        Err(_) => is_neighbour(address, &std::fs::read_to_string("/proc/net/arp").unwrap_or_default()),
+    }
+}
+
+/// Whether the kernel would send from an address inside the subnet, without a router between. Connecting a UDP socket
+/// sends nothing.
+fn is_attached(address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> bool {
+    let local = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect((address, KUBELET)).ok()?;
+        socket.local_addr().ok()
+    };
+    matches!(local().map(|local| local.ip()), Some(IpAddr::V4(local)) if subnet.contains(&local) && local != address)
+}
+
+/// Whether /proc/net/arp (`proc_pid_net(5)`) holds a complete entry (flag 0x2) for the address.
+fn is_neighbour(address: Ipv4Addr, table: &str) -> bool {
+    let address = address.to_string();
+    table.lines().skip(1).any(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let flags = fields.get(2).and_then(|flags| u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok());
+        fields.first() == Some(&address.as_str()) && flags.is_some_and(|flags| flags & 2 != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "IP address       HW type     Flags       HW address            Mask     Device\n\
+                         10.0.0.36        0x1         0x2         52:54:00:12:34:56     *        virbr0\n\
+                         10.0.0.37        0x1         0x0         00:00:00:00:00:00     *        virbr0\n";
+
+    #[test]
+    fn only_complete_neighbours_count() {
+        for (address, wanted) in [([10, 0, 0, 36], true), ([10, 0, 0, 37], false), ([10, 0, 0, 3], false)] {
+            assert_eq!(is_neighbour(address.into(), TABLE), wanted, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_subnet_is_not_asked_for() {
+        assert!(!is_attached([127, 0, 0, 2].into(), ipnet::Ipv4Net::new_assert([10, 9, 8, 0].into(), 24)));
+    }
+}

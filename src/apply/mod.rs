@@ -1,0 +1,264 @@
+//! Doing what a plan says, through a [`Hypervisor`]. Every step may be repeated: it names a state, not a change.
+
+mod address;
+mod boot;
+
+use std::fs::File;
+
+pub use address::taken;
+pub use boot::{Outcome, Patience};
+
+use crate::cluster::Watch;
+use crate::config::{ClusterId, NodeName};
+use crate::machine::mark::LogKind;
+use crate::machine::{Hypervisor, MachineError, Mark, MarkState, VolumeName};
+use crate::plan::{Creation, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
+use crate::progress::Progress;
+
+/// Why a plan could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The hypervisor failed.
+    #[error("{action}")]
+    Machine {
+        /// What was being done, in gerunds.
+        action: String,
+        /// What it said.
+        source: MachineError,
+    },
+    /// A file to upload cannot be opened.
+    #[error("opening {}", path.display())]
+    Open {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A boot stage failed in the guest.
+    #[error("{node}: failed to get to \"{stage}\"")]
+    Stage {
+        /// The node.
+        node: NodeName,
+        /// The stage that was not reached.
+        stage: crate::boot::Stage,
+        /// Tail of the failing unit's log; printable.
+        log: String,
+    },
+    /// The guest stopped while it was coming up.
+    #[error("{node}: the guest stopped ({state}) before it was in the cluster; last seen: {last}")]
+    Stopped {
+        /// The node.
+        node: NodeName,
+        /// What libvirt says of the domain.
+        state: String,
+        /// The last stage that was reported.
+        last: String,
+        /// Tail of the console; printable.
+        log: String,
+    },
+    /// Nothing was heard of the guest any more.
+    #[error("{node}: no sign of life for {seconds} s; last seen: {last}{}", trouble.as_ref().map(|t| format!("; {t}")).unwrap_or_default())]
+    Stalled {
+        /// The node.
+        node: NodeName,
+        /// The limit.
+        seconds: u64,
+        /// The last stage that was reported.
+        last: String,
+        /// What stands in the way of asking the cluster.
+        trouble: Option<String>,
+        /// Tail of the console; printable.
+        log: String,
+    },
+}
+
+impl ApplyError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Machine { source, .. } => source.hint(),
+            Self::Open { .. } => Some("run `nodebake build` again".to_owned()),
+            Self::Stage { node, .. } | Self::Stopped { node, .. } | Self::Stalled { node, .. } => Some(format!(
+                "the machine was left as it is: see `nodebake logs {node}`, mend the cause, and run `nodebake up` again"
+            )),
+        }
+    }
+
+    /// Tail of the log that tells why, where there is one.
+    pub fn log(&self) -> Option<&str> {
+        match self {
+            Self::Stage { log, .. } | Self::Stopped { log, .. } | Self::Stalled { log, .. } => {
+                Some(log.as_str()).filter(|log| !log.is_empty())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a node did not come up, rather than that something around it failed.
+    pub fn is_node_down(&self) -> bool {
+        matches!(self, Self::Stage { .. } | Self::Stopped { .. } | Self::Stalled { .. })
+    }
+}
+
+/// Carries plans out on one hypervisor for one cluster.
+#[derive(Clone, Copy)]
+pub struct Apply<'a> {
+    /// Where the machines run.
+    pub hypervisor: &'a dyn Hypervisor,
+    /// Whose machines they are.
+    pub id: &'a ClusterId,
+    /// The cluster's nodes; without it a node is up when its kubelet is active.
+    pub watch: Option<&'a Watch>,
+    /// How long silence is borne.
+    pub patience: Patience,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+fn doing(action: impl Into<String>) -> impl FnOnce(MachineError) -> ApplyError {
+    let action = action.into();
+    move |source| ApplyError::Machine { action, source }
+}
+
+impl Apply<'_> {
+    /// Does one action that serves all nodes.
+    pub fn shared(&self, action: &SharedAction) -> Result<(), ApplyError> {
+        let hypervisor = self.hypervisor;
+        match action {
+            SharedAction::CreateNetwork(spec) => {
+                self.progress.note("network", &format!("making {} ({})", spec.name, spec.cidr));
+                hypervisor.create_network(spec).map(drop).map_err(doing(format!("making network {}", spec.name)))
+            }
+            SharedAction::StartNetwork(name) => {
+                self.progress.note("network", &format!("starting {name}"));
+                hypervisor.start_network(name).map_err(doing(format!("starting network {name}")))
+            }
+            SharedAction::CreatePool(spec) => {
+                self.progress.note("pool", &format!("making {} ({})", spec.name, spec.path));
+                hypervisor.create_pool(spec).map(drop).map_err(doing(format!("making pool {}", spec.name)))
+            }
+            SharedAction::StartPool(name) => {
+                self.progress.note("pool", &format!("starting {name}"));
+                hypervisor.start_pool(name).map_err(doing(format!("starting pool {name}")))
+            }
+            SharedAction::Upload(upload) => self.upload(upload),
+        }
+    }
+
+    fn upload(&self, upload: &Upload) -> Result<(), ApplyError> {
+        let mut file =
+            File::open(&upload.file).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
+        let what = match &upload.spec.name {
+            VolumeName::Base(_) => "base image".to_owned(),
+            VolumeName::Payload(_) => "payload".to_owned(),
+            name => name.owner().map_or_else(String::new, |(_, node)| format!("seed of {node}")),
+        };
+        let task = self.progress.task(&format!("upload {what}"), Some(upload.spec.size));
+        self.hypervisor
+            .upload(&upload.pool, &upload.spec, &mut file, &|bytes| task.advance(bytes))
+            .map_err(doing(format!("uploading the {what}")))?;
+        task.done();
+        Ok(())
+    }
+
+    /// Brings one node up, and waits until it is.
+    pub fn node(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
+        let uuid = self.id.uuid(&plan.node);
+        match &plan.step {
+            Step::Nothing => return Ok(Outcome::Registered),
+            Step::Finish(_) => {}
+            Step::Start(_) => self.start(&plan.node, uuid)?,
+            Step::Create(creation) => {
+                self.create(&plan.node, &plan.pool, creation)?;
+                self.start(&plan.node, uuid)?;
+            }
+        }
+        self.watch_boot(plan, uuid)
+    }
+
+    fn create(&self, node: &NodeName, pool: &str, creation: &Creation) -> Result<(), ApplyError> {
+        let name = node.to_string();
+        if let Some(reason) = &creation.reason {
+            self.progress.note(&name, &format!("replacing its machine: {reason}"));
+        }
+        self.remove(node, &creation.removal)?;
+        self.progress.note(&name, "making its machine");
+        let made = self.make(pool, creation);
+        if made.is_err() {
+            // What failed before the first start has told nothing worth keeping.
+            let left = Removal {
+                domain: Some(creation.domain.uuid),
+                volumes: vec![
+                    (pool.to_owned(), creation.overlay.name.clone()),
+                    (pool.to_owned(), creation.seed.spec.name.clone()),
+                ],
+            };
+            if let Err(error) = self.remove(node, &left) {
+                self.progress.note(&name, &format!("could not undo: {}", crate::error::chain(&error)));
+            }
+        }
+        made
+    }
+
+    fn make(&self, pool: &str, creation: &Creation) -> Result<(), ApplyError> {
+        let name = &creation.domain.name;
+        self.hypervisor
+            .create_overlay(pool, &creation.overlay)
+            .map_err(doing(format!("making the root disk of {name}")))?;
+        self.upload(&creation.seed)?;
+        let domain = self
+            .hypervisor
+            .define(&creation.domain.to_xml(&creation.mark))
+            .map_err(doing(format!("defining the machine of {name}")))?;
+        let mark = Mark { stored: Some(domain.stored_digest()), ..creation.mark.clone() };
+        self.hypervisor.set_mark(domain.uuid, &mark).map_err(doing(format!("marking the machine of {name}")))?;
+        self.hypervisor.set_autostart(domain.uuid, true).map_err(doing(format!("setting autostart of {name}")))
+    }
+
+    fn start(&self, node: &NodeName, uuid: uuid::Uuid) -> Result<(), ApplyError> {
+        self.progress.note(&node.to_string(), "starting its machine");
+        self.hypervisor.start(uuid).map_err(doing(format!("starting the machine of {node}")))?;
+        self.mark(node, uuid, |mark| {
+            mark.state = MarkState::Started;
+            mark.boot_id = None;
+            mark.stage = None;
+        })
+    }
+
+    /// Removes what is left of a node: the domain first, so that nothing uses the disks.
+    pub fn remove(&self, node: &NodeName, removal: &Removal) -> Result<(), ApplyError> {
+        if let Some(uuid) = removal.domain
+            && self.hypervisor.domain(uuid).map_err(doing(format!("looking for the machine of {node}")))?.is_some()
+        {
+            self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
+            self.hypervisor.undefine(uuid).map_err(doing(format!("removing the machine of {node}")))?;
+        }
+        for (pool, volume) in &removal.volumes {
+            self.hypervisor.delete_volume(pool, volume).map_err(doing(format!("deleting volume {volume}")))?;
+        }
+        Ok(())
+    }
+
+    /// Changes the mark of a machine that is there.
+    fn mark(&self, node: &NodeName, uuid: uuid::Uuid, change: impl FnOnce(&mut Mark)) -> Result<(), ApplyError> {
+        let failed = || doing(format!("marking the machine of {node}"));
+        let domain = self.hypervisor.domain(uuid).map_err(failed())?;
+        let Some(mut mark) = domain.and_then(|domain| domain.mark().cloned()) else { return Ok(()) };
+        change(&mut mark);
+        self.hypervisor.set_mark(uuid, &mark).map_err(failed())
+    }
+
+    /// Tail of a node's log, printable; empty where there is none.
+    pub fn log_tail(&self, pool: &str, node: &NodeName, kind: LogKind, max: u64) -> String {
+        let name = VolumeName::log(self.id, node, kind);
+        let pool = log_pool(pool);
+        let size = || {
+            self.hypervisor.refresh_pool(&pool).ok()?;
+            let volumes = self.hypervisor.volumes(&pool).ok()?;
+            volumes.iter().find(|volume| volume.ours().as_ref() == Some(&name)).map(|volume| volume.capacity)
+        };
+        let start = size().unwrap_or(0).saturating_sub(max);
+        let bytes = self.hypervisor.read_volume(&pool, &name, start, usize::try_from(max).unwrap_or(usize::MAX));
+        crate::boot::printable(&String::from_utf8_lossy(&bytes.unwrap_or_default()))
+    }
+}

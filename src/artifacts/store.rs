@@ -1,0 +1,469 @@
+//! The content-addressed cache: what upstream publishes, as published, shared by clusters and by concurrent processes.
+//!
+//! ```text
+//! blobs/sha256/HEX             a file with that digest, mode 0444
+//! blobs/sha256/HEX.verified    what the file looked like when its digest was found right
+//! blobs/sha256/HEX.part        on its way; locked by the process that writes it
+//! ```
+//!
+//! A blob gets its name only by a rename, after every byte was written, hashed, compared and synced: whatever has the
+//! name is whole, at every instant, and a reader never sees half of a file. What a killed process leaves is at most a
+//! `.part`, which the next one overwrites.
+//!
+//! A blob is hashed once, not at each use. The sidecar keeps its size, inode, modification time and change time in
+//! nanoseconds; while all four are the same nobody has written to the file, since the kernel sets the change time to
+//! now at each write, truncation, rename or change of mode, and no program can choose it. If one differs or the sidecar is missing, the file is hashed again; if its digest is wrong it counts as damaged and is fetched anew. This
+//! finds what programs do to files. It does not find a disk that returns other bytes than were written, nor an attacker
+//! who can write in the store: those are found by whoever hashes what it reads, as the image writer does.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::checksum::{Checksum, Hasher};
+
+/// The cache's folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// What the store knows of a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// It is there and right.
+    Good(PathBuf),
+    /// It is there and has other bytes.
+    Damaged(PathBuf),
+    /// It is not there.
+    No,
+}
+
+/// What [`Store::begin`] gives.
+#[derive(Debug)]
+pub enum Begun {
+    /// Another process brought it meanwhile.
+    Held(PathBuf),
+    /// Ours to write.
+    Part(Box<Part>),
+}
+
+/// Why the store cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No folder is given and none can be derived.
+    #[error("there is no folder for the cache")]
+    NoFolder,
+    /// A file of the store cannot be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("no space is left for {}", path.display())]
+    Full {
+        /// The file that was being written.
+        path: PathBuf,
+    },
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoFolder => "set HOME, or give a folder with --cache-dir or NODEBAKE_CACHE_DIR",
+            Self::Full { .. } => {
+                "make space, or give another folder with --cache-dir or NODEBAKE_CACHE_DIR; then run it again"
+            }
+            Self::Io { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned() },
+            _ => Self::Io { action, path: path.to_owned(), source },
+        }
+    }
+}
+
+impl Store {
+    /// The store in a folder, which is made when the first blob comes.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// `$XDG_CACHE_HOME/nodebake`, else `~/.cache/nodebake` (XDG base directory specification: only absolute paths
+    /// count).
+    pub fn default_folder() -> Result<PathBuf, StoreError> {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("XDG_CACHE_HOME")
+            .or_else(|| Some(absolute("HOME")?.join(".cache")))
+            .map(|cache| cache.join("nodebake"))
+            .ok_or(StoreError::NoFolder)
+    }
+
+    /// Where the blob with this digest is, if it is there.
+    pub fn path(&self, checksum: &Checksum) -> PathBuf {
+        self.folder(checksum).join(checksum.hex())
+    }
+
+    fn folder(&self, checksum: &Checksum) -> PathBuf {
+        self.root.join("blobs").join(checksum.algorithm().to_string())
+    }
+
+    /// Looks up a blob by digest and size, and verifies it unless nothing has touched it since that was done.
+    pub fn look_up(&self, checksum: &Checksum, size: u64) -> Result<Held, StoreError> {
+        let path = self.path(checksum);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::No),
+            Err(error) => return Err(StoreError::io("open", &path)(error)),
+        };
+        let stamp = Stamp::of(&file).map_err(StoreError::io("look at", &path))?;
+        if stamp.size != size {
+            return Ok(Held::Damaged(path));
+        }
+        let sidecar = sidecar(&path);
+        if std::fs::read_to_string(&sidecar).is_ok_and(|text| text == stamp.to_string()) {
+            return Ok(Held::Good(path));
+        }
+        let mut hasher = checksum.algorithm().hasher();
+        hash(&mut file, &mut hasher).map_err(StoreError::io("read", &path))?;
+        if hasher.finish() != *checksum {
+            return Ok(Held::Damaged(path));
+        }
+        // Else a loss of power could keep the sidecar and not the bytes. The stamp is from before the hashing: a write
+        // during it leaves one that does not fit.
+        file.sync_all().map_err(StoreError::io("sync", &path))?;
+        remember(&sidecar, &stamp);
+        Ok(Held::Good(path))
+    }
+
+    /// Begins to write the blob with this digest; waits while another process is at it.
+    pub fn begin(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
+        let (folder, path) = (self.folder(checksum), self.path(checksum));
+        std::fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
+        let temporary = with_suffix(&path, ".part");
+        loop {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&temporary);
+            let file = file.map_err(StoreError::io("open", &temporary))?;
+            flock(&file, FlockOperation::LockExclusive)
+                .map_err(|error| StoreError::io("lock", &temporary)(error.into()))?;
+            // Who held the lock before may have renamed or removed the file that we opened.
+            let ours = file.metadata().and_then(|ours| Ok((ours.ino(), std::fs::metadata(&temporary)?.ino())));
+            if !ours.is_ok_and(|(ours, named)| ours == named) {
+                continue;
+            }
+            let hasher = checksum.algorithm().hasher();
+            let part = Part { file, temporary, path, checksum: *checksum, hasher, length: 0, named: false };
+            if let Held::Good(path) = self.look_up(checksum, size)? {
+                return Ok(Begun::Held(path));
+            }
+            part.file.set_len(0).map_err(StoreError::io("truncate", &part.temporary))?;
+            return Ok(Begun::Part(Box::new(part)));
+        }
+    }
+}
+
+/// A blob on its way; dropped without [`Part::finish`] nothing of it stays.
+#[derive(Debug)]
+pub struct Part {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    checksum: Checksum,
+    hasher: Hasher,
+    length: u64,
+    named: bool,
+}
+
+impl Part {
+    /// Bytes written so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Writes more bytes and hashes them.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(StoreError::io("write", &self.temporary))?;
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Back to nothing, to be written anew.
+    pub fn restart(&mut self) -> Result<(), StoreError> {
+        use std::io::Seek as _;
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(StoreError::io("truncate", &self.temporary))?;
+        self.hasher = self.checksum.algorithm().hasher();
+        self.length = 0;
+        Ok(())
+    }
+
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Checksum {
+        self.hasher.clone().finish()
+    }
+
+    /// Gives the blob its name, durably, if the digest is the promised one; else says which it is.
+    pub fn finish(mut self) -> Result<Result<PathBuf, Checksum>, StoreError> {
+        let got = self.digest();
+        if got != self.checksum {
+            return Ok(Err(got));
+        }
+        let path = self.path.clone();
+        self.file.sync_all().map_err(StoreError::io("sync", &self.temporary))?;
+        std::fs::rename(&self.temporary, &path).map_err(StoreError::io("name", &path))?;
+        self.named = true;
+        // After the rename, since a read-only .part left by a killed process could not be opened again.
+        self.file.set_permissions(Permissions::from_mode(0o444)).map_err(StoreError::io("protect", &path))?;
+        if let Some(folder) = path.parent() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))?;
+        }
+        let stamp = Stamp::of(&self.file).map_err(StoreError::io("look at", &path))?;
+        remember(&sidecar(&path), &stamp);
+        Ok(Ok(path))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Under the lock, so the name is ours. After the rename it may already be another process's.
+        if !self.named {
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn sidecar(path: &Path) -> PathBuf {
+    with_suffix(path, ".verified")
+}
+
+fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<()> {
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match reader.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(n) => hasher.update(&block[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a file looks like without reading it.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let data = file.metadata()?;
+        Ok(Self {
+            size: data.size(),
+            inode: data.ino(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        })
+    }
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { size, inode, modified, changed } = self;
+        writeln!(f, "{size} {inode} {}.{:09} {}.{:09}", modified.0, modified.1, changed.0, changed.1)
+    }
+}
+
+/// Writes the sidecar, in place: half a stamp fits no file, so it only has the blob hashed again. The same goes for a
+/// store that cannot be written to.
+fn remember(sidecar: &Path, stamp: &Stamp) {
+    if let Err(error) = std::fs::write(sidecar, stamp.to_string()) {
+        tracing::debug!(sidecar = %sidecar.display(), %error, "cannot remember that a blob was verified");
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::checksum::Algorithm;
+    use super::*;
+
+    fn sum(bytes: &[u8]) -> Checksum {
+        let mut hasher = Algorithm::Sha256.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    fn part(store: &Store, bytes: &[u8]) -> Box<Part> {
+        match store.begin(&sum(bytes), bytes.len() as u64).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        }
+    }
+
+    fn put(store: &Store, bytes: &[u8]) -> PathBuf {
+        let mut part = part(store, bytes);
+        part.write(bytes).unwrap();
+        part.finish().unwrap().unwrap()
+    }
+
+    /// Names in the folder of the blobs, sorted.
+    fn names(store: &Store) -> Vec<String> {
+        let folder = std::fs::read_dir(store.root.join("blobs/sha256")).unwrap();
+        let mut names: Vec<_> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_blob_is_whole_and_read_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("made"));
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::No);
+        let path = put(&store, b"abc");
+        assert_eq!(path, store.root.join("blobs/sha256").join(sum(b"abc").hex()));
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o444);
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::Good(path));
+        assert_eq!(names(&store), [sum(b"abc").hex(), format!("{}.verified", sum(b"abc").hex())]);
+    }
+
+    #[test]
+    fn other_bytes_get_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let mut part = part(&store, b"abc");
+        part.write(b"abd").unwrap();
+        assert_eq!(part.finish().unwrap(), Err(sum(b"abd")));
+        assert_eq!(names(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_part_can_start_anew_and_follow_a_killed_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        drop(part(&store, b"abc"));
+        std::fs::write(with_suffix(&store.path(&sum(b"abc")), ".part"), b"left by a killed process").unwrap();
+        let mut part = part(&store, b"abc");
+        part.write(b"long ago").unwrap();
+        part.restart().unwrap();
+        part.write(b"ab").unwrap();
+        part.write(b"c").unwrap();
+        assert_eq!(std::fs::read(part.finish().unwrap().unwrap()).unwrap(), b"abc");
+        assert_eq!(names(&store).len(), 2);
+    }
+
+    #[test]
+    fn what_is_verified_is_not_hashed_again_until_it_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let path = put(&store, b"abc");
+        let good = Held::Good(path.clone());
+        let damaged = Held::Damaged(path.clone());
+        let look_up = || store.look_up(&sum(b"abc"), 3).unwrap();
+
+        // A sidecar that vouches for a file is believed: had it been hashed, it would be found damaged.
+        let write = |bytes: &[u8]| {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+        };
+        write(b"xyz");
+        remember(&sidecar(&path), &Stamp::of(&File::open(&path).unwrap()).unwrap());
+        assert_eq!(look_up(), good);
+
+        // The clock of change times moves in ticks of some milliseconds.
+        let tick = || std::thread::sleep(std::time::Duration::from_millis(20));
+        tick();
+        // Written in place, same size and modification time: the change time tells.
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, b"xyy").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert_eq!(look_up(), damaged);
+
+        // Another size needs no hashing.
+        write(b"abcd");
+        assert_eq!(look_up(), damaged);
+
+        // Touched but right: hashed, then remembered again.
+        tick();
+        write(b"abc");
+        let before = std::fs::read_to_string(sidecar(&path)).unwrap();
+        assert_eq!(look_up(), good);
+        assert_ne!(std::fs::read_to_string(sidecar(&path)).unwrap(), before);
+
+        // Half a sidecar vouches for nothing.
+        let whole = std::fs::read_to_string(sidecar(&path)).unwrap();
+        std::fs::write(sidecar(&path), &whole[..whole.len() - 1]).unwrap();
+        tick();
+        std::fs::write(&path, b"abd").unwrap();
+        assert_eq!(look_up(), damaged);
+    }
+
+    #[test]
+    fn a_damaged_blob_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let path = put(&store, b"abc");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"xyz").unwrap();
+        assert_eq!(std::fs::read(put(&store, b"abc")).unwrap(), b"abc");
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::Good(path));
+    }
+
+    #[test]
+    fn one_writes_and_the_others_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let writers = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| match store.begin(&sum(b"abc"), 3).unwrap() {
+                    Begun::Part(mut part) => {
+                        writers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                        part.write(b"abc").unwrap();
+                        part.finish().unwrap().unwrap();
+                    }
+                    Begun::Held(path) => assert_eq!(std::fs::read(path).unwrap(), b"abc"),
+                });
+            }
+        });
+        assert_eq!(writers.into_inner(), 1);
+        assert_eq!(names(&store).len(), 2);
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        let error = Store::new(&file).begin(&sum(b""), 0).unwrap_err();
+        let blobs = file.join("blobs/sha256");
+        assert_eq!((error.to_string(), error.hint()), (format!("cannot make {}", blobs.display()), None));
+        let full = StoreError::io("write", &file)(io::ErrorKind::StorageFull.into());
+        assert_eq!(full.to_string(), format!("no space is left for {}", file.display()));
+    }
+}

@@ -1,0 +1,211 @@
+//! What a guest tells of its boot over the virtio-serial channel (the other end is cloud-init/guest/report).
+//!
+//! A guest may be broken or hostile, so its text is untrusted: lines and logs are bounded, what does not parse is left
+//! out, and control characters never reach a terminal.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use serde::Deserialize;
+
+/// Name of the channel inside the guest, below /dev/virtio-ports/.
+pub const CHANNEL: &str = "io.nodebake.first-boot.0";
+
+/// Longest line that is read; a report's own limit is a log of 3000 bytes in base64.
+const LINE_LIMIT: usize = 16 * 1024;
+
+/// How far a boot has come, in the order in which a first boot reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// cloud-init found the seed and started our first boot.
+    SeedRead,
+    /// The bundle's files stand in the guest.
+    FilesInstalled,
+    /// The binaries are there.
+    PayloadMounted,
+    /// The container runtime runs.
+    ContainerdActive,
+    /// The kubelet read its configuration and runs.
+    KubeletActive,
+    /// The CNI plugins are copied; off the way to the kubelet, so that it may come before it or after.
+    CniInstalled,
+    /// First boot is over and will not run again for this instance.
+    Finished,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::SeedRead => "seed read",
+            Self::FilesInstalled => "files installed",
+            Self::PayloadMounted => "payload mounted",
+            Self::ContainerdActive => "containerd active",
+            Self::KubeletActive => "kubelet active",
+            Self::CniInstalled => "CNI plugins installed",
+            Self::Finished => "first boot finished",
+        })
+    }
+}
+
+/// One line of a guest's report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BootEvent {
+    /// The kernel's id of this boot, as the Node object shows it in `status.nodeInfo.bootID`.
+    pub boot_id: uuid::Uuid,
+    /// When the guest's kernel started, seconds since the epoch by the guest's clock.
+    pub booted: i64,
+    /// Instance that the guest runs as, as it says.
+    pub instance: String,
+    /// Seconds since the guest's kernel started.
+    pub uptime: f64,
+    /// What was reached or failed.
+    pub stage: Stage,
+    /// Tail of the failing unit's log, printable; `None` when the stage was reached.
+    pub failure: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    v: u8,
+    boot: uuid::Uuid,
+    booted: i64,
+    instance: String,
+    uptime: f64,
+    stage: Stage,
+    state: State,
+    log: String,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Ok,
+    Failed,
+}
+
+/// Splits what arrives from a channel, in pieces of any size, into events.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    line: Vec<u8>,
+    /// The line under way is longer than allowed: skip to its end.
+    overlong: bool,
+}
+
+impl Decoder {
+    /// Events that `bytes` complete. Lines that are no report are left out.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<BootEvent> {
+        let mut events = Vec::new();
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.overlong |= self.line.len() >= LINE_LIMIT;
+                if !self.overlong {
+                    self.line.push(byte);
+                }
+                continue;
+            }
+            if !self.overlong {
+                events.extend(parse(&self.line));
+            }
+            self.line.clear();
+            self.overlong = false;
+        }
+        events
+    }
+}
+
+fn parse(line: &[u8]) -> Option<BootEvent> {
+    let Line { v: 1, boot, booted, instance, uptime, stage, state, log } = serde_json::from_slice(line).ok()? else {
+        return None;
+    };
+    let failure = (state == State::Failed).then(|| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(log).unwrap_or_default();
+        printable(&String::from_utf8_lossy(&bytes))
+    });
+    Some(BootEvent { boot_id: boot, booted, instance: printable(&instance), uptime, stage, failure })
+}
+
+/// `text` with every control character but the line feed escaped, so that a guest cannot drive the reader's terminal.
+/// Unicode's format characters (bidi overrides, zero width) are escaped too: they can make a line read as another.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let hidden = matches!(u32::from(c), 0xad | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff);
+        if c == '\n' || !(c.is_control() || hidden) {
+            out.push(c);
+        } else {
+            let _ = write!(out, "{}", c.escape_default());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const BOOT: &str = "2f3b0c5e-7f5c-4c1c-9d5a-0a4c5b6d7e8f";
+
+    fn line(stage: &str, state: &str, log: &str) -> String {
+        format!(
+            r#"{{"v":1,"boot":"{BOOT}","booted":1700000000,"instance":"nodebake-ab","uptime":12.5,"stage":"{stage}","state":"{state}","log":"{log}"}}"#
+        )
+    }
+
+    fn event(stage: Stage, failure: Option<&str>) -> BootEvent {
+        BootEvent {
+            boot_id: BOOT.parse().unwrap(),
+            booted: 1_700_000_000,
+            instance: "nodebake-ab".to_owned(),
+            uptime: 12.5,
+            stage,
+            failure: failure.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn events_come_whole_whatever_the_pieces() {
+        let text =
+            format!("{}\n{}\n", line("seed-read", "ok", ""), line("containerd-active", "failed", "aGkbWzFtIQo="));
+        let wanted = vec![event(Stage::SeedRead, None), event(Stage::ContainerdActive, Some("hi\\u{1b}[1m!\n"))];
+        for size in [1, 2, 7, 100, text.len()] {
+            let mut decoder = Decoder::default();
+            let got: Vec<_> = text.as_bytes().chunks(size).flat_map(|piece| decoder.feed(piece)).collect();
+            assert_eq!(got, wanted, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_report_is_left_out() {
+        let good = line("kubelet-active", "ok", "");
+        for junk in [
+            String::new(),
+            "\u{1b}[2J".to_owned(),
+            "{}".to_owned(),
+            good.replace("\"v\":1", "\"v\":2"),
+            good.replace("kubelet-active", "kubelet"),
+            good.replace("uptime", "uptim"),
+            good.replace(BOOT, "x"),
+            "a".repeat(LINE_LIMIT + 1),
+            "a".repeat(10 * LINE_LIMIT),
+        ] {
+            let mut decoder = Decoder::default();
+            let got = decoder.feed(format!("{junk}\n{good}\n").as_bytes());
+            assert_eq!(got, vec![event(Stage::KubeletActive, None)], "{junk:.60}");
+            assert!(decoder.line.capacity() <= 2 * LINE_LIMIT);
+        }
+    }
+
+    #[test]
+    fn a_line_under_way_is_no_event() {
+        assert_eq!(Decoder::default().feed(line("seed-read", "ok", "").as_bytes()), vec![]);
+    }
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        assert_eq!(printable("a\tb\r\n\u{7}é\u{202e}x\u{9b}"), "a\\tb\\r\n\\u{7}é\\u{202e}x\\u{9b}");
+    }
+}

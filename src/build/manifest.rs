@@ -1,0 +1,136 @@
+//! manifest.json: the digests of everything that went into a node and came out. No secret and nothing derived from one
+//! alone: the node's key is part of the seed's digest only.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Build;
+use crate::artifacts::Kind;
+use crate::config::Node;
+use crate::digest::Digest;
+use crate::identity::NodeIdentity;
+use crate::image::Payload;
+use crate::plan::ImageFile;
+use crate::render::{Content, NodeBundle};
+
+/// The manifest of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Form of this file.
+    api_version: String,
+    /// The cluster's name.
+    cluster: String,
+    /// SHA-256 of the cluster's CA certificate (DER).
+    ca: Digest,
+    /// The node.
+    node: String,
+    /// What was locked and went in.
+    artifacts: Vec<Artifact>,
+    /// The node's certificate.
+    certificate: Certificate,
+    /// cloud-init's instance-id.
+    instance_id: String,
+    /// SHA-256 of each public file in the seed, by its path in the guest or, for cloud-init's own files, its name.
+    files: BTreeMap<String, Digest>,
+    /// The payload.
+    payload: Image,
+    /// The seed.
+    seed: Image,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Artifact {
+    kind: String,
+    version: String,
+    arch: String,
+    url: String,
+    size: u64,
+    checksum: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate {
+    serial: String,
+    not_after: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Image {
+    file: String,
+    digest: Digest,
+    size: u64,
+}
+
+impl Manifest {
+    pub(super) fn new(
+        build: &Build,
+        node: &Node,
+        bundle: &NodeBundle,
+        identity: &NodeIdentity,
+        payload: &Payload,
+        seed: &ImageFile,
+    ) -> Self {
+        let kinds = [Kind::BaseImage, Kind::CniPlugins, Kind::Containerd, Kind::Kubelet, Kind::Runc];
+        let artifacts = build.entries(&kinds).into_iter().map(|entry| Artifact {
+            kind: entry.kind.to_string(),
+            version: entry.version.clone(),
+            arch: entry.arch.to_string(),
+            url: entry.url.to_string(),
+            size: entry.size,
+            checksum: entry.checksum.to_string(),
+        });
+        Self {
+            api_version: "nodebake/v1".to_owned(),
+            cluster: build.config.cluster.name.to_string(),
+            ca: build.ca.digest(),
+            node: node.name.to_string(),
+            artifacts: artifacts.collect(),
+            certificate: Certificate { serial: identity.serial.clone(), not_after: identity.not_after.to_string() },
+            instance_id: bundle.instance_id(),
+            files: files(bundle),
+            payload: Image { file: file_name(&payload.path), digest: payload.digest, size: payload.size },
+            seed: Image { file: file_name(&seed.path), digest: seed.digest, size: seed.size },
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        // Maps with text keys, numbers and text: nothing that JSON cannot say.
+        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+
+    /// The manifest of a node in an output folder, if it was built and can be read.
+    pub fn load(out: &Path, node: &str) -> Option<Self> {
+        let text = std::fs::read(out.join(node).join("manifest.json")).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Digests of payload and seed.
+    pub fn images(&self) -> (Digest, Digest) {
+        (self.payload.digest, self.seed.digest)
+    }
+}
+
+fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
+    let texts = [
+        ("user-data", &bundle.user_data),
+        ("meta-data", &bundle.meta_data),
+        ("network-config", &bundle.network_config),
+        ("first-boot", &bundle.first_boot),
+    ];
+    let own = texts.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes())));
+    let guest = bundle.files.iter().filter_map(|file| match &file.content {
+        Content::Public(bytes, _) => Some((file.path.clone(), Digest::of(bytes))),
+        Content::Secret(_) | Content::Link(_) => None,
+    });
+    own.into_iter().chain(guest).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

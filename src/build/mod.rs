@@ -1,0 +1,257 @@
+//! From lock, store and identities to images in the output folder: OUT/payload-DIGEST12.iso and, per node,
+//! OUT/NODE/{seed.iso,user-data,meta-data,network-config,manifest.json}. What is there and right is left alone.
+
+mod manifest;
+mod output;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+pub use manifest::Manifest;
+
+use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Store, fetch};
+use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::digest::Digest;
+use crate::error::ExitCode;
+use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity};
+use crate::image::iso9660::Time;
+use crate::image::payload::{self, PayloadError, PayloadInputs};
+use crate::image::{Payload, SeedError, seed};
+use crate::machine::Firmware;
+use crate::plan::{Built, ImageFile, Images};
+use crate::progress::Progress;
+use crate::render::{self, Credentials, RenderError};
+
+/// Why images could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The lock or the cache fails.
+    #[error(transparent)]
+    Fetch(#[from] crate::artifacts::fetch::FetchError),
+    /// The identity of a node cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The node cannot be rendered.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The payload cannot be baked.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// A seed cannot be baked.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// The base image does not fit onto the node's disk.
+    #[error("{node}: a disk of {disk} bytes is too small for base image {image}, which needs {needed}")]
+    SmallDisk {
+        /// The node.
+        node: NodeName,
+        /// Its disk in bytes.
+        disk: u64,
+        /// Name in the catalogue.
+        image: String,
+        /// Bytes.
+        needed: u64,
+    },
+    /// A file cannot be written or read.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried, a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl BuildError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Fetch(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
+            Self::Render(error) => error.hint(),
+            Self::Payload(error) => error.hint(),
+            Self::Seed(error) => error.hint(),
+            Self::SmallDisk { .. } => {
+                Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
+            }
+            Self::File { .. } => None,
+        }
+    }
+
+    /// The exit code of the program.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
+            Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
+            Self::SmallDisk { .. } => ExitCode::Configuration,
+            _ => ExitCode::Unexpected,
+        }
+    }
+}
+
+/// Everything that building needs.
+#[derive(Clone, Copy)]
+pub struct Build<'a> {
+    /// The cluster file.
+    pub config: &'a Config,
+    /// Its lock, known to fit.
+    pub lock: &'a Lock,
+    /// The cluster's CA.
+    pub ca: &'a Ca,
+    /// Where downloads are kept.
+    pub store: &'a Store,
+    /// Where downloads come from.
+    pub source: &'a Source,
+    /// Download nothing.
+    pub offline: bool,
+    /// The output folder.
+    pub out: &'a Path,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+    /// The present, for certificates.
+    pub now: Timestamp,
+}
+
+/// What was built for a node.
+#[derive(Debug)]
+pub struct NodeOutput {
+    /// The node.
+    pub node: NodeName,
+    /// Its seed.
+    pub seed: ImageFile,
+    /// Whether anything was written.
+    pub changed: bool,
+    /// Its identity.
+    pub identity: NodeIdentity,
+}
+
+impl NodeOutput {
+    /// What a plan needs of it.
+    pub fn built(&self) -> Built {
+        Built { node: self.node.clone(), seed: self.seed.clone() }
+    }
+}
+
+/// The kinds that go into a payload, in the order of its inputs.
+const PAYLOAD: [Kind; 4] = [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins];
+
+impl Build<'_> {
+    /// The cluster that nodes are built for.
+    pub fn cluster_id(&self) -> ClusterId {
+        ClusterId { name: self.config.cluster.name.clone(), ca: self.ca.digest() }
+    }
+
+    /// The payload: found if it stands in the output folder, else baked. Says whether it was baked.
+    pub fn payload(&self) -> Result<(Payload, bool), BuildError> {
+        let entries = self.entries(&PAYLOAD);
+        let checksums: Vec<String> = entries.iter().map(|entry| entry.checksum.to_string()).collect();
+        let [kubelet, containerd, runc, cni_plugins] = checksums.as_slice() else {
+            return Err(self.lacking());
+        };
+        let arch = self.config.arch;
+        let inputs = payload::inputs_digest(arch, Time::FIXED, [kubelet, containerd, runc, cni_plugins]);
+        if let Some(payload) = payload::find(self.out, inputs) {
+            return Ok((payload, false));
+        }
+        let blobs = fetch(&entries, self.store, self.source, self.offline, self.progress)?;
+        let [kubelet, containerd, runc, cni_plugins] = blobs.as_slice() else { return Err(self.lacking()) };
+        output::folder(self.out)?;
+        let inputs = PayloadInputs {
+            arch,
+            kubelet: &kubelet.path,
+            containerd: &containerd.path,
+            runc: &runc.path,
+            cni_plugins: &cni_plugins.path,
+            time: Time::FIXED,
+            inputs,
+        };
+        Ok((payload::bake(&inputs, self.out, self.progress)?, true))
+    }
+
+    /// A lock that fits holds every kind, so this is not met; it is an error all the same.
+    fn lacking(&self) -> BuildError {
+        BuildError::File {
+            action: "find every kind in",
+            path: self.config.folder().join("nodebake.lock"),
+            source: io::ErrorKind::NotFound.into(),
+        }
+    }
+
+    fn entries(&self, kinds: &[Kind]) -> Vec<&Entry> {
+        kinds.iter().filter_map(|kind| self.lock.get(*kind, self.config.arch)).collect()
+    }
+
+    /// The seed of one node with the files that went into it.
+    pub fn node(&self, node: &Node, payload: &Payload) -> Result<NodeOutput, BuildError> {
+        let config = self.config;
+        self.check_disk(node)?;
+        let identity = node_identity(
+            self.ca,
+            &NodeRequest { node: &node.name, addresses: &[node.address.into()] },
+            &config.cluster.pki,
+            &config.folder().join(".nodebake"),
+            self.now,
+        )?;
+        let credentials =
+            Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
+        let mac = config.mac(&self.cluster_id(), node);
+        let bundle = render::render(config, node, mac, credentials, &payload.digest)?;
+        let folder = self.out.join(node.name.to_string());
+        output::folder(&folder)?;
+        let path = folder.join("seed.iso");
+        let baked = seed::bake(&bundle, Time::FIXED, &path)?;
+        let mut changed = baked.changed;
+        let texts = [
+            ("user-data", &bundle.user_data),
+            ("meta-data", &bundle.meta_data),
+            ("network-config", &bundle.network_config),
+        ];
+        for (name, text) in texts {
+            changed |= output::file(&folder.join(name), text.as_bytes())?;
+        }
+        let seed = ImageFile { path, digest: baked.digest, size: baked.size };
+        let manifest = Manifest::new(self, node, &bundle, &identity, payload, &seed);
+        changed |= output::file(&folder.join("manifest.json"), &manifest.to_json())?;
+        Ok(NodeOutput { node: node.name.clone(), seed, changed, identity })
+    }
+
+    fn check_disk(&self, node: &Node) -> Result<(), BuildError> {
+        let needed = BaseImage::named(&self.config.image).map_or(0, |image| image.min_disk);
+        if node.disk >= needed {
+            return Ok(());
+        }
+        let (disk, image) = (node.disk, self.config.image.clone());
+        Err(BuildError::SmallDisk { node: node.name.clone(), disk, image, needed })
+    }
+
+    /// The shared images as a plan needs them; the base image is fetched for it.
+    pub fn images(&self, payload: &Payload) -> Result<Images, BuildError> {
+        let blobs = fetch(&self.entries(&[Kind::BaseImage]), self.store, self.source, self.offline, self.progress)?;
+        let [base] = blobs.as_slice() else { return Err(self.lacking()) };
+        let digest = sha256_of(base)?;
+        let uefi = |image: BaseImage| {
+            image.file(self.config.arch).is_ok_and(|file| file.firmware == crate::artifacts::Firmware::Uefi)
+        };
+        let firmware =
+            if BaseImage::named(&self.config.image).is_ok_and(uefi) { Firmware::Uefi } else { Firmware::Bios };
+        Ok(Images {
+            payload: ImageFile { path: payload.path.clone(), digest: payload.digest, size: payload.size },
+            base: ImageFile { path: base.path.clone(), digest, size: base.entry.size },
+            firmware,
+        })
+    }
+}
+
+/// SHA-256 of a blob: what is locked, or, where upstream publishes SHA-512 only, read from the verified file.
+fn sha256_of(blob: &Blob) -> Result<Digest, BuildError> {
+    if let Checksum::Sha256(digest) = &blob.entry.checksum {
+        return Ok(*digest);
+    }
+    let failed = |source| BuildError::File { action: "read", path: blob.path.clone(), source };
+    let mut file = std::fs::File::open(&blob.path).map_err(failed)?;
+    Digest::of_reader(&mut file).map_err(failed)
+}

@@ -1,0 +1,159 @@
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::NodeName;
+
+/// Bakes Kubernetes workers for libvirt into images that register themselves on first boot.
+#[derive(Debug, Parser)]
+#[command(name = "nodebake", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// The cluster file; nodebake.lock and .nodebake/ stand beside it.
+    #[arg(long, global = true, value_name = "FILE", default_value = "nodebake.yaml")]
+    pub config: PathBuf,
+    /// Download from here alone: an http(s) base or a folder that holds each upstream URL under HOST/PATH.
+    #[arg(long, global = true, value_name = "BASE|DIR", env = "NODEBAKE_MIRROR")]
+    pub mirror: Option<String>,
+    /// Folder of the download cache [default: ~/.cache/nodebake].
+    #[arg(long, global = true, value_name = "DIR", env = "NODEBAKE_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Download nothing: what is not in the cache is an error.
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write a commented cluster file to start from.
+    Init,
+    /// Write nodebake.lock: url, size and digest of every input, from upstream's checksum files.
+    Lock,
+    /// Download what is locked into the cache; with `kubectl`, also put that program into OUT.
+    Fetch(Fetch),
+    /// Make the payload and the seeds of nodes; what is there and right is left alone.
+    Build(Build),
+    /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
+    Up(Up),
+    /// Show the machines of this cluster, and how they differ from what was built.
+    Status(Status),
+    /// Replace machines by new ones of the same name, UUID, MAC and address.
+    Rebuild(Rebuild),
+    /// Remove machines with their disks; base images, payloads, pools and networks stay.
+    Down(Down),
+    /// Show what a machine reported of its boots, and its console.
+    Logs(Logs),
+    /// Write a kubeconfig for the administrator, signed by the cluster's CA.
+    Kubeconfig(KubeconfigArgs),
+}
+
+/// Arguments of `fetch`.
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// Only this one.
+    #[arg(value_parser = ["kubectl"])]
+    pub artifact: Option<String>,
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// Where images are written.
+#[derive(Debug, Clone, Args)]
+pub struct Out {
+    /// Folder for what is made.
+    #[arg(long = "out", value_name = "DIR", default_value = "build")]
+    pub dir: PathBuf,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Which nodes.
+    #[arg(value_name = "NODE", required_unless_present = "all", conflicts_with = "all")]
+    pub nodes: Vec<NodeName>,
+    /// Every node of the cluster file.
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// How long to wait for a silent machine.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Wait {
+    /// Give a machine up after this many seconds without any sign of life.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub stall: u64,
+}
+
+/// Arguments of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    #[command(flatten)]
+    pub out: Out,
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// Arguments of `rebuild`.
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// Which nodes.
+    #[arg(value_name = "NODE", required = true)]
+    pub nodes: Vec<NodeName>,
+    #[command(flatten)]
+    pub out: Out,
+    #[command(flatten)]
+    pub wait: Wait,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub struct Down {
+    /// Which nodes [default: all of this cluster, also those that the cluster file no longer names].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Consent to what cannot be undone.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Consent {
+    /// Do not ask; needed where there is no terminal to ask on.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+}
+
+/// Arguments of `kubeconfig`.
+#[derive(Debug, Args)]
+pub struct KubeconfigArgs {
+    /// The file to write, mode 0600 [default: cluster.kubeconfig of the cluster file, else admin.kubeconfig beside it].
+    #[arg(long = "out", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}

@@ -1,0 +1,35 @@
+//! `nodebake fetch`: fills the cache from the lock.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::Session;
+use crate::artifacts::{Kind, fetch};
+use crate::cli::Fetch;
+use crate::error::Error;
+
+pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
+    let lock = session.lock()?;
+    let (store, source) = (session.store()?, session.source()?);
+    let kubectl_only = args.artifact.is_some();
+    let entries: Vec<_> = lock.entries().iter().filter(|entry| !kubectl_only || entry.kind == Kind::Kubectl).collect();
+    let blobs = fetch(&entries, &store, &source, session.cli.offline, session.ui)?;
+    if !kubectl_only {
+        session.ui.say(&format!("{} files are in the cache", blobs.len()));
+        return Ok(());
+    }
+    for blob in blobs.iter().filter(|blob| blob.entry.kind == Kind::Kubectl) {
+        let path = args.out.dir.join("kubectl");
+        let failed = |action| {
+            let path = path.clone();
+            move |source| Error::File { action, path, source }
+        };
+        fs::create_dir_all(&args.out.dir).map_err(failed("making the folder of"))?;
+        let file = tempfile::NamedTempFile::new_in(&args.out.dir).map_err(failed("creating"))?;
+        fs::copy(&blob.path, file.path()).map_err(failed("writing"))?;
+        file.as_file().set_permissions(Permissions::from_mode(0o755)).map_err(failed("setting the mode of"))?;
+        file.persist(&path).map_err(|error| failed("writing")(error.error))?;
+        session.ui.data(&format!("{}\n", path.display()));
+    }
+    Ok(())
+}

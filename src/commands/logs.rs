@@ -1,0 +1,54 @@
+//! `nodebake logs`: what a guest told of its boots, and its console.
+
+use super::Session;
+use crate::boot::{BootEvent, Decoder};
+use crate::cli::Logs;
+use crate::config::ClusterId;
+use crate::error::Error;
+use crate::machine::mark::LogKind;
+use crate::machine::{self, Hypervisor, VolumeName};
+use crate::plan::log_pool;
+
+/// Most bytes of a log that are shown: its end.
+const LIMIT: u64 = 256 * 1024;
+
+pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
+    let config = &session.config;
+    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let id = ClusterId { name: config.cluster.name.clone(), ca: session.ca()?.digest() };
+    let pool = log_pool(&config.libvirt.pool);
+    hypervisor.refresh_pool(&pool)?;
+    let read = |kind| tail(&*hypervisor, &pool, &VolumeName::log(&id, &args.node, kind));
+    let (first_boot, console) = (read(LogKind::FirstBoot)?, read(LogKind::Console)?);
+    if first_boot.is_none() && console.is_none() {
+        session.nodes(std::slice::from_ref(&args.node))?;
+        session.ui.say(&format!("{} has no log yet", args.node));
+        return Ok(());
+    }
+    let events = Decoder::default().feed(&first_boot.unwrap_or_default());
+    let mut text: String = events.iter().map(describe).collect();
+    text.push_str("--- console ---\n");
+    text.push_str(&crate::boot::printable(&String::from_utf8_lossy(&console.unwrap_or_default())));
+    session.ui.data(&text);
+    Ok(())
+}
+
+/// The end of a log; `None` where there is none.
+fn tail(hypervisor: &dyn Hypervisor, pool: &str, name: &VolumeName) -> Result<Option<Vec<u8>>, Error> {
+    let volumes = hypervisor.volumes(pool)?;
+    let Some(volume) = volumes.iter().find(|volume| volume.ours().as_ref() == Some(name)) else { return Ok(None) };
+    let start = volume.capacity.saturating_sub(LIMIT);
+    let limit = usize::try_from(LIMIT).unwrap_or(usize::MAX);
+    Ok(Some(hypervisor.read_volume(pool, name, start, limit)?))
+}
+
+fn describe(event: &BootEvent) -> String {
+    let BootEvent { boot_id, uptime, stage, failure, .. } = event;
+    match failure {
+        None => format!("boot {boot_id} {uptime:8.1} s  {stage}\n"),
+        Some(log) => {
+            let lines: Vec<_> = log.lines().map(|line| format!("  | {line}")).collect();
+            format!("boot {boot_id} {uptime:8.1} s  failed: {stage}\n{}\n", lines.join("\n"))
+        }
+    }
+}

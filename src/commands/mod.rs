@@ -1,0 +1,172 @@
+//! One file per verb: load, call the library, report.
+
+mod build;
+mod down;
+mod fetch;
+mod init;
+mod kubeconfig;
+mod lock;
+mod logs;
+mod status;
+mod up;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::artifacts::{Lock, Source, Store, wanted};
+use crate::build::Build;
+use crate::cli::{Cli, Consent, Verb};
+use crate::cluster::Cluster;
+use crate::config::{Config, Node, NodeName};
+use crate::error::Error;
+use crate::identity::Ca;
+use crate::ui::Ui;
+
+/// Does what the command line asks for.
+pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
+    if let Verb::Init = cli.verb {
+        return init::run(&cli.config, ui);
+    }
+    let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
+    match &cli.verb {
+        Verb::Init => Ok(()),
+        Verb::Lock => lock::run(&session),
+        Verb::Fetch(args) => fetch::run(&session, args),
+        Verb::Build(args) => build::run(&session, args),
+        Verb::Up(args) => up::up(&session, args),
+        Verb::Rebuild(args) => up::rebuild(&session, args),
+        Verb::Status(args) => status::run(&session, args),
+        Verb::Down(args) => down::run(&session, args),
+        Verb::Logs(args) => logs::run(&session, args),
+        Verb::Kubeconfig(args) => kubeconfig::run(&session, args),
+    }
+}
+
+/// What every verb on a cluster file begins with.
+struct Session<'a> {
+    cli: &'a Cli,
+    ui: &'a Ui,
+    config: Config,
+    now: Timestamp,
+}
+
+/// What building needs beyond the session.
+struct Inputs {
+    lock: Lock,
+    ca: Ca,
+    store: Store,
+    source: Source,
+}
+
+impl Session<'_> {
+    fn lock_path(&self) -> PathBuf {
+        self.config.folder().join("nodebake.lock")
+    }
+
+    /// The CA, with what is to be said of it.
+    fn ca(&self) -> Result<Ca, Error> {
+        let ca = Ca::load(&self.config.cluster.pki, self.now)?;
+        ca.warnings().iter().for_each(|warning| self.ui.say(&format!("warning: {warning}")));
+        Ok(ca)
+    }
+
+    /// The flag or the environment, else the cluster file, else upstream.
+    fn source(&self) -> Result<Source, Error> {
+        let setting = self.cli.mirror.as_deref().or(self.config.mirror.as_deref());
+        Ok(Source::from_setting(setting)?)
+    }
+
+    fn store(&self) -> Result<Store, Error> {
+        Ok(Store::new(match &self.cli.cache_dir {
+            Some(folder) => folder.clone(),
+            None => Store::default_folder()?,
+        }))
+    }
+
+    /// The lock, which must hold what the cluster file asks for.
+    fn lock(&self) -> Result<Lock, Error> {
+        let wanted = wanted(&self.config)?;
+        let lock = Lock::load(&self.lock_path())?;
+        lock.fits(&wanted)?;
+        Ok(lock)
+    }
+
+    fn inputs(&self) -> Result<Inputs, Error> {
+        Ok(Inputs { lock: self.lock()?, ca: self.ca()?, store: self.store()?, source: self.source()? })
+    }
+
+    fn build<'a>(&'a self, inputs: &'a Inputs, out: &'a Path) -> Build<'a> {
+        Build {
+            config: &self.config,
+            lock: &inputs.lock,
+            ca: &inputs.ca,
+            store: &inputs.store,
+            source: &inputs.source,
+            offline: self.cli.offline,
+            out,
+            progress: self.ui,
+            now: self.now,
+        }
+    }
+
+    /// The nodes of these names, in the cluster file's order; all of them where none is named.
+    fn nodes(&self, names: &[NodeName]) -> Result<Vec<&Node>, Error> {
+        let nodes = &self.config.nodes;
+        if let Some(name) = names.iter().find(|name| !nodes.iter().any(|node| node.name == **name)) {
+            return Err(self.unknown(name));
+        }
+        Ok(nodes.iter().filter(|node| names.is_empty() || names.contains(&node.name)).collect())
+    }
+
+    fn unknown(&self, name: &NodeName) -> Error {
+        let name = name.to_string();
+        let all = self.config.nodes.iter().map(|node| node.name.to_string());
+        let closest = all.map(|known| (strsim::damerau_levenshtein(&known, &name), known)).min();
+        let suggestion = closest.filter(|(distance, _)| *distance <= 2).map(|(_, known)| known);
+        Error::UnknownNode { node: name, suggestion }
+    }
+
+    /// The cluster's API, where the cluster file names a kubeconfig.
+    fn cluster(&self) -> Result<Option<Cluster>, Error> {
+        Ok(self.config.cluster.kubeconfig.as_deref().map(Cluster::open).transpose()?)
+    }
+
+    /// Asks before something is lost.
+    fn consent(&self, consent: Consent, question: &str) -> Result<(), Error> {
+        if consent.yes {
+            return Ok(());
+        }
+        match self.ui.ask(question) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::Declined),
+            None => Err(Error::NoConsent),
+        }
+    }
+}
+
+/// Lines of columns as wide as their widest cell, three spaces apart, as kubectl prints them.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_as_wide_as_their_cells() {
+        let row = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let rows = [row(&["NAME", "STATUS"]), row(&["worker-node-1", "Ready"]), row(&["é", ""])];
+        assert_eq!(table(&rows), "NAME            STATUS\nworker-node-1   Ready\né\n");
+    }
+}

@@ -1,0 +1,106 @@
+//! `nodebake status`: the machines of the cluster.
+
+use super::Session;
+use crate::build::Manifest;
+use crate::cli::Status;
+use crate::cluster::Nodes;
+use crate::config::{ClusterId, NodeName};
+use crate::error::{Error, chain};
+use crate::machine::{self, DomainInfo, DomainState};
+use crate::plan::Inventory;
+
+pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
+    let config = &session.config;
+    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let id = ClusterId { name: config.cluster.name.clone(), ca: session.ca()?.digest() };
+    let inventory = Inventory::read(config, &*hypervisor, nodes(session))?;
+    let mut rows = vec![["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "DIFFERS"].map(String::from).to_vec()];
+    for node in &config.nodes {
+        let uuid = id.uuid(&node.name);
+        let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
+        let manifest = Manifest::load(&args.out.dir, &node.name.to_string());
+        rows.push(row(&node.name, domain, &inventory, &node.address.to_string(), manifest.as_ref()));
+    }
+    let named = |name: &NodeName| config.nodes.iter().any(|node| node.name == *name);
+    for domain in &inventory.domains {
+        if let Some(mark) = domain.mark().filter(|mark| mark.belongs_to(&id) && !named(&mark.node)) {
+            let mut row = row(&mark.node, Some(domain), &inventory, "-", None);
+            if let Some(last) = row.last_mut() {
+                "not in the cluster file".clone_into(last);
+            }
+            rows.push(row);
+        }
+    }
+    session.ui.data(&super::table(&rows));
+    Ok(())
+}
+
+/// The cluster is asked where it can be; `status` is of use without it.
+fn nodes(session: &Session) -> Option<Nodes> {
+    let asked = session.cluster().and_then(|cluster| cluster.map(|c| c.nodes().map_err(Error::from)).transpose());
+    asked.unwrap_or_else(|error| {
+        session.ui.say(&format!("warning: {}", chain(&error)));
+        None
+    })
+}
+
+fn row(
+    name: &NodeName,
+    domain: Option<&DomainInfo>,
+    inventory: &Inventory,
+    address: &str,
+    manifest: Option<&Manifest>,
+) -> Vec<String> {
+    let node = inventory.nodes.as_ref().and_then(|nodes| nodes.get(&name.to_string()));
+    let cluster = match (&inventory.nodes, node) {
+        (None, _) => "?",
+        (_, None) => "-",
+        (_, Some(node)) if node.ready => "Ready",
+        _ => "NotReady",
+    };
+    let mark = domain.and_then(DomainInfo::mark);
+    let state = mark.map_or_else(
+        || "-".to_owned(),
+        |mark| match &mark.stage {
+            Some(stage) => format!("{} ({stage})", mark.state),
+            None => mark.state.to_string(),
+        },
+    );
+    vec![
+        name.to_string(),
+        domain.map_or("-", |domain| machine_state(domain.state)).to_owned(),
+        state,
+        cluster.to_owned(),
+        address.to_owned(),
+        domain.map_or_else(|| "-".to_owned(), |domain| differs(domain, manifest)),
+    ]
+}
+
+fn machine_state(state: DomainState) -> &'static str {
+    match state {
+        DomainState::Running => "running",
+        DomainState::Paused => "paused",
+        DomainState::ShuttingDown => "shutting down",
+        DomainState::ShutOff => "shut off",
+        DomainState::Crashed => "crashed",
+        DomainState::Unknown => "unknown",
+    }
+}
+
+/// How a machine differs from what was built last, and from what we defined.
+fn differs(domain: &DomainInfo, manifest: Option<&Manifest>) -> String {
+    let Some(mark) = domain.mark() else { return "mark not readable".to_owned() };
+    let mut found = Vec::new();
+    if let Some((payload, seed)) = manifest.map(Manifest::images) {
+        if mark.payload != payload {
+            found.push("payload");
+        }
+        if mark.seed != seed {
+            found.push("seed");
+        }
+    }
+    if mark.stored.is_some_and(|stored| stored != domain.stored_digest()) {
+        found.push("changed by hand");
+    }
+    if found.is_empty() { "-".to_owned() } else { found.join(", ") }
+}

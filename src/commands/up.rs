@@ -1,0 +1,204 @@
+//! `nodebake up` and `nodebake rebuild`: from images to nodes in the cluster.
+
+use std::time::Duration;
+
+use super::Session;
+use crate::apply::{Apply, ApplyError, Outcome, Patience, taken};
+use crate::cli::{Rebuild, Up, Wait};
+use crate::cluster::{Nodes, Watch};
+use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::error::Error;
+use crate::machine;
+use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
+
+/// Machines that are brought up at the same time.
+const AT_ONCE: usize = 8;
+
+pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
+    let nodes = session.nodes(&args.nodes)?;
+    bring(session, &nodes, &args.out.dir, args.wait, plan::up)
+}
+
+pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
+    let nodes = session.nodes(&args.nodes)?;
+    let names: Vec<_> = nodes.iter().map(|node| node.name.to_string()).collect();
+    let question = format!("Replace {}? The disks of these machines are lost.", names.join(", "));
+    session.consent(args.consent, &question)?;
+    bring(session, &nodes, &args.out.dir, args.wait, plan::rebuild)
+}
+
+fn bring(
+    session: &Session,
+    nodes: &[&Node],
+    out: &std::path::Path,
+    wait: Wait,
+    make: impl Fn(Request) -> Result<Plan, Blocked>,
+) -> Result<(), Error> {
+    let config = &session.config;
+    // What can be wrong without any work being lost comes first.
+    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let cluster = session.cluster()?;
+    let known = cluster.as_ref().map(crate::cluster::Cluster::nodes).transpose()?;
+    let inputs = session.inputs()?;
+    let (payload, outputs) = super::build::for_plan(session, &inputs, out, nodes)?;
+    let build = session.build(&inputs, out);
+    let (id, images) = (build.cluster_id(), build.images(&payload)?);
+    let built: Vec<Built> = outputs.iter().map(crate::build::NodeOutput::built).collect();
+    let inventory = Inventory::read(config, &*hypervisor, known)?;
+    let now = session.now.as_second();
+    let plan = make(Request { config, id: &id, images: &images, built: &built, inventory: &inventory, now })?;
+    check_addresses(config, &plan, &inventory, &id)?;
+    tell_drift(session, &plan);
+    let watch = cluster.as_ref().map(crate::cluster::Cluster::watch);
+    let apply = Apply {
+        hypervisor: &*hypervisor,
+        id: &id,
+        watch: watch.as_ref(),
+        patience: Patience { stall: Duration::from_secs(wait.stall) },
+        progress: session.ui,
+    };
+    for action in &plan.shared {
+        apply.shared(action)?;
+    }
+    let results = run_all(&apply, &plan.nodes);
+    session.ui.finish();
+    report(session, watch.as_ref(), nodes, results)
+}
+
+/// An address that somebody has is found out before a machine is made that would share it.
+fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &ClusterId) -> Result<(), Error> {
+    let new = plan.nodes.iter().filter(|plan| {
+        let uuid = id.uuid(&plan.node);
+        let runs = inventory.domains.iter().any(|domain| domain.uuid == uuid && domain.state.is_active());
+        matches!(plan.step, Step::Create(_) | Step::Start(_)) && !runs
+    });
+    let names: Vec<_> = new.map(|plan| &plan.node).collect();
+    let nodes: Vec<_> = config.nodes.iter().filter(|node| names.contains(&&node.name)).collect();
+    let taken = std::thread::scope(|scope| {
+        let ask = |node: &&Node| {
+            let (address, subnet) = (node.address, config.network.cidr);
+            scope.spawn(move || taken(address, subnet))
+        };
+        let asked: Vec<_> = nodes.iter().map(ask).collect();
+        let answers = asked.into_iter().map(|thread| thread.join().unwrap_or(false));
+        nodes.iter().zip(answers.collect::<Vec<_>>()).find(|(_, taken)| *taken).map(|(node, _)| *node)
+    });
+    match taken {
+        Some(node) => Err(Blocked::AddressAnswers { node: node.name.clone(), address: node.address }.into()),
+        None => Ok(()),
+    }
+}
+
+fn tell_drift(session: &Session, plan: &Plan) {
+    for plan in plan.nodes.iter().filter(|plan| !plan.drift.is_empty()) {
+        let drift: Vec<_> = plan.drift.iter().map(ToString::to_string).collect();
+        let node = &plan.node;
+        session.ui.say(&format!("{node}: differs: {}; `nodebake rebuild {node}` replaces it", drift.join(", ")));
+    }
+}
+
+/// Brings the nodes up, at most [`AT_ONCE`] at a time; every one is given its chance.
+fn run_all(apply: &Apply, plans: &[NodePlan]) -> Vec<Result<Outcome, ApplyError>> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let done = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..plans.len().min(AT_ONCE) {
+            scope.spawn(|| {
+                while let Some(plan) = plans.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    let result = (plan.node.clone(), apply.node(plan));
+                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result);
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let place = |name: &NodeName| plans.iter().position(|plan| plan.node == *name);
+    done.sort_by_key(|(name, _)| place(name));
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn report(
+    session: &Session,
+    watch: Option<&Watch>,
+    nodes: &[&Node],
+    results: Vec<Result<Outcome, ApplyError>>,
+) -> Result<(), Error> {
+    let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    if let Some(watch) = watch {
+        let seen = nodes.iter().filter_map(|node| watch.node(&node.name.to_string()));
+        let seen: Nodes = seen.map(|node| (node.name.clone(), node)).collect();
+        session.ui.data(&node_table(&seen, session.now.as_second()));
+    }
+    if !errors.is_empty() {
+        return Err(Error::Nodes(errors));
+    }
+    if watch.is_none() {
+        session
+            .ui
+            .say("the kubelets are active; without cluster.kubeconfig nobody can be asked whether they registered");
+    }
+    session.ui.say(&next_step(&session.config));
+    Ok(())
+}
+
+/// As `kubectl get nodes` shows them.
+fn node_table(nodes: &Nodes, now: i64) -> String {
+    let mut rows = vec![["NAME", "STATUS", "ROLES", "AGE", "VERSION", "INTERNAL-IP"].map(String::from).to_vec()];
+    for node in nodes.values() {
+        let roles = if node.roles.is_empty() { "<none>".to_owned() } else { node.roles.join(",") };
+        rows.push(vec![
+            crate::boot::printable(&node.name),
+            if node.ready { "Ready" } else { "NotReady" }.to_owned(),
+            roles,
+            node.created.map_or_else(|| "<unknown>".to_owned(), |created| age((now - created).max(0))),
+            crate::boot::printable(&node.version),
+            crate::boot::printable(&node.internal_ip),
+        ]);
+    }
+    super::table(&rows)
+}
+
+/// Seconds as kubectl shows an age: 45s, 3m, 5h, 2d.
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86400),
+    }
+}
+
+fn next_step(config: &Config) -> String {
+    let server = config.cluster.api_server.trim_start_matches("https://");
+    let (host, port) = server.rsplit_once(':').unwrap_or((server, "6443"));
+    format!(
+        "\nNotReady is right: the nodes have no CNI yet. The next step, for Cilium in kube-proxy's place:\n  \
+         cilium install --set kubeProxyReplacement=true --set k8sServiceHost={host} --set k8sServicePort={port}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::NodeStatus;
+
+    #[test]
+    fn nodes_are_shown_as_kubectl_shows_them() {
+        let node = NodeStatus {
+            name: "worker-node-1".to_owned(),
+            created: Some(1000),
+            version: "v1.35.1".to_owned(),
+            internal_ip: "10.0.0.36".to_owned(),
+            ..NodeStatus::default()
+        };
+        let wanted = "NAME            STATUS     ROLES    AGE   VERSION   INTERNAL-IP\n\
+                      worker-node-1   NotReady   <none>   45s   v1.35.1   10.0.0.36\n";
+        assert_eq!(node_table(&[(node.name.clone(), node)].into(), 1045), wanted);
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let ages: Vec<_> = [0, 119, 120, 7199, 7200, 172_799, 172_800].map(age).to_vec();
+        assert_eq!(ages, ["0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
+    }
+}

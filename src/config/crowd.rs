@@ -1,0 +1,102 @@
+//! What the values of a cluster file mean for each other: nothing twice, every address where it can work.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+
+use super::problem::Problems;
+use super::read::{ClusterDraft, NetworkDraft, NodeDraft};
+use super::value::Placed;
+
+/// What could be read of the file. A value that could not be read is missing here, and compared with nothing.
+pub(super) struct Crowd<'d> {
+    pub(super) cluster: Option<&'d ClusterDraft>,
+    pub(super) network: Option<&'d NetworkDraft>,
+    pub(super) nodes: &'d [NodeDraft],
+    pub(super) problems: &'d Problems,
+}
+
+impl Crowd<'_> {
+    pub(super) fn check(&self) {
+        let hosts = self.cluster.map(|cluster| cluster.control_plane.as_slice()).unwrap_or_default();
+        let names = hosts.iter().filter_map(|host| host.name.as_ref());
+        self.unique(names.chain(self.nodes.iter().filter_map(|node| node.name.as_ref())));
+        self.unique(self.nodes.iter().filter_map(|node| node.mac.as_ref()));
+        self.unique(self.nodes.iter().filter_map(|node| node.address.as_ref()));
+        self.gateway();
+        for address in hosts.iter().filter_map(|host| host.address.as_ref()) {
+            self.own_address(address);
+        }
+        for address in self.nodes.iter().filter_map(|node| node.address.as_ref()) {
+            self.node_address(address);
+        }
+    }
+
+    /// Reports every value that stands further up already.
+    fn unique<'v, T: Ord + Display + 'v>(&self, values: impl Iterator<Item = &'v Placed<T>>) {
+        let mut seen: BTreeMap<&T, &Placed<T>> = BTreeMap::new();
+        for value in values {
+            if let Some(first) = seen.get(&value.value) {
+                self.taken(value, first);
+            } else {
+                seen.insert(&value.value, value);
+            }
+        }
+    }
+
+    fn taken<T: Display, U>(&self, value: &Placed<T>, by: &Placed<U>) {
+        let Placed { value: text, at, path } = value;
+        self.problems.report(*at, path, format!("{text} is taken by {} in line {}", by.path, by.at.line));
+    }
+
+    fn gateway(&self) {
+        let Some(gateway) = self.network.and_then(|network| network.gateway.as_ref()) else { return };
+        if self.outside(gateway) {
+            return;
+        }
+        self.own_address(gateway);
+    }
+
+    fn node_address(&self, address: &Placed<Ipv4Addr>) {
+        if self.outside(address) || self.own_address(address) {
+            return;
+        }
+        let gateway = self.network.and_then(|network| network.gateway.as_ref());
+        let hosts = self.cluster.map(|cluster| cluster.control_plane.as_slice()).unwrap_or_default();
+        let hosts = hosts.iter().filter_map(|host| host.address.as_ref());
+        if let Some(other) = gateway.into_iter().chain(hosts).find(|other| other.value == address.value) {
+            return self.taken(address, other);
+        }
+        if let Some(api) = self.cluster.and_then(|cluster| cluster.api_server.as_ref())
+            && api.value.address == Some(address.value)
+        {
+            self.taken(address, api);
+        }
+    }
+
+    /// Reports an address outside the network.
+    fn outside(&self, address: &Placed<Ipv4Addr>) -> bool {
+        let Some(net) = self.network.and_then(|network| network.cidr.as_ref()) else { return false };
+        let outside = !net.value.contains(&address.value);
+        if outside {
+            let text = format!("{} is outside the network {} of line {}", address.value, net.value, net.at.line);
+            self.problems.report(address.at, &address.path, text);
+        }
+        outside
+    }
+
+    /// Reports an address that stands for the network itself or for all its hosts.
+    fn own_address(&self, address: &Placed<Ipv4Addr>) -> bool {
+        let Some(net) = self.network.and_then(|network| network.cidr.as_ref()) else { return false };
+        let role = if address.value == net.value.network() {
+            "the address of the network itself"
+        } else if address.value == net.value.broadcast() {
+            "the broadcast address of the network"
+        } else {
+            return false;
+        };
+        let text = format!("{} is {role} ({}, line {})", address.value, net.value, net.at.line);
+        self.problems.report(address.at, &address.path, text);
+        true
+    }
+}

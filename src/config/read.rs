@@ -1,0 +1,289 @@
+//! The cluster file's schema: which keys there are, what they hold, what they mean for each other.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+
+use super::crowd::Crowd;
+use super::problem::Problems;
+use super::scalar::{self, ApiServer};
+use super::tree::Tree;
+use super::value::{Fields, Placed, Value};
+use super::{
+    Acceleration, Arch, Cluster, ClusterName, Config, Host, Libvirt, Mac, Network, Node, NodeName, Ssh, Versions,
+};
+
+/// The one form of cluster files that this nodebake reads.
+const API_VERSION: &str = "nodebake/v1";
+const ADDRESS: &str = "an IPv4 address such as 10.0.0.36";
+const NODE_NAME: &str = "a name such as worker-node-1";
+
+/// Reads the tree of a cluster file; `file` is absolute. `None` only after a report; where something was reported,
+/// the config that may still come of it means nothing.
+pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Config> {
+    const KEYS: &[&str] = &[
+        "apiVersion",
+        "cluster",
+        "versions",
+        "image",
+        "arch",
+        "mirror",
+        "network",
+        "libvirt",
+        "machine",
+        "ssh",
+        "nodes",
+    ];
+    let folder = file.parent().unwrap_or(file);
+    let fields = Value::root(tree, problems).map(KEYS)?;
+    let api_version = fields.required("apiVersion", API_VERSION, api_version);
+    if api_version.is_none() && fields.get("apiVersion").is_some() {
+        // What else it says follows rules that we do not know.
+        return None;
+    }
+    fields.report_unknown();
+    let cluster = fields.must("cluster", "the cluster that the nodes join").and_then(|value| cluster(&value, folder));
+    let versions = fields.must("versions", "what is baked").and_then(|value| versions(&value));
+    let image = fields.required("image", "a base image such as ubuntu-24.04", scalar::image);
+    let arch = fields.optional("arch", "amd64 or arm64", scalar::arch);
+    let mirror = fields.optional("mirror", "an http(s) base or a folder", scalar::mirror(folder));
+    let network = fields.must("network", "the network of the nodes").and_then(|value| network(&value));
+    let libvirt = fields.get("libvirt").map_or_else(|| Some(default_libvirt()), |value| libvirt(&value));
+    let machine = fields.get("machine").map_or(Some(Machine::DEFAULT), |value| machine(&value, Machine::DEFAULT));
+    let ssh = fields.get("ssh").and_then(|value| ssh(&value));
+    let nodes = nodes(&fields, machine.unwrap_or(Machine::DEFAULT));
+    Crowd {
+        cluster: cluster.as_ref(),
+        network: network.as_ref(),
+        nodes: nodes.as_deref().unwrap_or_default(),
+        problems,
+    }
+    .check();
+    Some(Config {
+        file: file.to_owned(),
+        cluster: cluster?.finish()?,
+        versions: versions?,
+        image: image?.value,
+        arch: arch.map_or(Arch::Amd64, |arch| arch.value),
+        mirror: mirror.map(|mirror| mirror.value),
+        network: network?.finish()?,
+        libvirt: libvirt?,
+        ssh,
+        nodes: nodes?.into_iter().map(NodeDraft::finish).collect::<Option<_>>()?,
+    })
+}
+
+fn api_version(text: &str) -> Result<(), String> {
+    if text == API_VERSION {
+        return Ok(());
+    }
+    Err(format!("{} is not {API_VERSION:?}, the only form that this nodebake reads", super::problem::quoted(text)))
+}
+
+/// What could be read of `cluster`, to be compared with the rest of the file.
+pub(super) struct ClusterDraft {
+    name: Option<Placed<ClusterName>>,
+    pub(super) api_server: Option<Placed<ApiServer>>,
+    pub(super) control_plane: Vec<HostDraft>,
+    cluster_domain: String,
+    cluster_dns: Option<Vec<Placed<IpAddr>>>,
+    pki: Option<Placed<PathBuf>>,
+    kubeconfig: Option<PathBuf>,
+}
+
+/// What could be read of a host of the control plane.
+pub(super) struct HostDraft {
+    pub(super) name: Option<Placed<NodeName>>,
+    pub(super) address: Option<Placed<Ipv4Addr>>,
+}
+
+fn cluster(value: &Value<'_>, folder: &Path) -> Option<ClusterDraft> {
+    const KEYS: &[&str] = &["name", "apiServer", "controlPlane", "clusterDomain", "clusterDNS", "pki", "kubeconfig"];
+    let fields = value.fields(KEYS)?;
+    let domain = fields.optional("clusterDomain", "a DNS domain such as cluster.local", scalar::domain);
+    let kubeconfig = fields.optional("kubeconfig", "the path of an admin kubeconfig", scalar::path(folder));
+    Some(ClusterDraft {
+        name: fields.required("name", "a cluster name such as seed", scalar::own),
+        api_server: fields.required("apiServer", "a URL such as https://10.0.0.4:6443", scalar::api_server),
+        control_plane: fields.get("controlPlane").map(|value| hosts(&value)).unwrap_or_default(),
+        cluster_domain: domain.map_or_else(|| "cluster.local".to_owned(), |domain| domain.value),
+        cluster_dns: fields.list("clusterDNS", "addresses such as 10.96.0.10", scalar::server),
+        pki: fields.required("pki", "the path of the folder with ca.pem", scalar::path(folder)),
+        kubeconfig: kubeconfig.map(|kubeconfig| kubeconfig.value),
+    })
+}
+
+fn hosts(value: &Value<'_>) -> Vec<HostDraft> {
+    let host = |value: &Value<'_>| {
+        let fields = value.fields(&["name", "address"])?;
+        Some(HostDraft {
+            name: fields.required("name", "a name such as control-plane-1", scalar::host_name),
+            address: fields.required("address", ADDRESS, scalar::ipv4),
+        })
+    };
+    value.items("hosts with name and address").unwrap_or_default().iter().filter_map(host).collect()
+}
+
+impl ClusterDraft {
+    fn finish(self) -> Option<Cluster> {
+        let host = |host: HostDraft| Some(Host { name: host.name?.value, address: host.address?.value });
+        Some(Cluster {
+            name: self.name?.value,
+            api_server: self.api_server?.value.url,
+            control_plane: self.control_plane.into_iter().map(host).collect::<Option<_>>()?,
+            cluster_domain: self.cluster_domain,
+            cluster_dns: values(self.cluster_dns?),
+            pki: self.pki?.value,
+            kubeconfig: self.kubeconfig,
+        })
+    }
+}
+
+fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
+    placed.into_iter().map(|placed| placed.value).collect()
+}
+
+fn versions(value: &Value<'_>) -> Option<Versions> {
+    let fields = value.fields(&["kubernetes", "containerd", "runc", "cniPlugins"])?;
+    let kubernetes = fields.required("kubernetes", "a version such as v1.35.1", scalar::kubernetes);
+    let containerd = fields.required("containerd", "a version such as 2.2.1", scalar::containerd);
+    let runc = fields.required("runc", "a version such as v1.2.8", scalar::version);
+    let cni_plugins = fields.required("cniPlugins", "a version such as v1.9.0", scalar::version);
+    Some(Versions {
+        kubernetes: kubernetes?.value,
+        containerd: containerd?.value,
+        runc: runc?.value,
+        cni_plugins: cni_plugins?.value,
+    })
+}
+
+/// What could be read of `network`.
+pub(super) struct NetworkDraft {
+    name: String,
+    pub(super) cidr: Option<Placed<Ipv4Net>>,
+    pub(super) gateway: Option<Placed<Ipv4Addr>>,
+    nameservers: Option<Vec<Placed<IpAddr>>>,
+}
+
+fn network(value: &Value<'_>) -> Option<NetworkDraft> {
+    let fields = value.fields(&["name", "cidr", "gateway", "nameservers"])?;
+    let name = fields.optional("name", "the name of a libvirt network", scalar::libvirt_name);
+    Some(NetworkDraft {
+        name: name.map_or_else(|| "nodebake".to_owned(), |name| name.value),
+        cidr: fields.required("cidr", "a network such as 10.0.0.0/24", scalar::cidr),
+        gateway: fields.required("gateway", "an IPv4 address such as 10.0.0.1", scalar::ipv4),
+        nameservers: fields.list("nameservers", "addresses such as 10.0.0.1", scalar::server),
+    })
+}
+
+impl NetworkDraft {
+    fn finish(self) -> Option<Network> {
+        Some(Network {
+            name: self.name,
+            cidr: self.cidr?.value,
+            gateway: self.gateway?.value,
+            nameservers: values(self.nameservers?),
+        })
+    }
+}
+
+fn default_libvirt() -> Libvirt {
+    Libvirt {
+        uri: "qemu:///system".to_owned(),
+        acceleration: Acceleration::Auto,
+        pool: "nodebake".to_owned(),
+        pool_path: PathBuf::from("/var/lib/libvirt/images/nodebake"),
+    }
+}
+
+fn libvirt(value: &Value<'_>) -> Option<Libvirt> {
+    let fields = value.fields(&["uri", "acceleration", "pool", "poolPath"])?;
+    let uri = fields.optional("uri", "a connection such as qemu:///system", scalar::libvirt_uri);
+    let acceleration = fields.optional("acceleration", "auto, kvm or tcg", scalar::acceleration);
+    let pool = fields.optional("pool", "the name of a storage pool", scalar::libvirt_name);
+    let path = fields.optional("poolPath", "a folder on the hypervisor", scalar::remote_path);
+    let default = default_libvirt();
+    Some(Libvirt {
+        uri: uri.map_or(default.uri, |uri| uri.value),
+        acceleration: acceleration.map_or(default.acceleration, |acceleration| acceleration.value),
+        pool: pool.map_or(default.pool, |pool| pool.value),
+        pool_path: path.map_or(default.pool_path, |path| path.value),
+    })
+}
+
+/// The size of a machine.
+#[derive(Clone, Copy)]
+struct Machine {
+    cpus: u32,
+    memory: u64,
+    disk: u64,
+}
+
+impl Machine {
+    const DEFAULT: Self = Self { cpus: 2, memory: 4 << 30, disk: 20 << 30 };
+
+    /// As `fields` say, and as `self` where they say nothing.
+    fn with(self, fields: &Fields<'_>) -> Self {
+        let memory = fields.optional("memory", "a size such as 4GiB", scalar::memory);
+        let disk = fields.optional("disk", "a size such as 20GiB", scalar::disk);
+        Self {
+            // More than 256 need an interrupt controller that the domain XML does not set up.
+            cpus: fields.get("cpus").and_then(|value| value.number(&(1..=255))).unwrap_or(self.cpus),
+            memory: memory.map_or(self.memory, |memory| memory.value),
+            disk: disk.map_or(self.disk, |disk| disk.value),
+        }
+    }
+}
+
+fn machine(value: &Value<'_>, default: Machine) -> Option<Machine> {
+    Some(default.with(&value.fields(&["cpus", "memory", "disk"])?))
+}
+
+fn ssh(value: &Value<'_>) -> Option<Ssh> {
+    let fields = value.fields(&["user", "authorizedKeys"])?;
+    let user = fields.required("user", "a login name", scalar::ssh_user);
+    let keys = fields.list("authorizedKeys", "public SSH keys", scalar::ssh_key);
+    Some(Ssh { user: user?.value, authorized_keys: values(keys?) })
+}
+
+/// What could be read of a node.
+pub(super) struct NodeDraft {
+    pub(super) name: Option<Placed<NodeName>>,
+    pub(super) address: Option<Placed<Ipv4Addr>>,
+    pub(super) mac: Option<Placed<Mac>>,
+    machine: Machine,
+}
+
+fn nodes(fields: &Fields<'_>, default: Machine) -> Option<Vec<NodeDraft>> {
+    const ITEMS: &str = "nodes with name and address";
+    let value = fields.must("nodes", &format!("a list of {ITEMS}"))?;
+    let items = value.items(ITEMS)?;
+    if items.is_empty() {
+        value.report("expected at least one node, found an empty list");
+    }
+    Some(items.iter().filter_map(|item| node(item, default)).collect())
+}
+
+fn node(value: &Value<'_>, default: Machine) -> Option<NodeDraft> {
+    let fields = value.fields(&["name", "address", "mac", "cpus", "memory", "disk"])?;
+    Some(NodeDraft {
+        name: fields.required("name", NODE_NAME, scalar::host_name),
+        address: fields.required("address", ADDRESS, scalar::ipv4),
+        mac: fields.optional("mac", "a MAC address such as 52:54:00:12:34:56", scalar::mac),
+        machine: default.with(&fields),
+    })
+}
+
+impl NodeDraft {
+    fn finish(self) -> Option<Node> {
+        Some(Node {
+            name: self.name?.value,
+            address: self.address?.value,
+            mac: self.mac.map(|mac| mac.value),
+            cpus: self.machine.cpus,
+            memory: self.machine.memory,
+            disk: self.machine.disk,
+        })
+    }
+}

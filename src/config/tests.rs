@@ -1,0 +1,605 @@
+//! The reading of cluster files as a whole: text in, config or list of problems out.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+
+const FILE: &str = "/srv/lab/nodebake.yaml";
+
+/// A file with every mandatory key and nothing else.
+const LEAST: &str = "\
+apiVersion: nodebake/v1
+cluster:
+  name: seed
+  apiServer: https://10.0.0.4:6443
+  clusterDNS: [10.96.0.10]
+  pki: pki
+versions: {kubernetes: 1.35.1, containerd: 2.2.1, runc: 1.2.8, cniPlugins: 1.9.0}
+image: ubuntu-24.04
+network:
+  cidr: 10.0.0.0/24
+  gateway: 10.0.0.1
+  nameservers: [10.0.0.1]
+nodes:
+  - name: a
+    address: 10.0.0.36
+";
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    parse(Path::new(FILE), text)
+}
+
+/// All problems of a file, as the user sees them but for the file's name.
+fn problems(text: &str) -> Vec<String> {
+    match read(text) {
+        Ok(_) => Vec::new(),
+        Err(ConfigError::Invalid { problems, .. }) => problems.iter().map(ToString::to_string).collect(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Problems of [`LEAST`] with one text replaced, which must be in it.
+fn changed(from: &str, to: &str) -> Vec<String> {
+    assert!(LEAST.contains(from), "{from}");
+    problems(&LEAST.replacen(from, to, 1))
+}
+
+/// What every changed file must say.
+fn check(cases: &[(&str, &str, &[&str])]) {
+    for (from, to, expected) in cases {
+        assert_eq!(changed(from, to), *expected, "{from:?} -> {to:?}");
+    }
+}
+
+fn node(name: &str, address: [u8; 4]) -> Node {
+    Node {
+        name: name.parse().unwrap(),
+        address: address.into(),
+        mac: None,
+        cpus: 2,
+        memory: 4 * 1024 * 1024 * 1024,
+        disk: 20 * 1024 * 1024 * 1024,
+    }
+}
+
+fn seed() -> Config {
+    let host = Host { name: "control-plane-1".parse().unwrap(), address: [10, 0, 0, 4].into() };
+    Config {
+        file: FILE.into(),
+        cluster: Cluster {
+            name: "seed".parse().unwrap(),
+            api_server: "https://10.0.0.4:6443".to_owned(),
+            control_plane: vec![host],
+            cluster_domain: "cluster.local".to_owned(),
+            cluster_dns: vec![[10, 96, 0, 10].into()],
+            pki: "/srv/lab/pki".into(),
+            kubeconfig: Some("/srv/lab/admin.kubeconfig".into()),
+        },
+        versions: Versions {
+            kubernetes: semver::Version::new(1, 35, 1),
+            containerd: semver::Version::new(2, 2, 1),
+            runc: semver::Version::new(1, 2, 8),
+            cni_plugins: semver::Version::new(1, 9, 0),
+        },
+        image: "ubuntu-24.04".to_owned(),
+        arch: Arch::Amd64,
+        mirror: None,
+        network: Network {
+            name: "nodebake".to_owned(),
+            cidr: "10.0.0.0/24".parse().unwrap(),
+            gateway: [10, 0, 0, 1].into(),
+            nameservers: vec![[10, 0, 0, 1].into()],
+        },
+        libvirt: Libvirt {
+            uri: "qemu:///system".to_owned(),
+            acceleration: Acceleration::Auto,
+            pool: "nodebake".to_owned(),
+            pool_path: "/var/lib/libvirt/images/nodebake".into(),
+        },
+        ssh: None,
+        nodes: vec![node("worker-node-1", [10, 0, 0, 36]), node("worker-node-2", [10, 0, 0, 37])],
+    }
+}
+
+#[test]
+fn init_is_the_seed_cluster() {
+    assert_eq!(read(INIT).unwrap(), seed());
+}
+
+#[test]
+fn what_init_shows_as_a_comment_is_valid_too() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
+    let text = INIT
+        .replace("# mirror:", "mirror:")
+        .replace("# ssh:\n#   user:", "ssh:\n  user:")
+        .replace("#   authorizedKeys:\n#     -", "  authorizedKeys:\n    -")
+        .replace("ssh-ed25519 AAAAC3Nza... ops@example", key);
+    let mut expected = seed();
+    expected.mirror = Some("https://mirror.example/upstream".to_owned());
+    expected.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
+    assert_eq!(read(&text).unwrap(), expected);
+}
+
+#[test]
+fn byte_order_mark_and_crlf_change_nothing() {
+    let windows = format!("\u{feff}{}", INIT.replace('\n', "\r\n"));
+    assert_eq!(read(&windows).unwrap(), seed());
+    let wrong = windows.replace("arch: amd64", "arch: arm");
+    assert_eq!(problems(&wrong), problems(&INIT.replace("arch: amd64", "arch: arm")));
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let mut expected = seed();
+    expected.cluster.control_plane.clear();
+    expected.cluster.kubeconfig = None;
+    expected.nodes = vec![node("a", [10, 0, 0, 36])];
+    assert_eq!(read(LEAST).unwrap(), expected);
+}
+
+#[test]
+fn everything_can_be_given() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
+    let text = LEAST
+        .replace("name: seed", "name: other")
+        .replace("https://10.0.0.4:6443", "https://api.example:443/")
+        .replace("pki: pki", "pki: /etc/pki\n  clusterDomain: k8s.example\n  kubeconfig: ../admin\n  controlPlane: []")
+        .replace("[10.96.0.10]", "[10.96.0.10, 'fd00::a']")
+        .replace("cidr:", "name: my net\n  cidr:")
+        .replace(
+            "    address: 10.0.0.36\n",
+            "    address: 10.0.0.36\n    mac: 52:54:00:AB:cd:0f\n    cpus: 8\n    disk: 2GiB\n",
+        )
+        + &format!(
+            "mirror: files\narch: arm64\nmachine: {{cpus: 3, memory: 1TiB, disk: 30GiB}}\n\
+             libvirt: {{uri: 'qemu+ssh://ops@host/system', acceleration: tcg, pool: p, poolPath: /p}}\n\
+             ssh: {{user: ops, authorizedKeys: [{key}]}}\n"
+        );
+    let mut expected = seed();
+    expected.cluster = Cluster {
+        name: "other".parse().unwrap(),
+        api_server: "https://api.example:443".to_owned(),
+        control_plane: Vec::new(),
+        cluster_domain: "k8s.example".to_owned(),
+        cluster_dns: vec![[10, 96, 0, 10].into(), "fd00::a".parse().unwrap()],
+        pki: "/etc/pki".into(),
+        kubeconfig: Some("/srv/lab/../admin".into()),
+    };
+    expected.arch = Arch::Arm64;
+    expected.mirror = Some("/srv/lab/files".to_owned());
+    expected.network.name = "my net".to_owned();
+    expected.libvirt = Libvirt {
+        uri: "qemu+ssh://ops@host/system".to_owned(),
+        acceleration: Acceleration::Tcg,
+        pool: "p".to_owned(),
+        pool_path: "/p".into(),
+    };
+    expected.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
+    expected.nodes = vec![Node {
+        mac: Some(Mac::from([0x52, 0x54, 0, 0xab, 0xcd, 0x0f])),
+        cpus: 8,
+        memory: 1 << 40,
+        disk: 2 << 30,
+        ..node("a", [10, 0, 0, 36])
+    }];
+    assert_eq!(read(&text).unwrap(), expected);
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    let text = "\
+apiVersion: nodebake/v1
+cluster:
+  name: Seed
+  apiserver: https://10.0.0.4:6443
+  clusterDNS: 10.96.0.10
+  pki:
+versions: {kubernetes: '1.35', containerd: 2.2.1, runc: 1.2.8}
+image: ubuntu-24.04
+network:
+  cidr: 10.0.0.0/24
+  gateway: 10.0.1.1
+  nameservers: []
+nodes:
+  - name: a
+    address: 10.0.0.36
+    memroy: 4GiB
+  - name: a
+    address: 10.0.0.36
+    cpus: two
+";
+    let error = read(text).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\
+12 problems in /srv/lab/nodebake.yaml
+/srv/lab/nodebake.yaml:3:9: cluster.name: \"Seed\" is not a cluster name: 1 to 32 of a-z, 0-9 and \"-\", not at the ends
+/srv/lab/nodebake.yaml:4:3: cluster.apiserver: unknown key, did you mean \"apiServer\"?
+/srv/lab/nodebake.yaml:5:15: cluster.clusterDNS: expected a list of addresses such as 10.96.0.10, found a single value
+/srv/lab/nodebake.yaml:6:3: cluster.pki: expected the path of the folder with ca.pem, found no value
+/srv/lab/nodebake.yaml:7:11: versions.cniPlugins: missing key: a version such as v1.9.0
+/srv/lab/nodebake.yaml:7:24: versions.kubernetes: \"1.35\" is not a full version such as 1.2.3
+/srv/lab/nodebake.yaml:11:12: network.gateway: 10.0.1.1 is outside the network 10.0.0.0/24 of line 10
+/srv/lab/nodebake.yaml:12:16: network.nameservers: expected at least one of addresses such as 10.0.0.1, found an empty list
+/srv/lab/nodebake.yaml:16:5: nodes[0].memroy: unknown key, did you mean \"memory\"?
+/srv/lab/nodebake.yaml:17:11: nodes[1].name: a is taken by nodes[0].name in line 14
+/srv/lab/nodebake.yaml:18:14: nodes[1].address: 10.0.0.36 is taken by nodes[0].address in line 15
+/srv/lab/nodebake.yaml:19:11: nodes[1].cpus: expected a whole number from 1 to 255, found \"two\""
+    );
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("`nodebake init`, run in an empty folder, writes a complete example with comments")
+    );
+}
+
+#[test]
+fn yaml_that_would_lose_something_is_refused() {
+    check(&[
+        ("  pki: pki", "  pki: pki\n  pki: other", &["7:3: cluster.pki: duplicate key, first given in line 6"]),
+        ("  pki: pki", "  pki: pki\n  \"pki\": pki", &["7:3: cluster.pki: duplicate key, first given in line 6"]),
+        ("image: ", "image: a\nimage: ", &["9:1: image: duplicate key, first given in line 8"]),
+        ("name: a", "name: a\n    name: b", &["15:5: nodes[0].name: duplicate key, first given in line 14"]),
+        ("name: a", "name: &x a", &["14:11: nodes[0].name: an anchor (&); write the value out wherever it is meant"]),
+        ("name: a", "name: !!str a", &["14:11: nodes[0].name: a tag (!); leave it out, quotes make a text"]),
+        ("name: a", "? [x]\n    : y\n    name: a", &["14:7: nodes[0]: a key must be a word, not a list or a map"]),
+        ("name: a", "~: y\n    name: a", &["14:5: nodes[0]: a key is missing before \":\""]),
+        ("apiVersion", "%YAML 1.2\n---\napiVersion", &[]),
+    ]);
+    assert_eq!(
+        problems(&LEAST.replace("pki: pki", "pki: &p pki").replace("name: a", "name: *p")),
+        [
+            "6:8: cluster.pki: an anchor (&); write the value out wherever it is meant",
+            "14:11: nodes[0].name: an alias (*); write the value out"
+        ]
+    );
+    assert_eq!(problems(&format!("{LEAST}---\n{LEAST}")), ["16:1: a second document; a cluster file is one"]);
+    for empty in ["", "\u{feff}", "# nothing\r\n", "---\n"] {
+        assert!(matches!(problems(empty).as_slice(), [_]), "{empty:?}: {:?}", problems(empty));
+    }
+    let deep = format!("{LEAST}ssh: {}{}", "[".repeat(20), "]".repeat(20));
+    let path = format!("ssh{}", "[0]".repeat(15));
+    assert_eq!(problems(&deep), [format!("16:21: {path}: nested deeper than 16 levels")]);
+}
+
+#[test]
+fn null_is_never_a_text() {
+    check(&[
+        ("name: a", "name:", &["14:5: nodes[0].name: expected a name such as worker-node-1, found no value"]),
+        (
+            "name: a",
+            "name: null",
+            &[
+                "14:11: nodes[0].name: expected a name such as worker-node-1, found no value: YAML reads null as null; quote it if the text is meant",
+            ],
+        ),
+        (
+            "name: a",
+            "name: ~",
+            &[
+                "14:11: nodes[0].name: expected a name such as worker-node-1, found no value: YAML reads ~ as null; quote it if the text is meant",
+            ],
+        ),
+        ("name: a", "name: ''", &["14:11: nodes[0].name: expected a name such as worker-node-1, found an empty text"]),
+        (
+            "    address: 10.0.0.36",
+            "    address: 10.0.0.36\n    mac:",
+            &["16:5: nodes[0].mac: expected a MAC address such as 52:54:00:12:34:56, found no value"],
+        ),
+        ("nodes:", "ssh:\nnodes:", &["13:1: ssh: expected a map with user, authorizedKeys, found no value"]),
+        ("name: a", "name: 'null'", &[]),
+    ]);
+}
+
+#[test]
+fn plain_scalars_are_the_texts_that_they_look_like() {
+    for name in ["no", "on", "y", "true", "1e3", "0x10", "007", "12", "1-30"] {
+        let config = read(&LEAST.replace("name: a", &format!("name: {name}"))).unwrap();
+        assert_eq!(config.nodes, [node(name, [10, 0, 0, 36])]);
+    }
+}
+
+#[test]
+fn another_version_hides_the_rest() {
+    let text = LEAST.replace("nodebake/v1", "nodebake/v2").replace("nodes:", "machines:");
+    assert_eq!(
+        problems(&text),
+        ["1:13: apiVersion: \"nodebake/v2\" is not \"nodebake/v1\", the only form that this nodebake reads"]
+    );
+    assert_eq!(changed("apiVersion: nodebake/v1\n", ""), ["1:1: apiVersion: missing key: nodebake/v1"]);
+    assert_eq!(changed("apiVersion", "apiversion"), ["1:1: apiversion: unknown key, did you mean \"apiVersion\"?"]);
+}
+
+#[test]
+fn kinds_are_told_apart() {
+    let cpus = |text: &str| changed("name: a", &format!("name: a\n    cpus: {text}"));
+    let refused =
+        |found: &str| vec![format!("15:11: nodes[0].cpus: expected a whole number from 1 to 255, found {found}")];
+    assert_eq!(cpus("255"), [""; 0]);
+    assert_eq!(cpus("'2'"), refused("the text \"2\"; leave out the quotes"));
+    for bad in ["0", "256", "02", "0x2", "2.0", "+2", "-1", "1e1", "1_0", "2 cores", "true", "99999999999"] {
+        assert_eq!(cpus(bad), refused(&format!("{bad:?}")));
+    }
+    assert_eq!(cpus("[2]"), refused("a list"));
+    assert_eq!(cpus("{2: 2}"), refused("a map"));
+    assert_eq!(
+        problems("just text"),
+        [
+            "1:1: expected a map with apiVersion, cluster, versions, image, arch, mirror, network, libvirt, machine, ssh, nodes, found a single value"
+        ]
+    );
+    check(&[
+        (
+            "name: a\n    address: 10.0.0.36",
+            "a",
+            &["14:5: nodes[0]: expected a map with name, address, mac, cpus, memory, disk, found a single value"],
+        ),
+        (
+            "image: ubuntu-24.04",
+            "image: {name: a}",
+            &["8:8: image: expected a base image such as ubuntu-24.04, found a map"],
+        ),
+        (
+            "pki: pki",
+            "pki: |\n    a\n    b",
+            &["7:5: cluster.pki: expected the path of the folder with ca.pem, found a text of several lines"],
+        ),
+        (
+            "pki: pki",
+            "pki: \"a\\e[31m\"",
+            &["6:8: cluster.pki: expected the path of the folder with ca.pem, found a text with a control character"],
+        ),
+        (
+            "pki: pki",
+            "pki: ' a'",
+            &["6:8: cluster.pki: expected the path of the folder with ca.pem, found a text with a blank at its end"],
+        ),
+    ]);
+}
+
+#[test]
+fn unknown_keys_are_named_with_what_was_probably_meant() {
+    let key = |key: &str| changed("  pki: pki", &format!("  pki: pki\n  {key}: x"));
+    let meant = |key: &str, meant: &str| vec![format!("7:3: cluster.{key}: unknown key, did you mean {meant:?}?")];
+    assert_eq!(key("cluster_domain"), meant("cluster_domain", "clusterDomain"));
+    assert_eq!(key("kubeconfg"), meant("kubeconfg", "kubeconfig"));
+    assert_eq!(key("kubeConfig"), meant("kubeConfig", "kubeconfig"));
+    let known = "known here: name, apiServer, controlPlane, clusterDomain, clusterDNS, pki, kubeconfig";
+    for other in ["dns", "x", "<<", &"k".repeat(50)] {
+        let shown = if other == "<<" { "\"<<\"" } else { other };
+        assert_eq!(key(other), [format!("7:3: cluster.{shown}: unknown key; {known}")]);
+    }
+    let escaped = format!("7:3: cluster.\"\\u{{1b}}[2J\": unknown key; {known}");
+    assert_eq!(key("\"\\e[2J\""), [escaped]);
+}
+
+#[test]
+fn nothing_is_given_twice() {
+    let nodes = "nodes:
+  - {name: a, address: 10.0.0.36, mac: '52:54:00:00:00:01'}
+  - {name: b, address: 10.0.0.36, mac: '52:54:00:00:00:0A'}
+  - {name: a, address: 10.0.0.37, mac: '52:54:00:00:00:0a'}
+  - {name: cp, address: 10.0.0.4}
+  - {name: a, address: 10.0.0.5}
+";
+    let text = LEAST.replace(
+        "  pki: pki",
+        "  pki: pki\n  controlPlane: [{name: cp, address: 10.0.0.5}, {name: cp, address: 10.0.0.5}]",
+    );
+    let text = format!("{}{nodes}", text.split("nodes:").next().unwrap());
+    assert_eq!(
+        problems(&text),
+        [
+            "7:56: cluster.controlPlane[1].name: cp is taken by cluster.controlPlane[0].name in line 7",
+            "16:24: nodes[1].address: 10.0.0.36 is taken by nodes[0].address in line 15",
+            "17:12: nodes[2].name: a is taken by nodes[0].name in line 15",
+            "17:40: nodes[2].mac: 52:54:00:00:00:0a is taken by nodes[1].mac in line 16",
+            "18:12: nodes[3].name: cp is taken by cluster.controlPlane[0].name in line 7",
+            "18:25: nodes[3].address: 10.0.0.4 is taken by cluster.apiServer in line 4",
+            "19:12: nodes[4].name: a is taken by nodes[0].name in line 15",
+            "19:24: nodes[4].address: 10.0.0.5 is taken by cluster.controlPlane[0].address in line 7",
+        ]
+    );
+}
+
+#[test]
+fn addresses_stand_where_they_work() {
+    check(&[
+        (
+            "10.0.0.36",
+            "10.0.1.36",
+            &["15:14: nodes[0].address: 10.0.1.36 is outside the network 10.0.0.0/24 of line 10"],
+        ),
+        (
+            "10.0.0.36",
+            "10.0.0.0",
+            &["15:14: nodes[0].address: 10.0.0.0 is the address of the network itself (10.0.0.0/24, line 10)"],
+        ),
+        (
+            "10.0.0.36",
+            "10.0.0.255",
+            &["15:14: nodes[0].address: 10.0.0.255 is the broadcast address of the network (10.0.0.0/24, line 10)"],
+        ),
+        ("10.0.0.36", "10.0.0.1", &["15:14: nodes[0].address: 10.0.0.1 is taken by network.gateway in line 11"]),
+        (
+            "10.0.0.36",
+            "10.0.0.036",
+            &["15:14: nodes[0].address: \"10.0.0.036\" is not an IPv4 address such as 10.0.0.36"],
+        ),
+        (
+            "10.0.0.36",
+            "10.0.0.36/24",
+            &["15:14: nodes[0].address: \"10.0.0.36/24\" is not an IPv4 address such as 10.0.0.36"],
+        ),
+        (
+            "gateway: 10.0.0.1",
+            "gateway: 10.0.0.255",
+            &["11:12: network.gateway: 10.0.0.255 is the broadcast address of the network (10.0.0.0/24, line 10)"],
+        ),
+        (
+            "gateway: 10.0.0.1",
+            "gateway: 10.1.0.1",
+            &["11:12: network.gateway: 10.1.0.1 is outside the network 10.0.0.0/24 of line 10"],
+        ),
+        (
+            "pki: pki",
+            "pki: pki\n  controlPlane: [{name: b, address: 10.0.0.0}]",
+            &[
+                "7:37: cluster.controlPlane[0].address: 10.0.0.0 is the address of the network itself (10.0.0.0/24, line 11)",
+            ],
+        ),
+        ("pki: pki", "pki: pki\n  controlPlane: [{name: b, address: 10.1.0.0}]", &[]),
+        (
+            "cidr: 10.0.0.0/24",
+            "cidr: 10.0.0.0/33",
+            &["10:9: network.cidr: \"10.0.0.0/33\" is not an IPv4 network such as 10.0.0.0/24"],
+        ),
+        (
+            "[10.0.0.1]",
+            "[10.0.0.1, 127.0.0.53, 'fd00::1', x]",
+            &[
+                "12:27: network.nameservers[1]: 127.0.0.53 is a loopback address, no server that a node could reach",
+                "12:50: network.nameservers[3]: \"x\" is not an IPv4 or IPv6 address such as 10.0.0.1",
+            ],
+        ),
+        (
+            "  nameservers: [10.0.0.1]\n",
+            "",
+            &["10:3: network.nameservers: missing key: a list of addresses such as 10.0.0.1"],
+        ),
+        (
+            "nodes:\n  - name: a\n    address: 10.0.0.36",
+            "nodes: []",
+            &["13:8: nodes: expected at least one node, found an empty list"],
+        ),
+    ]);
+}
+
+/// A small generator of numbers (`SplitMix64`), so that a failure is the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % limit
+    }
+}
+
+/// What a mutation puts into the text: what YAML and our own values are sensitive to.
+const SPLINTERS: &[&str] = &[
+    "",
+    " ",
+    "\n",
+    "\r",
+    "\t",
+    ":",
+    "- ",
+    "? ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&a ",
+    "*a",
+    "!!str ",
+    "|\n",
+    ">-\n",
+    "\"",
+    "'",
+    "\\",
+    "#",
+    "---\n",
+    "...\n",
+    "%TAG ! x\n",
+    "<<: ",
+    "null",
+    "~",
+    "0",
+    "99999999999999999999",
+    "-1",
+    ".",
+    "1.5GiB",
+    "e9",
+    "/",
+    "@",
+    "://",
+    "\u{feff}",
+    "\u{0}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{1f642}",
+    "ä",
+];
+
+#[test]
+fn no_text_makes_it_panic() {
+    let mut numbers = Numbers(1);
+    let mut refused = 0;
+    for _ in 0..5000 {
+        let mut text: Vec<char> =
+            INIT.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.chars().chain(['\n'])).collect();
+        for _ in 0..=numbers.below(4) {
+            let from = numbers.below(text.len());
+            let to = (from + numbers.below(6)).min(text.len());
+            text.splice(from..to, SPLINTERS[numbers.below(SPLINTERS.len())].chars());
+        }
+        let text: String = text.into_iter().collect();
+        match read(&text) {
+            Ok(_) => {}
+            Err(ConfigError::Invalid { problems, .. }) => {
+                refused += 1;
+                let lines = text.split(['\n', '\r']).count() + 1;
+                assert!(!problems.is_empty(), "{text}");
+                for problem in problems {
+                    assert!((1..=lines).contains(&problem.at.line) && problem.at.column > 0, "{problem}\n{text}");
+                    assert!(!problem.to_string().contains(char::is_control), "{problem:?}\n{text}");
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 2500, "{refused}");
+}
+
+#[test]
+fn load_tells_what_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nodebake.yaml");
+    let missing = Config::load(&file).unwrap_err();
+    assert_eq!(missing.to_string(), format!("cannot read the cluster file {}", file.display()));
+    assert_eq!(missing.hint().as_deref(), Some("run `nodebake init` to write one, or name yours with --config FILE"));
+    assert_eq!(Config::load(folder.path()).unwrap_err().hint(), None);
+
+    std::fs::write(&file, INIT).unwrap();
+    assert_eq!(Config::load(&file).unwrap().cluster.pki, folder.path().join("pki"));
+
+    let invalid = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        Config::load(&file).unwrap_err().to_string().replace(&*file.to_string_lossy(), "F")
+    };
+    assert_eq!(
+        invalid(b"a: 1\n\xc3\xa4: \xe4\n"),
+        "1 problem in F\nF:2:4: a byte that is not UTF-8; save the file as UTF-8"
+    );
+    let large = [b"#".repeat(MAX_FILE), "ä".into()].concat();
+    assert_eq!(invalid(&large), "1 problem in F\nF:1:1: the file is larger than 1 MiB");
+}
+
+#[test]
+fn secrets_are_not_repeated() {
+    let key = "-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNzaC1rZXk";
+    let cases = [
+        ("nodes:", format!("ssh: {{user: ops, authorizedKeys: ['{key}', 'ssh-rsa b3BlbnNza', 'b3BlbnNza']}}\nnodes:")),
+        ("https://10.0.0.4:6443", "https://ops:b3BlbnNza@10.0.0.4:6443".to_owned()),
+        ("nodes:", "mirror: https://ops:b3BlbnNza@mirror.example\nnodes:".to_owned()),
+        ("nodes:", "mirror: ftp://b3BlbnNza@mirror.example\nnodes:".to_owned()),
+        ("nodes:", "libvirt: {uri: 'qemu+ssh://ops:b3BlbnNza@host/system'}\nnodes:".to_owned()),
+    ];
+    for (from, to) in cases {
+        let problems = changed(from, &to);
+        assert!(!problems.is_empty() && !problems.concat().contains("b3BlbnNza"), "{problems:?}");
+    }
+}

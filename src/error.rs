@@ -1,0 +1,143 @@
+//! Every failure of the program with its exit code and hint.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::PathBuf;
+
+use crate::apply::ApplyError;
+use crate::artifacts::catalog::CatalogError;
+use crate::artifacts::fetch::FetchError;
+use crate::artifacts::lock::LockError;
+use crate::artifacts::source::SourceError;
+use crate::artifacts::store::StoreError;
+use crate::build::BuildError;
+use crate::cluster::ClusterError;
+use crate::config::ConfigError;
+use crate::identity::IdentityError;
+use crate::machine::MachineError;
+use crate::plan::Blocked;
+
+/// How the program ends when it does not end well; the numbers are a promise (README, "Exit codes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCode {
+    /// libvirt, input and output, anything unexpected.
+    Unexpected = 1,
+    /// Usage, cluster file, or what stands in the way of it.
+    Configuration = 2,
+    /// The lock is missing or stale.
+    Lock = 3,
+    /// Other bytes than the locked ones.
+    Digest = 4,
+    /// A node did not come up.
+    NodeDown = 5,
+}
+
+/// Any failure of a verb.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is one module's failure, documented there")]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Some nodes did not come up; at least one.
+    #[error("{} of the nodes did not come up", .0.len())]
+    Nodes(Vec<ApplyError>),
+    /// A file of ours cannot be written or read.
+    #[error("{action} {}", path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    /// A node that the cluster file does not name.
+    #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    UnknownNode { node: String, suggestion: Option<String> },
+    /// Something would be lost and nobody can be asked.
+    #[error("this needs your consent, and there is no terminal to ask on")]
+    NoConsent,
+    /// The user said no.
+    #[error("nothing was done")]
+    Declined,
+}
+
+impl Error {
+    /// The exit code of the program.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_)
+            | Self::Catalog(_)
+            | Self::Blocked(_)
+            | Self::UnknownNode { .. }
+            | Self::NoConsent
+            | Self::Source(SourceError::NotAMirror { .. } | SourceError::MirrorFolder { .. })
+            | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
+            | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
+            Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
+            Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
+            Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
+            Self::Build(error) => error.exit_code(),
+            Self::Apply(error) => apply_code(error),
+            Self::Nodes(errors) if errors.iter().any(ApplyError::is_node_down) => ExitCode::NodeDown,
+            Self::Nodes(errors) => errors.first().map_or(ExitCode::Unexpected, apply_code),
+            _ => ExitCode::Unexpected,
+        }
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Catalog(error) => error.hint(),
+            Self::Lock(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
+            Self::Build(error) => error.hint(),
+            Self::Machine(error) => error.hint(),
+            Self::Cluster(error) => error.hint(),
+            Self::Blocked(error) => error.hint(),
+            Self::Apply(error) => error.hint(),
+            Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
+            Self::NoConsent => Some("add --yes".to_owned()),
+            Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
+        }
+    }
+}
+
+fn apply_code(error: &ApplyError) -> ExitCode {
+    match error {
+        ApplyError::Machine { source: MachineError::Digest { .. } | MachineError::Size { .. }, .. } => ExitCode::Digest,
+        error if error.is_node_down() => ExitCode::NodeDown,
+        _ => ExitCode::Unexpected,
+    }
+}
+
+/// `error` and its sources, joined by ": "; no source repeats in the text of what it caused.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

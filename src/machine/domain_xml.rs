@@ -1,0 +1,342 @@
+//! A worker's machine as libvirt's domain XML.
+//!
+//! Nothing here asks the host: the same spec gives the same text. Why the settings are as they are:
+//!
+//! - Disks are named by their path, not by pool and volume: libvirt's AppArmor and `SELinux` drivers then know the files.
+//! - `cache='writeback'` keeps the guest's flushes (etcd, kubelet and image layers stay consistent), works on every file
+//!   system of the host (`none` needs `O_DIRECT`), and lets all guests share one copy of base image and payload in the
+//!   host's page cache. `discard='unmap'` gives deleted container layers back to the host.
+//! - The console and the first-boot channel write to files of the host, which are there from the first byte on, need no
+//!   reader and so can never stop a boot; virtlogd bounds their size.
+//! - No graphics, USB or tablet: nothing of a worker needs them.
+
+use std::fmt;
+
+use super::mark::Mark;
+use super::xml::Element;
+use crate::config::{Arch, Mac};
+use crate::digest::Digest;
+
+/// Name of the virtio-serial port that first boot writes to, `/dev/virtio-ports/NAME` in the guest.
+pub const FIRST_BOOT_CHANNEL: &str = "io.nodebake.first-boot.0";
+
+/// How the guest's CPU is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VirtType {
+    /// By hardware virtualisation.
+    Kvm,
+    /// By QEMU's emulation (TCG).
+    Qemu,
+}
+
+impl fmt::Display for VirtType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Qemu => "qemu",
+        })
+    }
+}
+
+/// The guest's firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// `SeaBIOS`; x86 only.
+    Bios,
+    /// EDK II, chosen by libvirt; the domain gets an NVRAM file of its own.
+    Uefi,
+}
+
+/// A qcow2 disk under a root disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backing {
+    /// Its path.
+    pub path: String,
+}
+
+/// A worker's machine; everything is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSpec {
+    /// Name in libvirt: the node's.
+    pub name: String,
+    /// Its UUID, which is also the guest's DMI product UUID.
+    pub uuid: uuid::Uuid,
+    /// Title that virt-manager shows.
+    pub title: String,
+    /// Memory in bytes, a multiple of 1 KiB.
+    pub memory: u64,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Architecture of the guest.
+    pub arch: Arch,
+    /// How it runs.
+    pub virt: VirtType,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// Path of the root disk, qcow2.
+    pub root: String,
+    /// What the root disk starts from.
+    pub backing: Backing,
+    /// Path of the payload image.
+    pub payload: String,
+    /// Digest of the payload image; the disk's serial comes from it, see [`payload_serial`].
+    pub payload_digest: Digest,
+    /// Path of the seed image.
+    pub seed: String,
+    /// MAC of its network card.
+    pub mac: Mac,
+    /// Name of the libvirt network.
+    pub network: String,
+    /// Path of the file that keeps what the serial console shows.
+    pub console_log: String,
+    /// Path of the file that the first-boot channel writes.
+    pub first_boot_log: String,
+}
+
+/// Serial of the payload's disk (`/dev/disk/by-id/virtio-SERIAL`); virtio takes at most 20 bytes.
+pub fn payload_serial(payload: Digest) -> String {
+    format!("nb-{}", payload.short())
+}
+
+impl DomainSpec {
+    /// Digest of the XML without a mark: what a [`Mark`] keeps as `definition`.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.element(None).document().as_bytes())
+    }
+
+    /// The domain's XML with its mark.
+    pub fn to_xml(&self, mark: &Mark) -> String {
+        self.element(Some(mark)).document()
+    }
+
+    fn element(&self, mark: Option<&Mark>) -> Element {
+        Element::new("domain")
+            .attr("type", self.virt)
+            .child(Element::new("name").text(&self.name))
+            .child(Element::new("uuid").text(self.uuid))
+            .child(Element::new("title").text(&self.title))
+            .children(mark.map(|mark| Element::new("metadata").child(mark.element())))
+            .child(Element::new("memory").attr("unit", "KiB").text(self.memory / 1024))
+            .child(Element::new("vcpu").attr("placement", "static").text(self.cpus))
+            .child(self.os())
+            .child(self.features())
+            .child(self.cpu())
+            .child(Element::new("clock").attr("offset", "utc"))
+            .child(Element::new("on_poweroff").text("destroy"))
+            .child(Element::new("on_reboot").text("restart"))
+            .child(Element::new("on_crash").text("destroy"))
+            .child(self.devices())
+    }
+
+    fn os(&self) -> Element {
+        let (arch, machine) = match self.arch {
+            Arch::Amd64 => ("x86_64", "q35"),
+            Arch::Arm64 => ("aarch64", "virt"),
+        };
+        let os = match self.firmware {
+            Firmware::Bios => Element::new("os"),
+            Firmware::Uefi => Element::new("os").attr("firmware", "efi"),
+        };
+        os.child(Element::new("type").attr("arch", arch).attr("machine", machine).text("hvm"))
+    }
+
+    fn features(&self) -> Element {
+        let features = Element::new("features").child(Element::new("acpi"));
+        match self.arch {
+            Arch::Amd64 => features.child(Element::new("apic")),
+            Arch::Arm64 => features,
+        }
+    }
+
+    fn cpu(&self) -> Element {
+        Element::new("cpu").attr(
+            "mode",
+            match self.virt {
+                VirtType::Kvm => "host-passthrough",
+                VirtType::Qemu => "maximum",
+            },
+        )
+    }
+
+    fn devices(&self) -> Element {
+        Element::new("devices")
+            .child(self.root_disk())
+            .child(self.payload_disk())
+            .children(self.seed_drive())
+            .child(Element::new("controller").attr("type", "usb").attr("model", "none"))
+            .child(self.network_card())
+            .child(self.console())
+            .child(self.first_boot_channel())
+            .child(Element::new("memballoon").attr("model", "virtio"))
+            .child(
+                Element::new("rng")
+                    .attr("model", "virtio")
+                    .child(Element::new("backend").attr("model", "random").text("/dev/urandom")),
+            )
+    }
+
+    fn root_disk(&self) -> Element {
+        let format = Element::new("format").attr("type", "qcow2");
+        // With the whole chain given, libvirt reads no header of a file that a guest has written.
+        let backing = Element::new("backingStore")
+            .attr("type", "file")
+            .child(format)
+            .child(Element::new("source").attr("file", &self.backing.path))
+            .child(Element::new("backingStore"));
+        Element::new("disk")
+            .attr("type", "file")
+            .attr("device", "disk")
+            .child(driver("qcow2").attr("cache", "writeback").attr("discard", "unmap"))
+            .child(Element::new("source").attr("file", &self.root))
+            .child(backing)
+            .child(Element::new("target").attr("dev", "vda").attr("bus", "virtio"))
+            .child(Element::new("boot").attr("order", 1))
+    }
+
+    fn payload_disk(&self) -> Element {
+        Element::new("disk")
+            .attr("type", "file")
+            .attr("device", "disk")
+            .child(driver("raw").attr("cache", "writeback"))
+            .child(Element::new("source").attr("file", &self.payload))
+            .child(Element::new("backingStore"))
+            .child(Element::new("target").attr("dev", "vdb").attr("bus", "virtio"))
+            .child(Element::new("readonly"))
+            .child(Element::new("shareable"))
+            .child(Element::new("serial").text(payload_serial(self.payload_digest)))
+    }
+
+    /// The seed's drive, and the controller where the machine type brings none.
+    fn seed_drive(&self) -> Vec<Element> {
+        let (bus, controller) = match self.arch {
+            Arch::Amd64 => ("sata", None),
+            Arch::Arm64 => ("scsi", Some(Element::new("controller").attr("type", "scsi").attr("model", "virtio-scsi"))),
+        };
+        let drive = Element::new("disk")
+            .attr("type", "file")
+            .attr("device", "cdrom")
+            .child(driver("raw"))
+            .child(Element::new("source").attr("file", &self.seed))
+            .child(Element::new("backingStore"))
+            .child(Element::new("target").attr("dev", "sda").attr("bus", bus))
+            .child(Element::new("readonly"));
+        std::iter::once(drive).chain(controller).collect()
+    }
+
+    fn network_card(&self) -> Element {
+        Element::new("interface")
+            .attr("type", "network")
+            .child(Element::new("mac").attr("address", self.mac))
+            .child(Element::new("source").attr("network", &self.network))
+            .child(Element::new("model").attr("type", "virtio"))
+    }
+
+    fn console(&self) -> Element {
+        Element::new("serial")
+            .attr("type", "pty")
+            .child(Element::new("log").attr("file", &self.console_log).attr("append", "off"))
+            .child(Element::new("target").attr("port", 0))
+    }
+
+    fn first_boot_channel(&self) -> Element {
+        Element::new("channel")
+            .attr("type", "file")
+            .child(Element::new("source").attr("path", &self.first_boot_log).attr("append", "off"))
+            .child(Element::new("target").attr("type", "virtio").attr("name", FIRST_BOOT_CHANNEL))
+    }
+}
+
+fn driver(format: &'static str) -> Element {
+    Element::new("driver").attr("name", "qemu").attr("type", format)
+}
+
+/// Digest of a domain's XML as libvirt keeps it, without `<metadata>`.
+pub(super) fn stored_digest(xml: &str) -> Digest {
+    let metadata = roxmltree::Document::parse(xml).ok().and_then(|document| {
+        document.root_element().children().find(|node| node.has_tag_name("metadata")).map(|node| node.range())
+    });
+    match metadata {
+        // libvirt puts the element on lines of its own: with it go the blanks before it.
+        Some(range) => Digest::of(format!("{}{}", xml[..range.start].trim_end(), &xml[range.end..]).as_bytes()),
+        None => Digest::of(xml.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::machine::MarkState;
+
+    fn spec() -> DomainSpec {
+        DomainSpec {
+            name: "worker-node-1".to_owned(),
+            uuid: uuid::Uuid::from_u128(0x0123_4567_89ab_5def_8123_4567_89ab_cdef),
+            title: "seed/worker-node-1 (nodebake)".to_owned(),
+            memory: 2 << 30,
+            cpus: 2,
+            arch: Arch::Amd64,
+            virt: VirtType::Kvm,
+            firmware: Firmware::Bios,
+            root: "/pool/root.qcow2".to_owned(),
+            backing: Backing { path: "/pool/base.qcow2".to_owned() },
+            payload: "/pool/payload.iso".to_owned(),
+            payload_digest: Digest::of(b"payload"),
+            seed: "/pool/seed.iso".to_owned(),
+            mac: "52:54:00:12:34:56".parse().unwrap(),
+            network: "seed".to_owned(),
+            console_log: "/logs/console.log".to_owned(),
+            first_boot_log: "/logs/first-boot.log".to_owned(),
+        }
+    }
+
+    fn mark(spec: &DomainSpec) -> Mark {
+        Mark {
+            cluster: "seed".parse().unwrap(),
+            ca: Digest::of(b"ca"),
+            node: spec.name.parse().unwrap(),
+            payload: spec.payload_digest,
+            seed: Digest::of(b"seed"),
+            base: Digest::of(b"base").to_string(),
+            definition: spec.digest(),
+            state: MarkState::Creating,
+            stored: None,
+            boot_id: None,
+            stage: None,
+        }
+    }
+
+    /// tests/libvirt.rs has libvirt validate the same files. NODEBAKE_BLESS=1 writes them anew.
+    #[test]
+    fn golden() {
+        let tcg = DomainSpec { virt: VirtType::Qemu, ..spec() };
+        let cases = [
+            ("amd64-kvm-bios", spec()),
+            ("amd64-tcg-bios", tcg.clone()),
+            ("amd64-kvm-uefi", DomainSpec { firmware: Firmware::Uefi, ..spec() }),
+            ("arm64-tcg-uefi", DomainSpec { arch: Arch::Arm64, firmware: Firmware::Uefi, ..tcg }),
+            (
+                "escaped",
+                DomainSpec { root: "/a 'b' \"c\" & <d>/ä.qcow2".to_owned(), network: "<&'\"".to_owned(), ..spec() },
+            ),
+        ];
+        for (name, spec) in cases {
+            let file = format!("{}/src/machine/golden/{name}.xml", env!("CARGO_MANIFEST_DIR"));
+            let xml = spec.to_xml(&mark(&spec));
+            if std::env::var_os("NODEBAKE_BLESS").is_some() {
+                std::fs::write(&file, &xml).unwrap();
+            }
+            assert_eq!(xml, std::fs::read_to_string(&file).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_mark_is_no_part_of_the_definition() {
+        let started = Mark { state: MarkState::Started, ..mark(&spec()) };
+        let with_mark = spec().to_xml(&started);
+        assert_eq!(Mark::from_domain_xml(&with_mark), Ok(Some(started)));
+        assert_eq!(stored_digest(&with_mark), spec().digest());
+        assert_ne!(DomainSpec { cpus: 3, ..spec() }.digest(), spec().digest());
+    }
+}

@@ -1,0 +1,310 @@
+//! libvirt's XML of networks, pools, volumes and capabilities: written from specs, read into infos.
+
+use std::net::Ipv4Addr;
+
+use roxmltree::{Document, Node};
+
+use super::xml::Element;
+use super::{
+    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec,
+};
+
+/// XML namespace of the marking in a network's metadata.
+const NETWORK_NAMESPACE: &str = "https://nodebake.dev/xmlns/network/1";
+
+pub(super) fn network(spec: &NetworkSpec) -> String {
+    let made_for = Element::new("nodebake:network")
+        .attr("xmlns:nodebake", NETWORK_NAMESPACE)
+        .attr("cluster", &spec.cluster.name)
+        .attr("ca", spec.cluster.ca);
+    Element::new("network")
+        .child(Element::new("name").text(&spec.name))
+        .child(Element::new("metadata").child(made_for))
+        .child(Element::new("forward").attr("mode", "nat"))
+        .child(Element::new("bridge").attr("stp", "on").attr("delay", 0))
+        .child(
+            Element::new("ip")
+                .attr("family", "ipv4")
+                .attr("address", spec.gateway)
+                .attr("prefix", spec.cidr.prefix_len()),
+        )
+        .document()
+}
+
+pub(super) fn pool(spec: &PoolSpec) -> String {
+    Element::new("pool")
+        .attr("type", "dir")
+        .child(Element::new("name").text(&spec.name))
+        .child(Element::new("target").child(Element::new("path").text(&spec.path)))
+        .document()
+}
+
+/// The volume to upload into. It is defined as raw: libvirt then makes an empty file of the size, and finds the
+/// real format by itself when the content is there.
+pub(super) fn upload(spec: &VolumeSpec) -> String {
+    volume(&spec.name, spec.size).child(target("raw")).document()
+}
+
+pub(super) fn overlay(spec: &OverlaySpec) -> String {
+    let backing = Element::new("backingStore")
+        .child(Element::new("path").text(&spec.backing))
+        .child(Element::new("format").attr("type", "qcow2"));
+    volume(&spec.name, spec.capacity).child(target("qcow2")).child(backing).document()
+}
+
+fn volume(name: &VolumeName, capacity: u64) -> Element {
+    Element::new("volume")
+        .child(Element::new("name").text(name))
+        .child(Element::new("capacity").attr("unit", "bytes").text(capacity))
+        .child(Element::new("allocation").attr("unit", "bytes").text(0))
+}
+
+fn target(format: &'static str) -> Element {
+    // Seeds hold keys: nobody but root and, while a guest runs, QEMU may read any of our files.
+    Element::new("target")
+        .child(Element::new("format").attr("type", format))
+        .child(Element::new("permissions").child(Element::new("mode").text("0600")))
+}
+
+/// Why a text is not what libvirt should have sent.
+type Problem = String;
+
+fn parse(xml: &str) -> Result<Document<'_>, Problem> {
+    Document::parse(xml).map_err(|error| error.to_string())
+}
+
+fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
+    node.children().find(|child| child.has_tag_name(name))
+}
+
+fn text_at<'a>(root: Node<'a, '_>, path: &[&str]) -> Option<&'a str> {
+    path.iter().try_fold(root, |node, name| child(node, name))?.text()
+}
+
+fn need<'a>(root: Node<'a, '_>, path: &[&str]) -> Result<&'a str, Problem> {
+    text_at(root, path).ok_or_else(|| format!("no {}", path.join("/")))
+}
+
+/// What the driver tells beside the XML.
+pub(super) struct Running {
+    pub(super) active: bool,
+    pub(super) autostart: bool,
+}
+
+pub(super) fn read_network(xml: &str, running: &Running) -> Result<NetworkInfo, Problem> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let ip = root
+        .children()
+        .find(|node| node.has_tag_name("ip") && node.attribute("family").is_none_or(|family| family == "ipv4"));
+    let ours = child(root, "metadata")
+        .is_some_and(|metadata| metadata.children().any(|node| node.tag_name().namespace() == Some(NETWORK_NAMESPACE)));
+    Ok(NetworkInfo {
+        name: need(root, &["name"])?.to_owned(),
+        active: running.active,
+        autostart: running.autostart,
+        bridge: child(root, "bridge").and_then(|node| node.attribute("name")).map(str::to_owned),
+        // libvirt's default mode of a <forward> without one is NAT.
+        forward: child(root, "forward").map(|node| node.attribute("mode").unwrap_or("nat").to_owned()),
+        address: ip.map(read_address).transpose()?,
+        dhcp: ip.and_then(|ip| child(ip, "dhcp")).map(read_ranges).transpose()?.unwrap_or_default(),
+        ours,
+    })
+}
+
+fn ipv4(node: Node<'_, '_>, attribute: &str) -> Result<Ipv4Addr, Problem> {
+    let text = node.attribute(attribute).unwrap_or_default();
+    text.parse().map_err(|_| format!("{attribute} {text:?} is not an IPv4 address"))
+}
+
+fn read_address(ip: Node<'_, '_>) -> Result<ipnet::Ipv4Net, Problem> {
+    let address = ipv4(ip, "address")?;
+    if let Some(prefix) = ip.attribute("prefix") {
+        let prefix = prefix.parse().map_err(|_| format!("prefix {prefix:?}"))?;
+        return ipnet::Ipv4Net::new(address, prefix).map_err(|error| error.to_string());
+    }
+    if ip.attribute("netmask").is_some() {
+        return ipnet::Ipv4Net::with_netmask(address, ipv4(ip, "netmask")?).map_err(|error| error.to_string());
+    }
+    // libvirt then takes the class of the address (RFC 791).
+    let prefix = match address.octets()[0] {
+        0..=127 => 8,
+        128..=191 => 16,
+        _ => 24,
+    };
+    ipnet::Ipv4Net::new(address, prefix).map_err(|error| error.to_string())
+}
+
+fn read_ranges(dhcp: Node<'_, '_>) -> Result<Vec<(Ipv4Addr, Ipv4Addr)>, Problem> {
+    let ranges = dhcp.children().filter(|node| node.has_tag_name("range"));
+    ranges.map(|range| Ok((ipv4(range, "start")?, ipv4(range, "end")?))).collect()
+}
+
+pub(super) fn read_pool(xml: &str, running: &Running) -> Result<PoolInfo, Problem> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    Ok(PoolInfo {
+        name: need(root, &["name"])?.to_owned(),
+        kind: root.attribute("type").unwrap_or_default().to_owned(),
+        path: text_at(root, &["target", "path"]).unwrap_or_default().to_owned(),
+        active: running.active,
+        autostart: running.autostart,
+        capacity: 0,
+        available: 0,
+    })
+}
+
+pub(super) fn read_volume(xml: &str) -> Result<VolumeInfo, Problem> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let bytes = |name| {
+        let text = need(root, &[name])?;
+        text.parse().map_err(|_| format!("{name} {text:?}"))
+    };
+    let format = child(root, "target").and_then(|target| child(target, "format")?.attribute("type"));
+    Ok(VolumeInfo {
+        name: need(root, &["name"])?.to_owned(),
+        path: need(root, &["target", "path"])?.to_owned(),
+        capacity: bytes("capacity")?,
+        allocation: bytes("allocation")?,
+        format: match format {
+            None | Some("raw") => VolumeFormat::Raw,
+            Some("qcow2") => VolumeFormat::Qcow2,
+            Some("iso") => VolumeFormat::Iso,
+            Some(other) => VolumeFormat::Other(other.to_owned()),
+        },
+        backing: text_at(root, &["backingStore", "path"]).map(str::to_owned),
+    })
+}
+
+/// Domain capabilities: the emulator and the versioned machine type.
+pub(super) fn read_domain_capabilities(xml: &str) -> Result<(String, String), Problem> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    Ok((need(root, &["path"])?.to_owned(), need(root, &["machine"])?.to_owned()))
+}
+
+/// Name and UUID of a domain's XML.
+pub(super) fn read_domain_names(xml: &str) -> Result<(String, uuid::Uuid), Problem> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let uuid = need(root, &["uuid"])?;
+    Ok((need(root, &["name"])?.to_owned(), uuid.parse().map_err(|_| format!("uuid {uuid:?}"))?))
+}
+
+/// libvirt's version numbers: major * 1,000,000 + minor * 1,000 + release.
+pub(super) fn version(number: u32) -> semver::Version {
+    semver::Version::new(u64::from(number / 1_000_000), u64::from(number / 1000 % 1000), u64::from(number % 1000))
+}
+
+/// Why an x86 host cannot use kvm, by its /proc/cpuinfo.
+///
+/// Where a hypervisor hands out /dev/kvm without the CPU's extensions, libvirt lists kvm, and guests die at once.
+pub(super) fn cpu_lacks_kvm(cpuinfo: &str) -> Option<String> {
+    let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags")?.split_once(':'))?.1;
+    let has = |flag| flags.split_whitespace().any(|word| word == flag);
+    (!has("vmx") && !has("svm")).then(|| "the CPU has neither vmx nor svm (/proc/cpuinfo)".to_owned())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::config::ClusterId;
+    use crate::digest::Digest;
+
+    const STOPPED: Running = Running { active: false, autostart: false };
+
+    fn net(text: &str) -> ipnet::Ipv4Net {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn our_network_reads_back() {
+        let spec = NetworkSpec {
+            name: "seed <1>".to_owned(),
+            cidr: net("10.0.0.0/20"),
+            gateway: "10.0.0.1".parse().unwrap(),
+            cluster: ClusterId { name: "seed".parse().unwrap(), ca: Digest::of(b"ca") },
+        };
+        let info = read_network(&network(&spec), &Running { active: true, autostart: false }).unwrap();
+        let expected = NetworkInfo {
+            name: "seed <1>".to_owned(),
+            active: true,
+            autostart: false,
+            bridge: None,
+            forward: Some("nat".to_owned()),
+            address: Some(net("10.0.0.1/20")),
+            dhcp: Vec::new(),
+            ours: true,
+        };
+        assert_eq!(info, expected);
+    }
+
+    #[test]
+    fn other_networks() {
+        let ip = "<ip address='192.168.122.1' netmask='255.255.255.0'><dhcp><range start='192.168.122.2' \
+                  end='192.168.122.254'/></dhcp></ip>";
+        let cases = [
+            ("", None, None, vec![]),
+            ("<forward/>", Some("nat"), None, vec![]),
+            ("<forward mode='bridge'/><bridge name='br0'/>", Some("bridge"), None, vec![]),
+            (
+                ip,
+                None,
+                Some("192.168.122.1/24"),
+                vec![("192.168.122.2".parse().unwrap(), "192.168.122.254".parse().unwrap())],
+            ),
+            (
+                "<ip family='ipv6' address='fd00::1' prefix='64'/><ip address='172.16.0.1'/>",
+                None,
+                Some("172.16.0.1/16"),
+                vec![],
+            ),
+        ];
+        for (inner, forward, address, dhcp) in cases {
+            let info = read_network(&format!("<network><name>n</name>{inner}</network>"), &STOPPED).unwrap();
+            let got = (info.forward.as_deref(), info.address, info.dhcp, info.ours);
+            assert_eq!(got, (forward, address.map(net), dhcp, false), "{inner}");
+        }
+        for bad in ["<network/>", "<network>", "<network><name>n</name><ip address='x'/></network>"] {
+            assert!(read_network(bad, &STOPPED).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn volumes() {
+        let xml = "<volume type='file'><name>a.iso</name><key>/p/a.iso</key><capacity unit='bytes'>4096</capacity>\
+                   <allocation unit='bytes'>0</allocation><target><path>/p/a.iso</path><format type='iso'/></target>\
+                   <backingStore><path>/p/base</path></backingStore></volume>";
+        let expected = VolumeInfo {
+            name: "a.iso".to_owned(),
+            path: "/p/a.iso".to_owned(),
+            capacity: 4096,
+            allocation: 0,
+            format: VolumeFormat::Iso,
+            backing: Some("/p/base".to_owned()),
+        };
+        assert_eq!(read_volume(xml), Ok(expected));
+        assert_eq!(read_volume(&xml.replace("4096", "-1")), Err("capacity \"-1\"".to_owned()));
+    }
+
+    #[test]
+    fn kvm_needs_the_cpu() {
+        let lacking = Some("the CPU has neither vmx nor svm (/proc/cpuinfo)".to_owned());
+        for (cpuinfo, expected) in [
+            ("processor\t: 0\nflags\t\t: fpu vmx sse\n", None),
+            ("flags\t\t: fpu svm\n", None),
+            ("flags\t\t: fpu vmx_no svm2\n", lacking),
+            // arm64 has "Features" and no such flag.
+            ("processor\t: 0\nFeatures\t: fp asimd\n", None),
+        ] {
+            assert_eq!(cpu_lacks_kvm(cpuinfo), expected, "{cpuinfo}");
+        }
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(version(11_003_000), semver::Version::new(11, 3, 0));
+    }
+}

@@ -1,0 +1,684 @@
+//! The hypervisor behind libvirt. The only file that knows the `virt` crate.
+//!
+//! libvirt's drivers report one failure by different error codes, so what counts here is the state after a failed
+//! call: a domain that runs is started, whatever `virDomainCreate` said. Only "there is no such object" has the same
+//! code everywhere.
+
+use std::io::Read;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::{Error as VirtError, ErrorNumber};
+use virt::network::Network;
+use virt::storage_pool::StoragePool;
+use virt::storage_vol::StorageVol;
+use virt::stream::Stream;
+use virt::sys;
+
+use super::host_xml::{self, Running};
+use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
+use super::upload::{self, Claim};
+use super::{
+    Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
+    PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
+};
+use crate::config::Arch;
+
+type Result<T> = std::result::Result<T, MachineError>;
+
+/// How long a pool may stay busy with jobs of others.
+const BUSY_LIMIT: Duration = Duration::from_secs(120);
+/// Pause between two looks at something that no event tells about.
+const POLL: Duration = Duration::from_millis(200);
+/// An upload that has not grown for so long has been given up.
+const UPLOAD_STALL: Duration = Duration::from_secs(15);
+
+/// Connects to the hypervisor at a libvirt URI such as `qemu:///system`.
+pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
+    // libvirt's own handler prints every error on stderr, also those that are expected here.
+    virt::error::clear_error_callback();
+    if uri.is_empty() || uri.contains('\0') {
+        let source = Cause { message: "it is empty or holds a NUL".to_owned(), code: 0 };
+        return Err(MachineError::BadUri { uri: uri.to_owned(), source });
+    }
+    match Connect::open(Some(uri)) {
+        Ok(connection) => Ok(Box::new(Libvirt { connection, uri: uri.to_owned() })),
+        Err(error) => Err(not_open(uri.to_owned(), &error)),
+    }
+}
+
+fn not_open(uri: String, error: &VirtError) -> MachineError {
+    use ErrorNumber as N;
+    let source = cause(error);
+    let code = error.code();
+    // A socket's errno is only in the message, which the client library writes in English.
+    let denied = source.message.contains("Permission denied")
+        || code.is_any(vec![N::AuthFailed, N::AuthUnavailable, N::AuthCancelled, N::AccessDenied, N::OperationDenied]);
+    if denied {
+        MachineError::Denied { uri, source }
+    } else if code.is_any(vec![N::NoConnect, N::InvalidArg, N::NoSupport, N::ConfigUnsupported, N::XmlError]) {
+        MachineError::BadUri { uri, source }
+    } else {
+        MachineError::Unreachable { uri, source }
+    }
+}
+
+fn cause(error: &VirtError) -> Cause {
+    Cause { message: error.message().trim_end().to_owned(), code: error.code().to_raw() }
+}
+
+/// `None` if libvirt says that the object does not exist.
+fn found<T>(result: std::result::Result<T, VirtError>) -> std::result::Result<Option<T>, VirtError> {
+    use ErrorNumber as N;
+    match result {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.code().is_any(vec![N::NoDomain, N::NoNetwork, N::NoStoragePool, N::NoStorageVolume]) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn missing(kind: &'static str, name: impl ToString) -> MachineError {
+    MachineError::Missing { kind, name: name.to_string() }
+}
+
+fn exists(kind: &'static str, name: impl ToString) -> MachineError {
+    MachineError::Exists { kind, name: name.to_string() }
+}
+
+fn answer(kind: &'static str, name: impl ToString) -> impl FnOnce(String) -> MachineError {
+    let name = name.to_string();
+    move |problem| MachineError::Answer { kind, name, problem }
+}
+
+struct Libvirt {
+    connection: Connect,
+    uri: String,
+}
+
+impl Libvirt {
+    /// The error of a failed call; `action` reads after "cannot".
+    fn failed(&self, action: impl Into<String>) -> impl FnOnce(VirtError) -> MachineError {
+        let action = action.into();
+        let alive = || self.connection.is_alive().unwrap_or(false);
+        move |error| {
+            let source = cause(&error);
+            if alive() {
+                MachineError::Failed { action, source }
+            } else {
+                MachineError::Lost { uri: self.uri.clone(), action, source }
+            }
+        }
+    }
+
+    /// Whether the host is this machine. A URI names a host between `://` and the next slash.
+    fn is_local(&self) -> bool {
+        self.uri.split_once("://").is_none_or(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '?']))
+    }
+
+    fn find_network(&self, name: &str) -> Result<Option<Network>> {
+        found(self.connection.lookup_network_by_name(name)).map_err(self.failed(format!("look up network {name:?}")))
+    }
+
+    fn describe_network(&self, network: &Network, name: &str) -> Result<NetworkInfo> {
+        let failed = || self.failed(format!("describe network {name:?}"));
+        let xml = network.xml_desc(0).map_err(failed())?;
+        let running = Running {
+            active: network.is_active().map_err(failed())?,
+            autostart: network.autostart().map_err(failed())?,
+        };
+        host_xml::read_network(&xml, &running).map_err(answer("network", name))
+    }
+
+    fn find_pool(&self, name: &str) -> Result<Option<StoragePool>> {
+        found(self.connection.lookup_storage_pool_by_name(name))
+            .map_err(self.failed(format!("look up storage pool {name:?}")))
+    }
+
+    fn need_pool(&self, name: &str) -> Result<StoragePool> {
+        self.find_pool(name)?.ok_or_else(|| missing("storage pool", name))
+    }
+
+    fn describe_pool(&self, pool: &StoragePool, name: &str) -> Result<PoolInfo> {
+        let failed = || self.failed(format!("describe storage pool {name:?}"));
+        let xml = pool.xml_desc(0).map_err(failed())?;
+        let running =
+            Running { active: pool.is_active().map_err(failed())?, autostart: pool.autostart().map_err(failed())? };
+        let mut info = host_xml::read_pool(&xml, &running).map_err(answer("storage pool", name))?;
+        if info.active {
+            let sizes = pool.info().map_err(failed())?;
+            (info.capacity, info.available) = (sizes.capacity, sizes.available);
+        }
+        Ok(info)
+    }
+
+    fn find_volume(&self, pool: &StoragePool, name: &VolumeName) -> Result<Option<StorageVol>> {
+        found(pool.lookup_storage_vol_by_name(&name.to_string())).map_err(self.failed(format!("look up volume {name}")))
+    }
+
+    fn describe_volume(&self, volume: &StorageVol) -> Result<Option<VolumeInfo>> {
+        let name = volume.name().map_err(self.failed("name a volume"))?;
+        match found(volume.xml_desc(0)) {
+            Ok(None) => Ok(None),
+            Ok(Some(xml)) => host_xml::read_volume(&xml).map(Some).map_err(answer("volume", name)),
+            Err(error) => Err(self.failed(format!("describe volume {name}"))(error)),
+        }
+    }
+
+    /// The volume as it is in the folder now.
+    fn look_at(&self, pool: &StoragePool, pool_name: &str, name: &VolumeName) -> Result<Option<VolumeInfo>> {
+        self.refresh(pool, pool_name)?;
+        self.find_volume(pool, name)?.map_or(Ok(None), |volume| self.describe_volume(&volume))
+    }
+
+    fn refresh(&self, pool: &StoragePool, name: &str) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let Err(error) = pool.refresh(0) else { return Ok(()) };
+            // A refresh that really fails (the folder is gone) makes libvirt stop the pool; one that finds a job under
+            // way leaves it active.
+            let busy = pool.is_active().unwrap_or(false) && self.connection.is_alive().unwrap_or(false);
+            if !busy {
+                return Err(self.failed(format!("refresh storage pool {name:?}"))(error));
+            }
+            if begin.elapsed() > BUSY_LIMIT {
+                return Err(MachineError::Busy { pool: name.to_owned(), source: cause(&error) });
+            }
+            sleep(POLL);
+        }
+    }
+
+    fn find_domain(&self, uuid: Uuid) -> Result<Option<Domain>> {
+        found(self.connection.lookup_domain_by_uuid(uuid)).map_err(self.failed(format!("look up domain {uuid}")))
+    }
+
+    /// A domain with a mark of ours; whatever changes a domain goes through here.
+    fn ours(&self, uuid: Uuid) -> Result<Domain> {
+        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", uuid))?;
+        self.check_ours(&domain)?;
+        Ok(domain)
+    }
+
+    fn check_ours(&self, domain: &Domain) -> Result<()> {
+        let Some(info) = self.describe_domain(domain)? else { return Ok(()) };
+        match info.mark {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(MachineError::Foreign { kind: "domain", name: info.name }),
+            Err(source) => Err(MachineError::Mark { name: info.name, source }),
+        }
+    }
+
+    fn state(&self, domain: &Domain) -> std::result::Result<DomainState, VirtError> {
+        use virt::domain::DomainState as V;
+        // Not Domain::state(): in virt 0.5 it drops the error.
+        Ok(match domain.info()?.state.known() {
+            Some(V::Running | V::Blocked) => DomainState::Running,
+            Some(V::Paused | V::PMSuspended) => DomainState::Paused,
+            Some(V::Shutdown) => DomainState::ShuttingDown,
+            Some(V::Shutoff) => DomainState::ShutOff,
+            Some(V::Crashed) => DomainState::Crashed,
+            Some(V::NoState) | None => DomainState::Unknown,
+        })
+    }
+
+    /// `None` if the domain went away meanwhile.
+    fn describe_domain(&self, domain: &Domain) -> Result<Option<DomainInfo>> {
+        let name = domain.name().map_err(self.failed("name a domain"))?;
+        let uuid = domain.uuid().map_err(self.failed(format!("identify domain {name:?}")))?;
+        let details = || {
+            // With the flag for secrets the XML is the whole definition; there are none in ours, and it needs no more rights.
+            let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+            Ok((self.state(domain)?, domain.autostart()?, xml))
+        };
+        let details = found(details()).map_err(self.failed(format!("describe domain {name:?}")))?;
+        Ok(details.map(|(state, autostart, xml)| {
+            let mark = Mark::from_domain_xml(&xml);
+            DomainInfo { name, uuid, state, autostart, mark, xml }
+        }))
+    }
+
+    /// Does `change` unless `reached` already; a failure counts only if the state is still not reached after it.
+    fn until(
+        &self,
+        domain: &Domain,
+        action: &str,
+        reached: impl Fn(DomainState) -> bool,
+        change: impl FnOnce() -> std::result::Result<(), VirtError>,
+    ) -> Result<()> {
+        let named = || format!("{action} domain {:?}", domain.name().unwrap_or_default());
+        if reached(self.state(domain).map_err(self.failed(named()))?) {
+            return Ok(());
+        }
+        match change() {
+            Ok(()) => Ok(()),
+            Err(_) if self.state(domain).is_ok_and(reached) => Ok(()),
+            Err(error) => Err(self.failed(named())(error)),
+        }
+    }
+
+    fn create_upload_volume(
+        &self,
+        pool: &StoragePool,
+        pool_name: &str,
+        spec: &VolumeSpec,
+    ) -> Result<Option<StorageVol>> {
+        let available = pool.info().map_err(self.failed(format!("measure storage pool {pool_name:?}")))?.available;
+        if available < spec.size && self.find_volume(pool, &spec.name)?.is_none() {
+            let volume = spec.name.to_string();
+            return Err(MachineError::Full { pool: pool_name.to_owned(), volume, needed: spec.size, available });
+        }
+        match StorageVol::create_xml(pool, &host_xml::upload(spec), 0) {
+            Ok(volume) => Ok(Some(volume)),
+            Err(error) => {
+                self.refresh(pool, pool_name)?;
+                match self.find_volume(pool, &spec.name)? {
+                    Some(_) => Ok(None),
+                    None => Err(self.failed(format!("create volume {}", spec.name))(error)),
+                }
+            }
+        }
+    }
+
+    /// Waits for the upload of somebody else: the whole volume, or `None` when it has gone or was given up (and is
+    /// deleted then).
+    fn wait_for_other(&self, pool: &StoragePool, pool_name: &str, name: &VolumeName) -> Result<Option<VolumeInfo>> {
+        let (mut last, mut since) = (None, Instant::now());
+        loop {
+            let Some(info) = self.look_at(pool, pool_name, name)? else { return Ok(None) };
+            if info.is_whole() {
+                return Ok(Some(info));
+            }
+            if last != Some(info.allocation) {
+                (last, since) = (Some(info.allocation), Instant::now());
+            } else if since.elapsed() > UPLOAD_STALL {
+                self.remove(pool, name)?;
+                return Ok(None);
+            }
+            sleep(POLL);
+        }
+    }
+
+    fn remove(&self, pool: &StoragePool, name: &VolumeName) -> Result<()> {
+        let Some(volume) = self.find_volume(pool, name)? else { return Ok(()) };
+        match volume.delete(0) {
+            Ok(()) => Ok(()),
+            Err(_) if self.find_volume(pool, name)?.is_none() => Ok(()),
+            Err(error) => Err(self.failed(format!("delete volume {name}"))(error)),
+        }
+    }
+
+    /// Writes all but the page that makes it whole, which is returned.
+    fn send_body(
+        &self,
+        volume: &StorageVol,
+        spec: &VolumeSpec,
+        claim: &Claim,
+        source: &mut dyn Read,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<Vec<u8>> {
+        let failed = || self.failed(format!("upload volume {}", spec.name));
+        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
+        volume.upload(&stream, 0, spec.size, 0).map_err(failed())?;
+        let send = |block: &[u8]| send_all(&stream, block).map_err(failed());
+        match upload::body(spec, claim, source, on_bytes, &mut &send) {
+            Ok(page) => {
+                stream.finish().map_err(failed())?;
+                Ok(page)
+            }
+            Err(error) => {
+                // The error at hand says more than a failing abort.
+                let _ = stream.abort();
+                Err(error)
+            }
+        }
+    }
+
+    fn send_page(&self, volume: &StorageVol, name: &VolumeName, offset: u64, page: &[u8]) -> Result<()> {
+        let failed = || self.failed(format!("finish volume {name}"));
+        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
+        volume.upload(&stream, offset, page.len() as u64, 0).map_err(failed())?;
+        if let Err(error) = send_all(&stream, page) {
+            let _ = stream.abort();
+            return Err(failed()(error));
+        }
+        stream.finish().map_err(failed())
+    }
+
+    fn read(&self, volume: &StorageVol, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
+        let failed = || self.failed(format!("read volume {name}"));
+        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
+        // A length of 0 means up to the end.
+        volume.download(&stream, offset, max as u64, 0).map_err(failed())?;
+        let mut bytes = vec![0; max];
+        let mut filled = 0;
+        while filled < max {
+            match stream.recv(&mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += usize::try_from(count).unwrap_or(0),
+                Err(error) => {
+                    let _ = stream.abort();
+                    return Err(failed()(error));
+                }
+            }
+        }
+        bytes.truncate(filled);
+        // All that was asked for has come; a stream cut off before its end fails to finish, which tells nothing new.
+        let _ = stream.finish();
+        Ok(bytes)
+    }
+
+    /// Whether the volume still carries the claim: nobody took it for given up and made it anew.
+    fn holds(&self, pool: &StoragePool, name: &VolumeName, claim: &Claim) -> Result<bool> {
+        let Some(volume) = self.find_volume(pool, name)? else { return Ok(false) };
+        let page = self.read(&volume, name, upload::page_offset(name), upload::PAGE)?;
+        Ok(claim.is_on(&page))
+    }
+
+    /// One attempt to fill a volume that was just made; `None` when somebody else took it over.
+    fn fill(
+        &self,
+        pool: &StoragePool,
+        volume: &StorageVol,
+        spec: &VolumeSpec,
+        source: &mut dyn Read,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<Option<()>> {
+        let claim = Claim::new();
+        let sent = self.send_body(volume, spec, &claim, source, on_bytes);
+        let held = self.holds(pool, &spec.name, &claim);
+        match (sent, held) {
+            (Ok(page), Ok(true)) => {
+                self.send_page(volume, &spec.name, upload::page_offset(&spec.name), &page).map(Some)
+            }
+            (Ok(_), Ok(false)) => Ok(None),
+            (Ok(_), Err(error)) => Err(error),
+            (Err(error), held) => {
+                // Before its first block has arrived a volume of ours carries no claim, and is as empty as it was made.
+                if held.is_ok() {
+                    let _ = self.remove(pool, &spec.name);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn send_all(stream: &Stream, mut bytes: &[u8]) -> std::result::Result<(), VirtError> {
+    while !bytes.is_empty() {
+        let sent = stream.send(bytes)?;
+        bytes = &bytes[usize::try_from(sent).unwrap_or(0)..];
+    }
+    Ok(())
+}
+
+impl Hypervisor for Libvirt {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    fn capabilities(&self, arch: Arch) -> Result<Capabilities> {
+        let (libvirt_arch, machine) = match arch {
+            Arch::Amd64 => ("x86_64", "q35"),
+            Arch::Arm64 => ("aarch64", "virt"),
+        };
+        let ask = |virt| self.connection.domain_capabilities(None, Some(libvirt_arch), Some(machine), Some(virt), 0);
+        let emulated = match ask("qemu") {
+            Ok(xml) => xml,
+            Err(_) if !self.connection.is_alive().unwrap_or(false) => {
+                return Err(self.failed("read the host's capabilities")(VirtError::last_error()));
+            }
+            Err(error) => return Err(MachineError::NoArch { arch, source: cause(&error) }),
+        };
+        let (emulator, machine) =
+            host_xml::read_domain_capabilities(&emulated).map_err(answer("host", "capabilities"))?;
+        let unusable = match ask("kvm") {
+            Err(error) => Some(cause(&error).message),
+            Ok(_) if self.is_local() => {
+                std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| host_xml::cpu_lacks_kvm(&text))
+            }
+            Ok(_) => None,
+        };
+        let host = self.connection.node_info().map_err(self.failed("describe the host"))?;
+        let failed = || self.failed("read the host's versions");
+        Ok(Capabilities {
+            kvm: unusable.map_or(Ok(()), Err),
+            emulator,
+            machine,
+            libvirt_version: host_xml::version(self.connection.lib_version().map_err(failed())?),
+            hypervisor_version: host_xml::version(self.connection.hyp_version().map_err(failed())?),
+            cpus: host.cpus,
+            memory: host.memory * 1024,
+        })
+    }
+
+    fn network(&self, name: &str) -> Result<Option<NetworkInfo>> {
+        self.find_network(name)?.map(|network| self.describe_network(&network, name)).transpose()
+    }
+
+    fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo> {
+        let name = &spec.name;
+        if self.find_network(name)?.is_some() {
+            return Err(exists("network", name));
+        }
+        let refused =
+            |error: VirtError| MachineError::Refused { kind: "network", name: name.clone(), source: cause(&error) };
+        let network = self.connection.define_network_xml(&host_xml::network(spec)).map_err(refused)?;
+        self.start_network(name)?;
+        self.describe_network(&network, name)
+    }
+
+    fn start_network(&self, name: &str) -> Result<()> {
+        let network = self.find_network(name)?.ok_or_else(|| missing("network", name))?;
+        let failed = || self.failed(format!("start network {name:?}"));
+        let info = self.describe_network(&network, name)?;
+        if info.ours && !info.autostart {
+            network.set_autostart(true).map_err(failed())?;
+        }
+        if info.active {
+            return Ok(());
+        }
+        match network.create() {
+            Ok(()) => Ok(()),
+            Err(_) if network.is_active().unwrap_or(false) => Ok(()),
+            Err(error) => Err(failed()(error)),
+        }
+    }
+
+    fn pool(&self, name: &str) -> Result<Option<PoolInfo>> {
+        self.find_pool(name)?.map(|pool| self.describe_pool(&pool, name)).transpose()
+    }
+
+    fn create_pool(&self, spec: &PoolSpec) -> Result<PoolInfo> {
+        let name = &spec.name;
+        if self.find_pool(name)?.is_some() {
+            return Err(exists("storage pool", name));
+        }
+        let refused = |error: VirtError| MachineError::Refused {
+            kind: "storage pool",
+            name: name.clone(),
+            source: cause(&error),
+        };
+        let pool = self.connection.define_storage_pool_xml(&host_xml::pool(spec), 0).map_err(refused)?;
+        pool.set_autostart(true).map_err(self.failed(format!("autostart storage pool {name:?}")))?;
+        self.start_pool(name)?;
+        self.describe_pool(&pool, name)
+    }
+
+    fn start_pool(&self, name: &str) -> Result<()> {
+        let pool = self.need_pool(name)?;
+        let active = || pool.is_active().unwrap_or(false);
+        if active() || pool.create(0).is_ok() {
+            return Ok(());
+        }
+        // The folder is missing: between define and build a crash is possible.
+        match pool.build(0).and_then(|()| pool.create(0)) {
+            Ok(()) => Ok(()),
+            Err(_) if active() => Ok(()),
+            Err(error) => Err(self.failed(format!("start storage pool {name:?}"))(error)),
+        }
+    }
+
+    fn refresh_pool(&self, name: &str) -> Result<()> {
+        self.refresh(&self.need_pool(name)?, name)
+    }
+
+    fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>> {
+        let volumes = self
+            .need_pool(pool)?
+            .list_all_volumes(0)
+            .map_err(self.failed(format!("list the volumes of storage pool {pool:?}")))?;
+        let infos: Result<Vec<_>> = volumes.iter().map(|volume| self.describe_volume(volume)).collect();
+        let mut infos: Vec<VolumeInfo> = infos?.into_iter().flatten().collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(infos)
+    }
+
+    fn upload(
+        &self,
+        pool_name: &str,
+        spec: &VolumeSpec,
+        source: &mut dyn Read,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<VolumeInfo> {
+        let pool = self.need_pool(pool_name)?;
+        // The name may be taken, freed and taken again by others, but not for ever.
+        for _ in 0..3 {
+            if let Some(volume) = self.create_upload_volume(&pool, pool_name, spec)? {
+                if self.fill(&pool, &volume, spec, source, on_bytes)?.is_some() {
+                    let info = self.look_at(&pool, pool_name, &spec.name)?;
+                    return match info {
+                        Some(info) if info.is_whole() => Ok(info),
+                        _ => {
+                            self.remove(&pool, &spec.name)?;
+                            Err(MachineError::NotWhole { volume: spec.name.to_string() })
+                        }
+                    };
+                }
+                // Taken over: the source is used up, so only the other one can bring it to its end.
+                let other = self.wait_for_other(&pool, pool_name, &spec.name)?;
+                return other.ok_or_else(|| MachineError::Contended { volume: spec.name.to_string() });
+            }
+            if let Some(whole) = self.wait_for_other(&pool, pool_name, &spec.name)? {
+                return Ok(whole);
+            }
+        }
+        Err(MachineError::Contended { volume: spec.name.to_string() })
+    }
+
+    fn create_overlay(&self, pool_name: &str, spec: &OverlaySpec) -> Result<VolumeInfo> {
+        let pool = self.need_pool(pool_name)?;
+        if self.find_volume(&pool, &spec.name)?.is_some() {
+            return Err(exists("volume", &spec.name));
+        }
+        let volume = StorageVol::create_xml(&pool, &host_xml::overlay(spec), 0)
+            .map_err(self.failed(format!("create volume {}", spec.name)))?;
+        self.describe_volume(&volume)?.ok_or_else(|| missing("volume", &spec.name))
+    }
+
+    fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<()> {
+        self.remove(&self.need_pool(pool)?, name)
+    }
+
+    fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
+        let pool = self.need_pool(pool)?;
+        let volume = self.find_volume(&pool, name)?.ok_or_else(|| missing("volume", name))?;
+        let size = volume.info().map_err(self.failed(format!("measure volume {name}")))?.capacity;
+        let rest = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        if rest.min(max) == 0 {
+            return Ok(Vec::new());
+        }
+        self.read(&volume, name, offset, rest.min(max))
+    }
+
+    fn domains(&self) -> Result<Vec<DomainInfo>> {
+        let domains = self
+            .connection
+            .list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)
+            .map_err(self.failed("list the domains"))?;
+        let infos: Result<Vec<_>> = domains.iter().map(|domain| self.describe_domain(domain)).collect();
+        let mut infos: Vec<DomainInfo> = infos?.into_iter().flatten().collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(infos)
+    }
+
+    fn domain(&self, uuid: Uuid) -> Result<Option<DomainInfo>> {
+        self.find_domain(uuid)?.map_or(Ok(None), |domain| self.describe_domain(&domain))
+    }
+
+    fn define(&self, xml: &str) -> Result<DomainInfo> {
+        let (name, uuid) = host_xml::read_domain_names(xml).map_err(answer("domain", "to define"))?;
+        let named = found(self.connection.lookup_domain_by_name(&name))
+            .map_err(self.failed(format!("look up domain {name:?}")))?;
+        if named.is_some_and(|domain| domain.uuid().ok() != Some(uuid)) {
+            return Err(MachineError::Foreign { kind: "domain", name });
+        }
+        if let Some(domain) = self.find_domain(uuid)? {
+            self.check_ours(&domain)?;
+        }
+        let domain =
+            self.connection.define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE).map_err(|error| {
+                if self.connection.is_alive().unwrap_or(false) {
+                    MachineError::Refused { kind: "domain", name: name.clone(), source: cause(&error) }
+                } else {
+                    self.failed(format!("define domain {name:?}"))(error)
+                }
+            })?;
+        self.describe_domain(&domain)?.ok_or_else(|| missing("domain", &name))
+    }
+
+    fn start(&self, uuid: Uuid) -> Result<()> {
+        let domain = self.ours(uuid)?;
+        let running = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
+        self.until(&domain, "start", running, || match self.state(&domain)? {
+            DomainState::Paused => domain.resume(),
+            _ => domain.create(),
+        })
+    }
+
+    fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<()> {
+        let domain = self.ours(uuid)?;
+        domain.set_autostart(autostart).map_err(self.failed(format!("set autostart of domain {uuid}")))
+    }
+
+    fn shutdown(&self, uuid: Uuid) -> Result<()> {
+        let domain = self.ours(uuid)?;
+        let ending = |state: DomainState| !state.is_active() || state == DomainState::ShuttingDown;
+        self.until(&domain, "shut down", ending, || domain.shutdown())
+    }
+
+    fn destroy(&self, uuid: Uuid) -> Result<()> {
+        let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
+        self.check_ours(&domain)?;
+        self.until(&domain, "stop", |state| !state.is_active(), || domain.destroy())
+    }
+
+    fn undefine(&self, uuid: Uuid) -> Result<()> {
+        let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
+        self.check_ours(&domain)?;
+        let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | sys::VIR_DOMAIN_UNDEFINE_NVRAM;
+        match domain.undefine_flags(flags) {
+            Ok(()) => Ok(()),
+            Err(_) if self.find_domain(uuid)?.is_none() => Ok(()),
+            Err(error) => Err(self.failed(format!("undefine domain {uuid}"))(error)),
+        }
+    }
+
+    fn set_mark(&self, uuid: Uuid, mark: &Mark) -> Result<()> {
+        let domain = self.ours(uuid)?;
+        let failed = || self.failed(format!("mark domain {uuid}"));
+        let set = |flags| {
+            let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+            domain.set_metadata(kind, Some(&mark.to_xml()), Some(PREFIX), Some(NAMESPACE), flags)
+        };
+        let active = self.state(&domain).map_err(failed())?.is_active();
+        if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {
+            return Ok(());
+        }
+        // Off, or it went off between the two calls.
+        set(sys::VIR_DOMAIN_AFFECT_CONFIG).map_err(failed())
+    }
+}

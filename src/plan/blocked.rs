@@ -1,0 +1,156 @@
+//! What stands in the way of a plan.
+
+use std::net::Ipv4Addr;
+
+use super::Request;
+use crate::config::{Node, NodeName};
+use crate::machine::MachineError;
+
+/// How long a lease counts as alive: `nodeLeaseDurationSeconds` of the kubelet.
+const LEASE_SECONDS: i64 = 40;
+
+/// Why nothing can be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum Blocked {
+    /// The cluster file does not name the node.
+    #[error("the cluster file has no node {node}")]
+    UnknownNode {
+        /// The name asked for.
+        node: NodeName,
+    },
+    /// Another domain has the node's name.
+    #[error("domain {node} exists and is not of this cluster")]
+    ForeignDomain {
+        /// The name.
+        node: NodeName,
+    },
+    /// A node of that name is in the cluster and alive, and its machine is not ours.
+    #[error("node {node} is in the cluster already, on a machine that is not ours")]
+    ForeignNode {
+        /// The name.
+        node: NodeName,
+    },
+    /// Another node of the cluster has the address.
+    #[error("the address {address} of {node} is taken by node {by}")]
+    AddressOfNode {
+        /// Whose address it should be.
+        node: NodeName,
+        /// The address.
+        address: Ipv4Addr,
+        /// Who has it.
+        by: String,
+    },
+    /// Somebody on the network has the address.
+    #[error("the address {address} of {node} is taken: something answers there")]
+    AddressAnswers {
+        /// Whose address it should be.
+        node: NodeName,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// The network's DHCP server may give the address away.
+    #[error("the address {address} of {node} lies in the DHCP range of network {network}")]
+    AddressInRange {
+        /// Whose address it should be.
+        node: NodeName,
+        /// The address.
+        address: Ipv4Addr,
+        /// The libvirt network.
+        network: String,
+    },
+    /// The network that is there is another one.
+    #[error("network {network} has the address {found}, the cluster file says {wanted}")]
+    OtherNetwork {
+        /// The libvirt network.
+        network: String,
+        /// Its subnet.
+        found: ipnet::Ipv4Net,
+        /// The subnet wanted.
+        wanted: ipnet::Ipv4Net,
+    },
+    /// The pool does not hold files.
+    #[error("storage pool {pool} is of type {kind}; disks need a pool over a folder")]
+    OtherPool {
+        /// The pool.
+        pool: String,
+        /// libvirt's type.
+        kind: String,
+    },
+    /// The hypervisor cannot do what is asked.
+    #[error("the hypervisor cannot run these nodes")]
+    Machine(#[source] MachineError),
+}
+
+impl Blocked {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownNode { .. } => "see `nodebake status` for the nodes there are".to_owned(),
+            Self::ForeignDomain { node } => {
+                format!("rename the node in the cluster file, or remove the domain yourself: virsh undefine {node}")
+            }
+            Self::ForeignNode { node } => {
+                format!("drain and stop that machine first, then: kubectl delete node {node}")
+            }
+            Self::AddressOfNode { .. } | Self::AddressAnswers { .. } => {
+                "give the node another address in the cluster file, or stop the machine that has it".to_owned()
+            }
+            Self::AddressInRange { network, .. } => {
+                format!("choose an address outside the range, or narrow it: virsh net-edit {network}")
+            }
+            Self::OtherNetwork { .. } => "name another network in the cluster file, or correct network.cidr".to_owned(),
+            Self::OtherPool { .. } => "name another pool in the cluster file".to_owned(),
+            Self::Machine(source) => return source.hint(),
+        })
+    }
+}
+
+/// Looks for what stands in the way.
+pub(super) fn check(request: Request) -> Result<(), Blocked> {
+    let Request { config, inventory, .. } = request;
+    if let Some((network, found)) = inventory.network.as_ref().and_then(|n| Some((n, n.address?)))
+        && found.trunc() != config.network.cidr.trunc()
+    {
+        let network = network.name.clone();
+        return Err(Blocked::OtherNetwork { network, found: found.trunc(), wanted: config.network.cidr });
+    }
+    if let Some(pool) = inventory.pool.as_ref().filter(|pool| !matches!(pool.kind.as_str(), "dir" | "fs" | "netfs")) {
+        return Err(Blocked::OtherPool { pool: pool.name.clone(), kind: pool.kind.clone() });
+    }
+    for built in request.built {
+        let node = config.nodes.iter().find(|node| node.name == built.node);
+        let node = node.ok_or_else(|| Blocked::UnknownNode { node: built.node.clone() })?;
+        check_node(request, node)?;
+    }
+    Ok(())
+}
+
+fn check_node(request: Request, node: &Node) -> Result<(), Blocked> {
+    let Request { id, inventory, now, .. } = request;
+    let name = node.name.clone();
+    let address = node.address;
+    let uuid = id.uuid(&node.name);
+    let ours = inventory.domains.iter().find(|domain| domain.uuid == uuid);
+    let same_name = inventory.domains.iter().find(|domain| domain.name == name.to_string());
+    let foreign_mark = ours.is_some_and(|domain| !domain.mark().is_some_and(|mark| mark.belongs_to(id)));
+    if foreign_mark || same_name.is_some_and(|domain| domain.uuid != uuid) {
+        return Err(Blocked::ForeignDomain { node: name });
+    }
+    let nodes = inventory.nodes.iter().flatten().map(|(_, node)| node);
+    for other in nodes.clone().filter(|other| other.internal_ip == address.to_string()) {
+        if other.name != name.to_string() {
+            return Err(Blocked::AddressOfNode { node: name, address, by: other.name.clone() });
+        }
+    }
+    let alive = |renewed: i64| renewed + LEASE_SECONDS > now;
+    let same = nodes.clone().find(|other| other.name == name.to_string());
+    if ours.is_none() && same.and_then(|other| other.lease_renewed).is_some_and(alive) {
+        return Err(Blocked::ForeignNode { node: name });
+    }
+    if let Some(network) = &inventory.network
+        && network.dhcp.iter().any(|(first, last)| (*first..=*last).contains(&address))
+    {
+        return Err(Blocked::AddressInRange { node: name, address, network: network.name.clone() });
+    }
+    Ok(())
+}

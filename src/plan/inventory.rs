@@ -1,0 +1,56 @@
+//! What is there: read from the hypervisor and the cluster before anything is decided.
+
+use crate::cluster::Nodes;
+use crate::config::Config;
+use crate::machine::{Capabilities, DomainInfo, Hypervisor, MachineError, NetworkInfo, PoolInfo, VolumeInfo};
+
+/// Everything that a plan depends on and that others may change.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// What the host can run.
+    pub capabilities: Capabilities,
+    /// The workers' network, if it exists.
+    pub network: Option<NetworkInfo>,
+    /// The pool for images and disks, if it exists.
+    pub pool: Option<PoolInfo>,
+    /// The pool for logs, if it exists.
+    pub log_pool: Option<PoolInfo>,
+    /// Volumes of the pool; none while it is not active.
+    pub volumes: Vec<VolumeInfo>,
+    /// Volumes of the log pool.
+    pub log_volumes: Vec<VolumeInfo>,
+    /// All domains of the host.
+    pub domains: Vec<DomainInfo>,
+    /// Nodes of the cluster; `None` without a kubeconfig.
+    pub nodes: Option<Nodes>,
+}
+
+/// Name of the pool that holds logs: a pool of their own, since only an idle pool can be refreshed and logs are read
+/// while images are uploaded.
+pub fn log_pool(pool: &str) -> String {
+    format!("{pool}-logs")
+}
+
+impl Inventory {
+    /// Reads all of it; nothing is changed.
+    pub fn read(config: &Config, hypervisor: &dyn Hypervisor, nodes: Option<Nodes>) -> Result<Self, MachineError> {
+        let name = &config.libvirt.pool;
+        let log_name = log_pool(name);
+        let pool = hypervisor.pool(name)?;
+        let log_pool = hypervisor.pool(&log_name)?;
+        let volumes = |name: &str, pool: &Option<PoolInfo>| match pool {
+            Some(pool) if pool.active => hypervisor.refresh_pool(name).and_then(|()| hypervisor.volumes(name)),
+            _ => Ok(Vec::new()),
+        };
+        Ok(Self {
+            capabilities: hypervisor.capabilities(config.arch)?,
+            network: hypervisor.network(&config.network.name)?,
+            volumes: volumes(name, &pool)?,
+            log_volumes: volumes(&log_name, &log_pool)?,
+            pool,
+            log_pool,
+            domains: hypervisor.domains()?,
+            nodes,
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! From what is wanted and what is there to a list of actions that leaves nothing to choose.
+//!
+//! Pure: no network, no libvirt call, no terminal. The inventory is read before, the actions are done after.
+
+mod blocked;
+mod drift;
+mod inventory;
+mod removal;
+
+use std::path::PathBuf;
+
+pub use blocked::Blocked;
+pub use drift::Drift;
+pub use inventory::{Inventory, log_pool};
+pub use removal::{Removal, removals};
+
+use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::digest::Digest;
+use crate::machine::mark::LogKind;
+use crate::machine::{
+    Backing, DomainInfo, DomainSpec, Firmware, Mark, MarkState, NetworkSpec, OverlaySpec, PoolSpec, VolumeName,
+    VolumeSpec,
+};
+
+/// A file on this machine that is to become a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 of it.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What was built for one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The node.
+    pub node: NodeName,
+    /// Its seed.
+    pub seed: ImageFile,
+}
+
+/// What was built for all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// The binaries.
+    pub payload: ImageFile,
+    /// The base image.
+    pub base: ImageFile,
+    /// Firmware that the base image starts with.
+    pub firmware: Firmware,
+}
+
+/// One thing to do that serves all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SharedAction {
+    /// Make a NAT network.
+    CreateNetwork(NetworkSpec),
+    /// Start a network that is there.
+    StartNetwork(String),
+    /// Make a pool.
+    CreatePool(PoolSpec),
+    /// Start a pool that is there.
+    StartPool(String),
+    /// Upload an image into a pool.
+    Upload(Upload),
+}
+
+/// A file to upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Name of the pool.
+    pub pool: String,
+    /// The volume.
+    pub spec: VolumeSpec,
+    /// The file on this machine.
+    pub file: PathBuf,
+}
+
+/// What becomes of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make its machine; what is left of an attempt before goes first.
+    Create(Box<Creation>),
+    /// Boot the machine that is there.
+    Start(uuid::Uuid),
+    /// It runs; see that it comes up.
+    Finish(uuid::Uuid),
+    /// It is in the cluster and runs.
+    Nothing,
+}
+
+/// A machine to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// Why, where it is not the first time.
+    pub reason: Option<String>,
+    /// What goes first.
+    pub removal: Removal,
+    /// Its root disk.
+    pub overlay: OverlaySpec,
+    /// Its seed.
+    pub seed: Upload,
+    /// The machine.
+    pub domain: DomainSpec,
+    /// Its mark when it is defined.
+    pub mark: Mark,
+}
+
+/// A node with what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlan {
+    /// The node.
+    pub node: NodeName,
+    /// Name of the pool that holds its disks.
+    pub pool: String,
+    /// What is to do.
+    pub step: Step,
+    /// How the machine that is there differs from what the cluster file asks for; `rebuild` mends it.
+    pub drift: Vec<Drift>,
+}
+
+/// All that `up` will do, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// First, once.
+    pub shared: Vec<SharedAction>,
+    /// Then, each on its own.
+    pub nodes: Vec<NodePlan>,
+}
+
+impl Plan {
+    /// Whether anything is to do.
+    pub fn is_empty(&self) -> bool {
+        self.shared.is_empty() && self.nodes.iter().all(|node| node.step == Step::Nothing)
+    }
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The cluster file.
+    pub config: &'a Config,
+    /// The cluster.
+    pub id: &'a ClusterId,
+    /// The shared images.
+    pub images: &'a Images,
+    /// The nodes asked for, with their seeds.
+    pub built: &'a [Built],
+    /// What is there.
+    pub inventory: &'a Inventory,
+    /// Seconds since the epoch.
+    pub now: i64,
+}
+
+/// Plans `up`: creates, starts and finishes, and never replaces a machine that was started, but one marked as failed.
+pub fn up(request: Request) -> Result<Plan, Blocked> {
+    plan(request, |domain| match domain.mark().map(|mark| mark.state) {
+        Some(MarkState::Failed) => Some("the attempt before failed".to_owned()),
+        Some(MarkState::Creating) => Some("the attempt before was cut off".to_owned()),
+        _ => None,
+    })
+}
+
+/// Plans `rebuild`: every node asked for is made anew; name, UUID, MAC and address stay.
+pub fn rebuild(request: Request) -> Result<Plan, Blocked> {
+    plan(request, |_| Some("asked for".to_owned()))
+}
+
+fn plan(request: Request, replace: impl Fn(&DomainInfo) -> Option<String>) -> Result<Plan, Blocked> {
+    blocked::check(request)?;
+    let layout = Layout::new(request)?;
+    let mut nodes = Vec::new();
+    for built in request.built {
+        let node = request.config.nodes.iter().find(|node| node.name == built.node);
+        let node = node.ok_or_else(|| Blocked::UnknownNode { node: built.node.clone() })?;
+        nodes.push(layout.node(node, built, &replace));
+    }
+    let shared = layout.shared(&nodes);
+    Ok(Plan { shared, nodes })
+}
+
+/// Where everything stands, or will.
+struct Layout<'a> {
+    request: Request<'a>,
+    pool_path: String,
+    log_path: String,
+    virt: crate::machine::VirtType,
+}
+
+impl<'a> Layout<'a> {
+    fn new(request: Request<'a>) -> Result<Self, Blocked> {
+        let Request { config, inventory, .. } = request;
+        let virt = inventory.capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
+        let wanted = config.libvirt.pool_path.to_string_lossy().into_owned();
+        let pool_path = inventory.pool.as_ref().map_or(wanted, |pool| pool.path.clone());
+        let beside = format!("{}-logs", pool_path.trim_end_matches('/'));
+        let log_path = inventory.log_pool.as_ref().map_or(beside, |pool| pool.path.clone());
+        Ok(Self { request, pool_path, log_path, virt })
+    }
+
+    fn path(&self, volume: &VolumeName) -> String {
+        format!("{}/{volume}", self.pool_path.trim_end_matches('/'))
+    }
+
+    fn log_path(&self, node: &NodeName, kind: LogKind) -> String {
+        let volume = VolumeName::log(self.request.id, node, kind);
+        format!("{}/{volume}", self.log_path.trim_end_matches('/'))
+    }
+
+    /// Network, pools and images: only what is missing, and only if a node needs it.
+    fn shared(&self, nodes: &[NodePlan]) -> Vec<SharedAction> {
+        let Request { config, id, inventory, images, .. } = self.request;
+        let boots = nodes.iter().any(|node| matches!(node.step, Step::Create(_) | Step::Start(_)));
+        if !boots {
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        match &inventory.network {
+            None => actions.push(SharedAction::CreateNetwork(NetworkSpec {
+                name: config.network.name.clone(),
+                cidr: config.network.cidr,
+                gateway: config.network.gateway,
+                cluster: id.clone(),
+            })),
+            Some(network) if !network.active => actions.push(SharedAction::StartNetwork(network.name.clone())),
+            Some(_) => {}
+        }
+        let pool = &config.libvirt.pool;
+        let pools =
+            [(pool.clone(), &inventory.pool, &self.pool_path), (log_pool(pool), &inventory.log_pool, &self.log_path)];
+        for (name, found, path) in pools {
+            match found {
+                None => actions.push(SharedAction::CreatePool(PoolSpec { name, path: path.clone() })),
+                Some(pool) if !pool.active => actions.push(SharedAction::StartPool(name)),
+                Some(_) => {}
+            }
+        }
+        if nodes.iter().any(|node| matches!(node.step, Step::Create(_))) {
+            let uploads = [
+                (VolumeName::Base(images.base.digest), &images.base),
+                (VolumeName::Payload(images.payload.digest), &images.payload),
+            ];
+            for (name, file) in uploads {
+                let whole =
+                    |volume: &&crate::machine::VolumeInfo| volume.ours().as_ref() == Some(&name) && volume.is_whole();
+                if inventory.volumes.iter().find(whole).is_none() {
+                    actions.push(SharedAction::Upload(self.upload(name, file)));
+                }
+            }
+        }
+        actions
+    }
+
+    fn upload(&self, name: VolumeName, file: &ImageFile) -> Upload {
+        Upload {
+            pool: self.request.config.libvirt.pool.clone(),
+            spec: VolumeSpec { name, size: file.size, digest: file.digest },
+            file: file.path.clone(),
+        }
+    }
+
+    fn node(&self, node: &Node, built: &Built, replace: &impl Fn(&DomainInfo) -> Option<String>) -> NodePlan {
+        let Request { config, id, inventory, .. } = self.request;
+        let creation = self.creation(node, built);
+        let uuid = id.uuid(&node.name);
+        let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
+        let (step, drift) = match domain {
+            None => (Step::Create(Box::new(creation)), Vec::new()),
+            Some(domain) => {
+                let drift = drift::of(domain, &creation.mark);
+                match (replace(domain), domain.state.is_active()) {
+                    (Some(reason), _) => {
+                        let creation = Creation { reason: Some(reason), ..creation };
+                        (Step::Create(Box::new(creation)), Vec::new())
+                    }
+                    (None, false) => (Step::Start(uuid), drift),
+                    (None, true) if self.is_registered(domain) => (Step::Nothing, drift),
+                    (None, true) => (Step::Finish(uuid), drift),
+                }
+            }
+        };
+        NodePlan { node: node.name.clone(), pool: config.libvirt.pool.clone(), step, drift }
+    }
+
+    /// Whether the machine's running boot is known to be in the cluster.
+    fn is_registered(&self, domain: &DomainInfo) -> bool {
+        let Some(mark) = domain.mark() else { return false };
+        let Some(nodes) = &self.request.inventory.nodes else { return mark.state == MarkState::Registered };
+        let node = nodes.get(&mark.node.to_string());
+        mark.state == MarkState::Registered && node.is_some_and(|node| Some(&node.boot_id) == mark.boot_id.as_ref())
+    }
+
+    fn creation(&self, node: &Node, built: &Built) -> Creation {
+        let Request { config, id, images, inventory, .. } = self.request;
+        let name = &node.name;
+        let root = VolumeName::root(id, name, built.seed.digest);
+        let seed = VolumeName::seed(id, name, built.seed.digest);
+        let backing = self.path(&VolumeName::Base(images.base.digest));
+        let domain = DomainSpec {
+            name: name.to_string(),
+            uuid: id.uuid(name),
+            title: format!("{name} of cluster {}", id.name),
+            memory: node.memory,
+            cpus: node.cpus,
+            arch: config.arch,
+            virt: self.virt,
+            firmware: images.firmware,
+            root: self.path(&root),
+            backing: Backing { path: backing.clone() },
+            payload: self.path(&VolumeName::Payload(images.payload.digest)),
+            payload_digest: images.payload.digest,
+            seed: self.path(&seed),
+            mac: config.mac(id, node),
+            network: config.network.name.clone(),
+            console_log: self.log_path(name, LogKind::Console),
+            first_boot_log: self.log_path(name, LogKind::FirstBoot),
+        };
+        let mark = Mark {
+            cluster: id.name.clone(),
+            ca: id.ca,
+            node: name.clone(),
+            payload: images.payload.digest,
+            seed: built.seed.digest,
+            base: images.base.digest.to_string(),
+            definition: domain.digest(),
+            state: MarkState::Creating,
+            stored: None,
+            boot_id: None,
+            stage: None,
+        };
+        Creation {
+            reason: None,
+            removal: removal::of_node(id, name, config, inventory).without_logs(),
+            overlay: OverlaySpec { name: root, capacity: node.disk, backing },
+            seed: self.upload(seed, &built.seed),
+            domain,
+            mark,
+        }
+    }
+}

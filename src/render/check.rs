@@ -1,0 +1,331 @@
+//! Reads back what was rendered, with types that refuse what they do not know, and compares it with what was meant: a
+//! guest that does not understand its files cannot tell anybody.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{Content, NodeBundle, RenderError};
+use crate::config::{Config, Mac, Node};
+
+/// Checks every structured file of a bundle.
+pub(super) fn check(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -> Result<(), RenderError> {
+    let checks: [(&'static str, Result<(), String>); 6] = [
+        ("user-data", user_data(bundle, config, node)),
+        ("network-config", network_config(bundle, config, node, mac)),
+        ("kubelet/config.yaml", kubelet_config(bundle, config)),
+        ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
+        ("containerd/config.toml", containerd_config(bundle)),
+        // Last: its instance-id depends on all the others.
+        ("meta-data", meta_data(bundle, node)),
+    ];
+    for (template, result) in checks {
+        result.map_err(|problem| RenderError::Check { node: node.name.clone(), template, problem })?;
+    }
+    Ok(())
+}
+
+fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_yaml::from_str(text).map_err(|error| error.to_string())
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
+    if got == wanted { Ok(()) } else { Err(format!("{field} reads back as {got:?}, not as {wanted:?}")) }
+}
+
+fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, String> {
+    match bundle.file(path) {
+        Some(Content::Public(bytes, _)) => std::str::from_utf8(bytes).map_err(|error| error.to_string()),
+        _ => Err(format!("{path} is not there")),
+    }
+}
+
+/// The keys of `#cloud-config` that we use (cloud-init's module reference).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserData {
+    hostname: String,
+    preserve_hostname: bool,
+    manage_etc_hosts: bool,
+    #[serde(default)]
+    ssh_pwauth: bool,
+    #[serde(default, rename = "disable_root")]
+    _disable_root: Option<bool>,
+    #[serde(default, rename = "ssh_deletekeys")]
+    _ssh_deletekeys: Option<bool>,
+    #[serde(default, rename = "ssh_genkeytypes")]
+    _ssh_genkeytypes: Vec<String>,
+    users: Vec<User>,
+    bootcmd: Vec<Vec<String>>,
+    cloud_init_modules: Vec<String>,
+    cloud_config_modules: Vec<String>,
+    cloud_final_modules: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct User {
+    name: String,
+    lock_passwd: bool,
+    #[serde(rename = "shell")]
+    _shell: String,
+    #[serde(rename = "sudo")]
+    _sudo: String,
+    ssh_authorized_keys: Vec<String>,
+}
+
+fn user_data(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), String> {
+    if !bundle.user_data.starts_with("#cloud-config\n") {
+        return Err("the first line is not #cloud-config".to_owned());
+    }
+    let data: UserData = yaml(&bundle.user_data)?;
+    same("hostname", &data.hostname, &node.name.to_string())?;
+    same("preserve_hostname", &data.preserve_hostname, &false)?;
+    same("manage_etc_hosts", &data.manage_etc_hosts, &false)?;
+    same("ssh_pwauth", &data.ssh_pwauth, &false)?;
+    let users: Vec<_> = data.users.iter().map(|u| (&u.name, u.lock_passwd, &u.ssh_authorized_keys)).collect();
+    let wanted: Vec<_> = config.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
+    same("users", &users, &wanted)?;
+    let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
+    same("the length of bootcmd", &command.len(), &3)?;
+    let mut modules = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
+    if config.ssh.is_some() {
+        modules.extend(["users_groups", "ssh"]);
+    }
+    let modules: Vec<String> = modules.into_iter().map(Into::into).collect();
+    same("cloud_init_modules", &data.cloud_init_modules, &modules)?;
+    same("cloud_config_modules", &data.cloud_config_modules, &Vec::new())?;
+    same("cloud_final_modules", &data.cloud_final_modules, &Vec::new())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct MetaData {
+    instance_id: String,
+    local_hostname: String,
+}
+
+fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let data: MetaData = yaml(&bundle.meta_data)?;
+    same("instance-id", &data.instance_id, &bundle.instance_id())?;
+    same("local-hostname", &data.local_hostname, &node.name.to_string())
+}
+
+/// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkConfig {
+    version: u8,
+    ethernets: Ethernets,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ethernets {
+    primary: Ethernet,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Ethernet {
+    r#match: Match,
+    dhcp4: bool,
+    dhcp6: bool,
+    accept_ra: bool,
+    link_local: Vec<String>,
+    addresses: Vec<String>,
+    routes: Vec<Route>,
+    nameservers: Nameservers,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Match {
+    macaddress: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Route {
+    to: ipnet::Ipv4Net,
+    via: Ipv4Addr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nameservers {
+    addresses: Vec<IpAddr>,
+}
+
+fn network_config(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -> Result<(), String> {
+    let NetworkConfig { version, ethernets: Ethernets { primary } } = yaml(&bundle.network_config)?;
+    same("version", &version, &2)?;
+    same("macaddress", &primary.r#match.macaddress, &mac.to_string())?;
+    same("dhcp4, dhcp6, accept-ra", &(primary.dhcp4, primary.dhcp6, primary.accept_ra), &(false, false, false))?;
+    same("link-local", &primary.link_local, &Vec::new())?;
+    let address = format!("{}/{}", node.address, config.network.cidr.prefix_len());
+    same("addresses", &primary.addresses, &vec![address])?;
+    let routes: Vec<_> = primary.routes.iter().map(|route| (route.to, route.via)).collect();
+    same("routes", &routes, &vec![(ipnet::Ipv4Net::default(), config.network.gateway)])?;
+    same("nameservers", &primary.nameservers.addresses, &config.network.nameservers)
+}
+
+/// The fields of kubelet.config.k8s.io/v1beta1 that we set.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct KubeletConfig {
+    api_version: String,
+    kind: String,
+    authentication: Authentication,
+    authorization: Authorization,
+    cluster_domain: String,
+    #[serde(rename = "clusterDNS")]
+    cluster_dns: Vec<IpAddr>,
+    cgroup_driver: String,
+    container_runtime_endpoint: String,
+    resolv_conf: String,
+    runtime_request_timeout: String,
+    tls_cert_file: String,
+    tls_private_key_file: String,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Authentication {
+    anonymous: Enabled,
+    webhook: Enabled,
+    x509: X509,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Enabled {
+    enabled: bool,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct X509 {
+    #[serde(rename = "clientCAFile")]
+    client_ca_file: String,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Authorization {
+    mode: String,
+}
+
+fn kubelet_config(bundle: &NodeBundle, config: &Config) -> Result<(), String> {
+    let got: KubeletConfig = yaml(text(bundle, "/etc/kubernetes/kubelet-config.yaml")?)?;
+    let wanted = KubeletConfig {
+        api_version: "kubelet.config.k8s.io/v1beta1".to_owned(),
+        kind: "KubeletConfiguration".to_owned(),
+        authentication: Authentication {
+            anonymous: Enabled { enabled: false },
+            webhook: Enabled { enabled: true },
+            x509: X509 { client_ca_file: "/etc/kubernetes/pki/ca.pem".to_owned() },
+        },
+        authorization: Authorization { mode: "Webhook".to_owned() },
+        cluster_domain: config.cluster.cluster_domain.clone(),
+        cluster_dns: config.cluster.cluster_dns.clone(),
+        cgroup_driver: "systemd".to_owned(),
+        container_runtime_endpoint: "unix:///var/run/containerd/containerd.sock".to_owned(),
+        resolv_conf: "/run/systemd/resolve/resolv.conf".to_owned(),
+        runtime_request_timeout: "15m".to_owned(),
+        tls_cert_file: format!("/etc/kubernetes/pki/{}.pem", bundle.node),
+        tls_private_key_file: format!("/etc/kubernetes/pki/{}-key.pem", bundle.node),
+    };
+    same("the kubelet's configuration", &got, &wanted)?;
+    files_are_there(bundle, &[&got.authentication.x509.client_ca_file, &got.tls_cert_file, &got.tls_private_key_file])
+}
+
+fn files_are_there(bundle: &NodeBundle, paths: &[&str]) -> Result<(), String> {
+    match paths.iter().find(|path| bundle.file(path).is_none()) {
+        Some(path) => Err(format!("it names {path}, which the bundle does not hold")),
+        None => Ok(()),
+    }
+}
+
+/// The part of a kubeconfig (client-go's v1 Config) that we use; files are named, never embedded.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Kubeconfig {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    kind: String,
+    clusters: [NamedCluster; 1],
+    users: [NamedUser; 1],
+    contexts: [NamedContext; 1],
+    current_context: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedCluster {
+    name: String,
+    cluster: ClusterEntry,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ClusterEntry {
+    certificate_authority: String,
+    server: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedUser {
+    name: String,
+    user: UserEntry,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct UserEntry {
+    client_certificate: String,
+    client_key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedContext {
+    name: String,
+    context: ContextEntry,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContextEntry {
+    cluster: String,
+    user: String,
+}
+
+fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), String> {
+    let got: Kubeconfig = yaml(text(bundle, "/etc/kubernetes/kubelet.kubeconfig")?)?;
+    same("apiVersion and kind", &(got.api_version.as_str(), got.kind.as_str()), &("v1", "Config"))?;
+    let [cluster] = got.clusters;
+    let [user] = got.users;
+    let [context] = got.contexts;
+    same("server", &cluster.cluster.server, &config.cluster.api_server)?;
+    same("the user", &user.name, &format!("system:node:{}", node.name))?;
+    same("the context", &(context.context.cluster, context.context.user), &(cluster.name, user.name))?;
+    same("current-context", &got.current_context, &context.name)?;
+    let UserEntry { client_certificate, client_key } = &user.user;
+    files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
+}
+
+fn containerd_config(bundle: &NodeBundle) -> Result<(), String> {
+    let table: toml::Table =
+        text(bundle, "/etc/containerd/config.toml")?.parse().map_err(|e: toml::de::Error| e.to_string())?;
+    let plugin = match table.get("version").and_then(toml::Value::as_integer) {
+        Some(2) => "io.containerd.grpc.v1.cri",
+        Some(3) => "io.containerd.cri.v1.runtime",
+        other => return Err(format!("version {other:?} of the configuration is unknown")),
+    };
+    let path = ["plugins", plugin, "containerd", "runtimes", "runc", "options", "SystemdCgroup"];
+    let found = path.iter().try_fold(&toml::Value::Table(table.clone()), |value, key| value.get(key)).cloned();
+    same("SystemdCgroup", &found, &Some(toml::Value::Boolean(true)))
+}

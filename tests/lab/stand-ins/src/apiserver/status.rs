@@ -1,0 +1,210 @@
+//! The `Status` object that a failed request is answered with, in the words of the real apiserver.
+
+use serde_json::{Map, Value, json};
+
+use super::resource::Resource;
+
+/// A refused or failed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// HTTP status code.
+    pub code: u16,
+    /// Machine-readable reason, such as `NotFound`.
+    pub reason: &'static str,
+    /// What a person reads.
+    pub message: String,
+    /// Resource and object concerned.
+    pub details: Option<Details>,
+}
+
+/// What an [`ApiError`] concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// Object name; may be empty.
+    pub name: String,
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Plural resource name, as the real apiserver puts it into `kind`.
+    pub kind: String,
+}
+
+impl Details {
+    fn new(resource: &Resource, name: &str) -> Self {
+        Self { name: name.to_owned(), group: resource.group.to_owned(), kind: resource.plural.to_owned() }
+    }
+}
+
+impl ApiError {
+    fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), details: None }
+    }
+
+    fn about(code: u16, reason: &'static str, message: String, resource: &Resource, name: &str) -> Self {
+        Self { code, reason, message, details: Some(Details::new(resource, name)) }
+    }
+
+    /// 400: the request cannot be understood.
+    #[must_use]
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::plain(400, "BadRequest", message)
+    }
+
+    /// 401: nobody known asks.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::plain(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403 with the authorizer's or admission's text.
+    #[must_use]
+    pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
+        let subject =
+            if name.is_empty() { resource.qualified() } else { format!("{} \"{name}\"", resource.qualified()) };
+        Self::about(403, "Forbidden", format!("{subject} is forbidden: {why}"), resource, name)
+    }
+
+    /// 403 for a path that is no resource.
+    #[must_use]
+    pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
+        Self::plain(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""))
+    }
+
+    /// 404 for an object.
+    #[must_use]
+    pub fn not_found(resource: &Resource, name: &str) -> Self {
+        Self::about(404, "NotFound", format!("{} \"{name}\" not found", resource.qualified()), resource, name)
+    }
+
+    /// 404 for a path that is not served.
+    #[must_use]
+    pub fn no_such_path() -> Self {
+        Self::plain(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// 405: the resource knows no such verb.
+    #[must_use]
+    pub fn method_not_allowed(resource: &Resource) -> Self {
+        Self::about(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource".to_owned(),
+            resource,
+            "",
+        )
+    }
+
+    /// 406: the client takes nothing that is offered.
+    #[must_use]
+    pub fn not_acceptable() -> Self {
+        Self::plain(
+            406,
+            "NotAcceptable",
+            "only the following media types are accepted: application/json, application/json;stream=watch",
+        )
+    }
+
+    /// 409: the object is there already.
+    #[must_use]
+    pub fn already_exists(resource: &Resource, name: &str) -> Self {
+        Self::about(409, "AlreadyExists", format!("{} \"{name}\" already exists", resource.qualified()), resource, name)
+    }
+
+    /// 409: the object changed meanwhile, or a precondition does not hold.
+    #[must_use]
+    pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
+        Self::about(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified()),
+            resource,
+            name,
+        )
+    }
+
+    /// 410: the resource version is older than what is remembered.
+    #[must_use]
+    pub fn expired(asked: u64, oldest: u64) -> Self {
+        Self::plain(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+    }
+
+    /// 413: the body is larger than is taken.
+    #[must_use]
+    pub fn too_large(limit: usize) -> Self {
+        Self::plain(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
+    }
+
+    /// 415: the body's type is not taken.
+    #[must_use]
+    pub fn unsupported_media(accepted: &str) -> Self {
+        Self::plain(
+            415,
+            "UnsupportedMediaType",
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}"),
+        )
+    }
+
+    /// 422: the object is well-formed and wrong.
+    #[must_use]
+    pub fn invalid(resource: &Resource, name: &str, why: &str) -> Self {
+        let kind = if resource.group.is_empty() {
+            resource.kind.to_owned()
+        } else {
+            format!("{}.{}", resource.kind, resource.group)
+        };
+        Self::about(422, "Invalid", format!("{kind} \"{name}\" is invalid: {why}"), resource, name)
+    }
+
+    /// 504 as the real watch cache answers for a resource version from the future.
+    #[must_use]
+    pub fn version_from_the_future(asked: u64, current: u64) -> Self {
+        Self::plain(504, "Timeout", format!("Too large resource version: {asked}, current: {current}"))
+    }
+
+    /// The `Status` object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        if let Some(details) = &self.details {
+            let mut map = Map::new();
+            for (key, value) in [("name", &details.name), ("group", &details.group), ("kind", &details.kind)] {
+                if !value.is_empty() {
+                    map.insert(key.to_owned(), Value::String(value.clone()));
+                }
+            }
+            status["details"] = Value::Object(map);
+        }
+        status
+    }
+}
+
+/// The `Status` that answers a deletion.
+#[must_use]
+pub fn deleted(resource: &Resource, name: &str, uid: &str) -> Value {
+    let mut details = json!({"name": name, "kind": resource.plural, "uid": uid});
+    if !resource.group.is_empty() {
+        details["group"] = Value::String(resource.group.to_owned());
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apiserver::resource;
+
+    #[test]
+    fn a_status_says_what_the_real_one_says() {
+        let error = ApiError::not_found(&resource::LEASES, "worker-node-1");
+        assert_eq!(
+            error.to_json(),
+            json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "leases.coordination.k8s.io \"worker-node-1\" not found", "reason": "NotFound", "code": 404,
+                "details": {"name": "worker-node-1", "group": "coordination.k8s.io", "kind": "leases"},
+            })
+        );
+    }
+}
