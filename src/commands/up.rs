@@ -127,7 +127,7 @@ fn report(
     if let Some(watch) = watch {
         let seen = nodes.iter().filter_map(|node| watch.node(&node.name.to_string()));
         let seen: Nodes = seen.map(|node| (node.name.clone(), node)).collect();
-        session.ui.data(&node_table(&seen, session.now.as_second()));
+        session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
     }
     if !errors.is_empty() {
         return Err(Error::Nodes(errors));
