@@ -1,0 +1,65 @@
+//! End to end: real guests in the lab (tests/lab), made by the real binary as a user runs it.
+//!
+//! What is real: nodebake, libvirt, QEMU, the guests with their kernel, systemd and cloud-init, containerd, runc, the CNI
+//! plugins, the certificates, the network. What stands in: the kubelet and the apiserver (tests/lab/stand-ins), unless
+//! the lab was told to use real ones; Debian's guest image for Ubuntu's; Debian's builds for upstream's archives.
+//!
+//! One scenario, since a boot under emulation takes a minute and its guests serve many assertions. Needs root and
+//! `tests/lab/lab build`; `make e2e` sees to that. `KEEP=1` leaves the lab up; `NODEBAKE_SOAK=N` makes and removes the
+//! workers N more times.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests, which tell what they do")]
+#![expect(unreachable_pub, reason = "the modules of one binary")]
+
+mod audit;
+mod disk;
+mod failures;
+mod findings;
+mod guest;
+mod lab;
+mod machine_state;
+mod nodebake;
+mod rebuild;
+mod secrets;
+mod wire;
+mod workers;
+
+use lab::Lab;
+use machine_state::Machine;
+use nodebake::Cluster;
+
+/// Everything that happens, in its order; each part says what it does.
+#[test]
+fn workers_are_made_join_survive_and_go() {
+    let before = Machine::read();
+    let lab = Lab::up();
+    let users = lab.users_things();
+    let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
+
+    lab.guarded(|| {
+        cluster.make_images();
+        failures::taken_address(&cluster, &users);
+        let boots = workers::come_up(&cluster, &users);
+        workers::up_again_changes_nothing(&cluster);
+        let reboots = workers::reboot(&cluster, &boots);
+        workers::stay_as_made(&cluster, "worker-node-1", &[boots[0].clone(), reboots[0].clone()]);
+        failures::third_worker_changes_no_other(&cluster);
+        failures::killed_guest(&cluster);
+        rebuild::and_meanwhile(&cluster, || failures::containerd_cannot_start(&lab));
+        soak(&cluster);
+        workers::go(&cluster, &users);
+        wire::only_what_belongs_there(&lab);
+    });
+    lab.down();
+    before.is_as_before(&lab);
+}
+
+/// `make soak`: the same workers come and go again.
+fn soak(cluster: &Cluster) {
+    let rounds = std::env::var("NODEBAKE_SOAK").map_or(0, |rounds| rounds.parse::<u32>().unwrap());
+    for round in 1..=rounds {
+        lab::step(&format!("soak: round {round} of {rounds}"));
+        cluster.run(&["down", "--yes"]).succeeded();
+        cluster.run(&["up"]).succeeded();
+    }
+}
