@@ -4,23 +4,26 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use crate::config::Mac;
+
 /// The kubelet's port: a worker made by hand answers there.
 const KUBELET: u16 = 10250;
 
-/// Longer than the kernel takes to give up asking for a neighbour (three probes, one second apart).
-const LIMIT: Duration = Duration::from_secs(4);
+/// Longer than the kernel takes to give up a neighbour that it knew and that is gone: five seconds before it asks, then
+/// three probes, one second apart. Until then its table shows the neighbour as if it were there.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether a host answers at the address. Only asked where this machine is itself on the subnet, as it is on the
 /// hypervisor; elsewhere nothing is sent and the answer is no. Any answer counts, a refusal too; without one the kernel's
-/// neighbour table tells whether somebody said that the address is theirs.
-pub fn taken(address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> bool {
+/// neighbour table tells whether somebody other than `own`, the node's machine before, said that the address is theirs.
+pub fn taken(address: Ipv4Addr, own: Mac, subnet: ipnet::Ipv4Net) -> bool {
     if !is_attached(address, subnet) {
         return false;
     }
     match TcpStream::connect_timeout(&SocketAddr::new(address.into(), KUBELET), LIMIT) {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => true,
-        Err(_) => is_neighbour(address, &std::fs::read_to_string("/proc/net/arp").unwrap_or_default()),
+        Err(_) => is_neighbour(address, own, &std::fs::read_to_string("/proc/net/arp").unwrap_or_default()),
     }
 }
 
@@ -35,13 +38,16 @@ fn is_attached(address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> bool {
     matches!(local().map(|local| local.ip()), Some(IpAddr::V4(local)) if subnet.contains(&local) && local != address)
 }
 
-/// Whether /proc/net/arp (`proc_pid_net(5)`) holds a complete entry (flag 0x2) for the address.
-fn is_neighbour(address: Ipv4Addr, table: &str) -> bool {
-    let address = address.to_string();
+/// Whether /proc/net/arp (`proc_pid_net(5)`) holds a complete entry (flag 0x2) for the address, of another machine than
+/// `own`: that one is not running, but remembered for a while.
+fn is_neighbour(address: Ipv4Addr, own: Mac, table: &str) -> bool {
+    let (address, own) = (address.to_string(), own.to_string());
     table.lines().skip(1).any(|line| {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
         let flags = fields.get(2).and_then(|flags| u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok());
-        fields.first() == Some(&address.as_str()) && flags.is_some_and(|flags| flags & 2 != 0)
+        fields.first() == Some(&address.as_str())
+            && flags.is_some_and(|flags| flags & 2 != 0)
+            && fields.get(3) != Some(&own.as_str())
     })
 }
 
@@ -54,9 +60,15 @@ mod tests {
                          10.0.0.37        0x1         0x0         00:00:00:00:00:00     *        virbr0\n";
 
     #[test]
-    fn only_complete_neighbours_count() {
-        for (address, wanted) in [([10, 0, 0, 36], true), ([10, 0, 0, 37], false), ([10, 0, 0, 3], false)] {
-            assert_eq!(is_neighbour(address.into(), TABLE), wanted, "{address:?}");
+    fn only_complete_neighbours_of_others_count() {
+        let (own, other) = (Mac::from([0x52, 0x54, 0, 0x12, 0x34, 0x56]), Mac::from([0x52, 0x54, 0, 0, 0, 1]));
+        for (address, mac, wanted) in [
+            ([10, 0, 0, 36], other, true),
+            ([10, 0, 0, 36], own, false),
+            ([10, 0, 0, 37], other, false),
+            ([10, 0, 0, 3], other, false),
+        ] {
+            assert_eq!(is_neighbour(address.into(), mac, TABLE), wanted, "{address:?} {mac}");
         }
     }
 

@@ -76,8 +76,8 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
     let nodes: Vec<_> = config.nodes.iter().filter(|node| names.contains(&&node.name)).collect();
     let taken = std::thread::scope(|scope| {
         let ask = |node: &&Node| {
-            let (address, subnet) = (node.address, config.network.cidr);
-            scope.spawn(move || taken(address, subnet))
+            let (address, own, subnet) = (node.address, config.mac(id, node), config.network.cidr);
+            scope.spawn(move || taken(address, own, subnet))
         };
         let asked: Vec<_> = nodes.iter().map(ask).collect();
         let answers = asked.into_iter().map(|thread| thread.join().unwrap_or(false));

@@ -68,7 +68,7 @@ impl Ran {
 
     /// Its output; it must have ended well.
     pub fn succeeded(self) -> String {
-        assert_eq!(self.code, Some(0), "{self:#?}");
+        assert_eq!(self.code, Some(0), "{}: {self:#?}", self.command);
         self.stdout
     }
 }
@@ -201,7 +201,9 @@ impl Lab {
         let domains = Ran::quietly(self.inside("virsh").args(["--quiet", "list", "--all"]));
         eprintln!("=== domains\n{}", domains.stdout);
         for line in domains.stdout.lines() {
-            let Some(name) = line.split_whitespace().nth(1).filter(|name| name.starts_with("worker-")) else { continue };
+            let Some(name) = line.split_whitespace().nth(1).filter(|name| name.starts_with("worker-")) else {
+                continue;
+            };
             let guest = Guest::new(self, name);
             eprintln!("=== {name}: first boot\n{}", tail(&guest.first_boot, 6000));
             eprintln!("=== {name}: console\n{}", tail(&guest.console, 6000));

@@ -32,7 +32,10 @@ impl Lab {
         for name in names(&["pool-list", "--all", "--name"]) {
             let state = self.virsh(&["pool-list", "--all"]);
             let state = state.lines().find(|line| line.split_whitespace().next() == Some(&name)).unwrap();
-            things.insert(format!("pool {name}"), format!("{state}\n{}", self.virsh(&["pool-dumpxml", "--inactive", &name])));
+            let xml = self.virsh(&["pool-dumpxml", &name]);
+            let fullness = ["<capacity", "<allocation", "<available"];
+            let lines = xml.lines().filter(|line| !fullness.iter().any(|start| line.trim().starts_with(start)));
+            things.insert(format!("pool {name}"), [&[state], lines.collect::<Vec<_>>().as_slice()].concat().join("\n"));
         }
         for name in names(&["list", "--all", "--name"]) {
             let state = self.virsh(&["domstate", &name]);
@@ -134,7 +137,7 @@ impl Machine {
         findings.same("mounts of the lab", ours, Vec::new());
         let loops = Ran::quietly(Command::new("losetup").arg("--all")).stdout;
         findings.holds("no loop devices of the lab", !loops.contains(&dir), &loops);
-        findings.same("processes of the lab", processes(&self.namespaces, &dir), Vec::new());
+        findings.same("processes of the lab", processes(&self.namespaces, &dir), Vec::<String>::new());
         findings.end();
     }
 

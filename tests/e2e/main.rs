@@ -33,6 +33,7 @@ use nodebake::Cluster;
 fn workers_are_made_join_survive_and_go() {
     let before = Machine::read();
     let lab = Lab::up();
+    let before = before.with_namespaces_of(&lab);
     let users = lab.users_things();
     let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
 

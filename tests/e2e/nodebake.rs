@@ -69,7 +69,8 @@ impl<'a> Cluster<'a> {
         let (made, again): (Vec<Vec<String>>, Vec<Vec<String>>) = (words(&made), words(&again));
         let rows = |word: &str| self.build_rows(word);
         assert_eq!((made, again), (rows("made"), rows("unchanged")));
-        let modes: Vec<_> = files.iter().filter(|(path, _)| path.ends_with("seed.iso")).map(|(_, file)| file.0).collect();
+        let modes: Vec<_> =
+            files.iter().filter(|(path, _)| path.ends_with("seed.iso")).map(|(_, file)| file.0).collect();
         assert_eq!(modes, [0o600; 2], "seeds are secret");
     }
 
