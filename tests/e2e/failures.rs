@@ -70,7 +70,7 @@ pub fn killed_guest(cluster: &Cluster) {
     );
     assert_eq!((ran.code, error_and_hint(&ran)), (Some(5), wanted), "{ran:#?}");
     is_marked_failed(cluster, "shut off", "failed (stopped)");
-    let logs = cluster.run(&["logs", NODE]).succeeded();
+    let logs = cluster.run_quietly(&["logs", NODE]).succeeded();
     let boot = &Guest::new(lab, NODE).reports()[0].boot;
     let first = logs.lines().next().unwrap_or_default();
     assert!(first.starts_with(&format!("boot {boot} ")) && first.ends_with(" s  seed read"), "{first}");
@@ -105,7 +105,7 @@ pub fn containerd_cannot_start(lab: &Lab) {
     let cause = "containerd.service: Main process exited, code=exited, status=1/FAILURE";
     assert!(tail.contains(&cause), "{tail:#?}");
     is_marked_failed(&broken, "running", "failed (containerd active)");
-    let logs = broken.run(&["logs", NODE]).succeeded();
+    let logs = broken.run_quietly(&["logs", NODE]).succeeded();
     let failed = logs.lines().find(|line| line.ends_with(" s  failed: containerd active"));
     assert!(failed.is_some() && logs.contains(&format!("\n  | {cause}\n")), "{logs:.3000}");
     let ran = broken.run(&["down", NODE, "--yes"]);

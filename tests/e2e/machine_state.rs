@@ -10,6 +10,7 @@ use nodebake::digest::Digest;
 
 use crate::findings::Findings;
 use crate::lab::{Lab, Ran, keep};
+use crate::nodebake::words;
 
 /// Every network, pool, domain and volume of the user's pool, each listed whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +32,14 @@ impl Lab {
         // Nor is how full the file system is, part of a pool.
         for name in names(&["pool-list", "--all", "--name"]) {
             let state = self.virsh(&["pool-list", "--all"]);
-            let state = state.lines().find(|line| line.split_whitespace().next() == Some(&name)).unwrap();
+            let state = words(&state).into_iter().find(|row| row.first() == Some(&name.as_str())).unwrap().join(" ");
             let xml = self.virsh(&["pool-dumpxml", &name]);
             let fullness = ["<capacity", "<allocation", "<available"];
             let lines = xml.lines().filter(|line| !fullness.iter().any(|start| line.trim().starts_with(start)));
-            things.insert(format!("pool {name}"), [&[state], lines.collect::<Vec<_>>().as_slice()].concat().join("\n"));
+            things.insert(
+                format!("pool {name}"),
+                [&[state.as_str()], lines.collect::<Vec<_>>().as_slice()].concat().join("\n"),
+            );
         }
         for name in names(&["list", "--all", "--name"]) {
             let state = self.virsh(&["domstate", &name]);

@@ -43,6 +43,12 @@ impl<'a> Cluster<'a> {
         ran
     }
 
+    /// Runs nodebake in the lab, without showing what it says.
+    pub fn run_quietly(&self, words: &[&str]) -> Ran {
+        step(&format!("nodebake {}", words.join(" ")));
+        Ran::quietly(self.set_up(self.lab.inside(NODEBAKE).args(words)))
+    }
+
     /// Runs nodebake on the machine itself, where there is no libvirt and no cluster to talk to.
     fn run_outside(&self, words: &[&str]) -> Ran {
         step(&format!("nodebake {} (outside the lab: it needs no libvirt)", words.join(" ")));
