@@ -87,7 +87,7 @@ impl Daemon {
         let begin = Instant::now();
         while open(&self.uri).is_err() {
             let log = || fs::read_to_string(self.folder.path().join("daemon.log")).unwrap();
-            assert!(begin.elapsed() < Duration::from_secs(60), "libvirtd does not answer: {}", log());
+            assert!(begin.elapsed() < Duration::from_mins(1), "libvirtd does not answer: {}", log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -227,7 +227,9 @@ fn both() -> [Box<dyn Hypervisor>; 2] {
 
 #[test]
 fn domains_reach_the_state_that_is_asked_for() {
-    both().iter().for_each(|hypervisor| keeps_domains(&**hypervisor));
+    for hypervisor in both() {
+        keeps_domains(&*hypervisor);
+    }
 }
 
 fn keeps_domains(hypervisor: &dyn Hypervisor) {
@@ -272,7 +274,9 @@ fn keeps_domains(hypervisor: &dyn Hypervisor) {
 
 #[test]
 fn foreign_domains_are_left_alone() {
-    both().iter().for_each(|hypervisor| leaves_foreign_domains_alone(&**hypervisor));
+    for hypervisor in both() {
+        leaves_foreign_domains_alone(&*hypervisor);
+    }
 }
 
 fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
@@ -301,7 +305,9 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
 
 #[test]
 fn networks_and_pools_are_made_once() {
-    both().iter().for_each(|hypervisor| keeps_networks_and_pools(&**hypervisor));
+    for hypervisor in both() {
+        keeps_networks_and_pools(&*hypervisor);
+    }
 }
 
 fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here asks the host: the same spec gives the same text. Why the settings are as they are:
 //!
-//! - Disks are named by their path, not by pool and volume: libvirt's AppArmor and `SELinux` drivers then know the files.
+//! - Disks are named by their path, not by pool and volume: libvirt's `AppArmor` and `SELinux` drivers then know the files.
 //! - `cache='writeback'` keeps the guest's flushes (etcd, kubelet and image layers stay consistent), works on every file
 //!   system of the host (`none` needs `O_DIRECT`), and lets all guests share one copy of base image and payload in the
 //!   host's page cache. `discard='unmap'` gives deleted container layers back to the host.

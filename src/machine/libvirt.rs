@@ -30,7 +30,7 @@ use crate::config::Arch;
 type Result<T> = std::result::Result<T, MachineError>;
 
 /// How long a pool may stay busy with jobs of others.
-const BUSY_LIMIT: Duration = Duration::from_secs(120);
+const BUSY_LIMIT: Duration = Duration::from_mins(2);
 /// Pause between two looks at something that no event tells about.
 const POLL: Duration = Duration::from_millis(200);
 /// An upload that has not grown for so long has been given up.
@@ -95,15 +95,15 @@ fn found<T>(result: std::result::Result<T, VirtError>) -> std::result::Result<Op
     }
 }
 
-fn missing(kind: &'static str, name: impl ToString) -> MachineError {
+fn missing(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
     MachineError::Missing { kind, name: name.to_string() }
 }
 
-fn exists(kind: &'static str, name: impl ToString) -> MachineError {
+fn exists(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
     MachineError::Exists { kind, name: name.to_string() }
 }
 
-fn answer(kind: &'static str, name: impl ToString) -> impl FnOnce(String) -> MachineError {
+fn answer(kind: &'static str, name: &(impl ToString + ?Sized)) -> impl FnOnce(String) -> MachineError {
     let name = name.to_string();
     move |problem| MachineError::Answer { kind, name, problem }
 }
@@ -177,7 +177,7 @@ impl Libvirt {
         let name = volume.name().map_err(self.failed("name a volume"))?;
         match found(volume.xml_desc(0)) {
             Ok(None) => Ok(None),
-            Ok(Some(xml)) => host_xml::read_volume(&xml).map(Some).map_err(answer("volume", name)),
+            Ok(Some(xml)) => host_xml::read_volume(&xml).map(Some).map_err(answer("volume", &name)),
             Err(error) => Err(self.failed(format!("describe volume {name}"))(error)),
         }
     }
@@ -211,7 +211,7 @@ impl Libvirt {
 
     /// A domain with a mark of ours; whatever changes a domain goes through here.
     fn ours(&self, uuid: Uuid) -> Result<Domain> {
-        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", uuid))?;
+        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", &uuid))?;
         self.check_ours(&domain)?;
         Ok(domain)
     }
@@ -225,7 +225,7 @@ impl Libvirt {
         }
     }
 
-    fn state(&self, domain: &Domain) -> std::result::Result<DomainState, VirtError> {
+    fn state(domain: &Domain) -> std::result::Result<DomainState, VirtError> {
         use virt::domain::DomainState as V;
         // Not Domain::state(): in virt 0.5 it drops the error.
         Ok(match domain.info()?.state.known() {
@@ -245,7 +245,7 @@ impl Libvirt {
         let details = || {
             // With the flag for secrets the XML is the whole definition; there are none in ours, and it needs no more rights.
             let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-            Ok((self.state(domain)?, domain.autostart()?, xml))
+            Ok((Self::state(domain)?, domain.autostart()?, xml))
         };
         let details = found(details()).map_err(self.failed(format!("describe domain {name:?}")))?;
         Ok(details.map(|(state, autostart, xml)| {
@@ -263,12 +263,12 @@ impl Libvirt {
         change: impl FnOnce() -> std::result::Result<(), VirtError>,
     ) -> Result<()> {
         let named = || format!("{action} domain {:?}", domain.name().unwrap_or_default());
-        if reached(self.state(domain).map_err(self.failed(named()))?) {
+        if reached(Self::state(domain).map_err(self.failed(named()))?) {
             return Ok(());
         }
         match change() {
             Ok(()) => Ok(()),
-            Err(_) if self.state(domain).is_ok_and(reached) => Ok(()),
+            Err(_) if Self::state(domain).is_ok_and(reached) => Ok(()),
             Err(error) => Err(self.failed(named())(error)),
         }
     }
@@ -646,7 +646,7 @@ impl Hypervisor for Libvirt {
     fn start(&self, uuid: Uuid) -> Result<()> {
         let domain = self.ours(uuid)?;
         let running = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
-        self.until(&domain, "start", running, || match self.state(&domain)? {
+        self.until(&domain, "start", running, || match Self::state(&domain)? {
             DomainState::Paused => domain.resume(),
             _ => domain.create(),
         })
@@ -673,7 +673,7 @@ impl Hypervisor for Libvirt {
         let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
         self.check_ours(&domain)?;
         // A running one would live on without its definition.
-        if self.state(&domain).map_err(self.failed(format!("look at domain {uuid}")))?.is_active() {
+        if Self::state(&domain).map_err(self.failed(format!("look at domain {uuid}")))?.is_active() {
             return Err(MachineError::Active { name: domain.name().unwrap_or_default() });
         }
         // Not every driver takes both flags, and each fails only where it is needed: so the plain way comes last.
@@ -692,7 +692,7 @@ impl Hypervisor for Libvirt {
             let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
             domain.set_metadata(kind, Some(&mark.bare_xml()), Some(PREFIX), Some(NAMESPACE), flags)
         };
-        let active = self.state(&domain).map_err(failed())?.is_active();
+        let active = Self::state(&domain).map_err(failed())?.is_active();
         if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {
             return Ok(());
         }

@@ -16,11 +16,13 @@ impl Element {
         Self { name, attributes: Vec::new(), text: String::new(), children: Vec::new() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals and numbers are passed as they are")]
     pub(super) fn attr(mut self, name: &'static str, value: impl ToString) -> Self {
         self.attributes.push((name, value.to_string()));
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals and numbers are passed as they are")]
     pub(super) fn text(mut self, text: impl ToString) -> Self {
         self.text = text.to_string();
         self
