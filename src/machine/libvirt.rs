@@ -20,7 +20,7 @@ use virt::sys;
 
 use super::host_xml::{self, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
-use super::upload::{self, Claim};
+use super::upload::{self, Claim, Holder};
 use super::{
     Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
     PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
@@ -52,8 +52,8 @@ pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
     }
 }
 
-/// Why a URI cannot be one of a hypervisor of ours. Asked first, since libvirt hands a scheme that it does not know to the
-/// system's daemon, and then tells of that one.
+/// Why a URI cannot be one of a hypervisor of ours. Asked first, since libvirt hands a scheme that it does not know to
+/// the system's daemon, and then tells of that one.
 fn unfit(uri: &str) -> Option<&'static str> {
     let driver = uri.split_once(':').map(|(scheme, _)| scheme.split('+').next().unwrap_or_default());
     match driver {
@@ -243,7 +243,7 @@ impl Libvirt {
         let name = domain.name().map_err(self.failed("name a domain"))?;
         let uuid = domain.uuid().map_err(self.failed(format!("identify domain {name:?}")))?;
         let details = || {
-            // With the flag for secrets the XML is the whole definition; there are none in ours, and it needs no more rights.
+            // Without the flag for secrets: ours hold none, and a user who may only read has no right to it.
             let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
             Ok((Self::state(domain)?, domain.autostart()?, xml))
         };
@@ -384,11 +384,11 @@ impl Libvirt {
         Ok(bytes)
     }
 
-    /// Whether the volume still carries the claim: nobody took it for given up and made it anew.
-    fn holds(&self, pool: &StoragePool, name: &VolumeName, claim: &Claim) -> Result<bool> {
-        let Some(volume) = self.find_volume(pool, name)? else { return Ok(false) };
+    /// Whose the volume is now: it may have been taken for given up, and made anew.
+    fn holder(&self, pool: &StoragePool, name: &VolumeName, claim: &Claim) -> Result<Holder> {
+        let Some(volume) = self.find_volume(pool, name)? else { return Ok(Holder::Other) };
         let page = self.read(&volume, name, upload::page_offset(name), upload::PAGE)?;
-        Ok(claim.is_on(&page))
+        Ok(claim.holder(&page))
     }
 
     /// One attempt to fill a volume that was just made; `None` when somebody else took it over.
@@ -402,16 +402,16 @@ impl Libvirt {
     ) -> Result<Option<()>> {
         let claim = Claim::new();
         let sent = self.send_body(volume, spec, &claim, source, on_bytes);
-        let held = self.holds(pool, &spec.name, &claim);
-        match (sent, held) {
-            (Ok(page), Ok(true)) => {
+        let holder = self.holder(pool, &spec.name, &claim);
+        match (sent, holder) {
+            (Ok(page), Ok(Holder::Us)) => {
                 self.send_page(volume, &spec.name, upload::page_offset(&spec.name), &page).map(Some)
             }
-            (Ok(_), Ok(false)) => Ok(None),
+            (Ok(_), Ok(Holder::Nobody | Holder::Other)) => Ok(None),
             (Ok(_), Err(error)) => Err(error),
-            (Err(error), held) => {
-                // Before its first block has arrived a volume of ours carries no claim, and is as empty as it was made.
-                if held.is_ok() {
+            (Err(error), holder) => {
+                // Nobody's: it failed before the first block had arrived.
+                if matches!(holder, Ok(Holder::Us | Holder::Nobody)) {
                     let _ = self.remove(pool, &spec.name);
                 }
                 Err(error)

@@ -76,8 +76,8 @@ impl Element {
     }
 }
 
-/// Escapes for text and attributes alike. White space other than a blank is written as a reference, since a reader normalises it
-/// in attributes (XML 1.0, 3.3.3); what XML cannot hold at all (2.2) becomes U+FFFD.
+/// Escapes for text and attributes alike. White space other than a blank is written as a reference, since a reader
+/// normalises it in attributes (XML 1.0, 3.3.3); what XML cannot hold at all (2.2) becomes U+FFFD.
 fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
