@@ -211,7 +211,7 @@ fn uris_that_do_not_open_tell_why() {
     }
     if !rustix::process::geteuid().is_root() {
         let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("closed")).unwrap();
-        fs::set_permissions(folder.path().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(folder.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         let uri = uri.replace("/socket", "/closed");
         assert!(matches!(at(&uri), MachineError::Denied { .. }), "{:?}", at(&uri));
     }
