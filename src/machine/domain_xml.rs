@@ -2,10 +2,11 @@
 //!
 //! Nothing here asks the host: the same spec gives the same text. Why the settings are as they are:
 //!
-//! - Disks are named by their path, not by pool and volume: libvirt's AppArmor and `SELinux` drivers then know the files.
-//! - `cache='writeback'` keeps the guest's flushes (etcd, kubelet and image layers stay consistent), works on every file
-//!   system of the host (`none` needs `O_DIRECT`), and lets all guests share one copy of base image and payload in the
-//!   host's page cache. `discard='unmap'` gives deleted container layers back to the host.
+//! - Disks are named by their path, not by pool and volume: libvirt's `AppArmor` and `SELinux` drivers then know the
+//!   files.
+//! - `cache='writeback'` keeps the guest's flushes (etcd, kubelet and image layers stay consistent), works on every
+//!   file system of the host (`none` needs `O_DIRECT`), and lets all guests share one copy of base image and payload in
+//!   the host's page cache. `discard='unmap'` gives deleted container layers back to the host.
 //! - The console and the first-boot channel write to files of the host, which are there from the first byte on, need no
 //!   reader and so can never stop a boot; virtlogd bounds their size.
 //! - No graphics, USB or tablet: nothing of a worker needs them.

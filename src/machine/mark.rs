@@ -67,9 +67,10 @@ pub struct Mark {
     pub definition: Digest,
     /// How far the machine came.
     pub state: MarkState,
-    /// Digest of the domain's XML as libvirt kept it, see [`super::DomainInfo::stored_digest`]; known once it is defined.
+    /// Digest of the domain's XML as libvirt kept it, see [`super::DomainInfo::stored_digest`]; known once it is
+    /// defined.
     pub stored: Option<Digest>,
-    /// The guest's boot id (/proc/sys/kernel/random/boot_id), as it reported it last.
+    /// The guest's boot id (`/proc/sys/kernel/random/boot_id`), as it reported it last.
     pub boot_id: Option<String>,
     /// Why it failed: the stage.
     pub stage: Option<String>,
