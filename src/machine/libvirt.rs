@@ -40,13 +40,26 @@ const UPLOAD_STALL: Duration = Duration::from_secs(15);
 pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
     // libvirt's own handler prints every error on stderr, also those that are expected here.
     virt::error::clear_error_callback();
-    if uri.is_empty() || uri.contains('\0') {
-        let source = Cause { message: "it is empty or holds a NUL".to_owned(), code: 0 };
-        return Err(MachineError::BadUri { uri: uri.to_owned(), source });
+    if let Some(problem) = unfit(uri) {
+        return Err(MachineError::BadUri {
+            uri: uri.to_owned(),
+            source: Cause { message: problem.to_owned(), code: 0 },
+        });
     }
     match Connect::open(Some(uri)) {
         Ok(connection) => Ok(Box::new(Libvirt { connection, uri: uri.to_owned() })),
         Err(error) => Err(not_open(uri.to_owned(), &error)),
+    }
+}
+
+/// Why a URI cannot be one of a hypervisor of ours. Asked first, since libvirt hands a scheme that it does not know to the
+/// system's daemon, and then tells of that one.
+fn unfit(uri: &str) -> Option<&'static str> {
+    let driver = uri.split_once(':').map(|(scheme, _)| scheme.split('+').next().unwrap_or_default());
+    match driver {
+        _ if uri.contains('\0') => Some("it holds a NUL"),
+        Some("qemu" | "test") => None,
+        _ => Some("it does not begin with qemu: or qemu+ and a transport"),
     }
 }
 
@@ -659,8 +672,13 @@ impl Hypervisor for Libvirt {
     fn undefine(&self, uuid: Uuid) -> Result<()> {
         let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
         self.check_ours(&domain)?;
+        // A running one would live on without its definition.
+        if self.state(&domain).map_err(self.failed(format!("look at domain {uuid}")))?.is_active() {
+            return Err(MachineError::Active { name: domain.name().unwrap_or_default() });
+        }
+        // Not every driver takes both flags, and each fails only where it is needed: so the plain way comes last.
         let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | sys::VIR_DOMAIN_UNDEFINE_NVRAM;
-        match domain.undefine_flags(flags) {
+        match domain.undefine_flags(flags).or_else(|_| domain.undefine()) {
             Ok(()) => Ok(()),
             Err(_) if self.find_domain(uuid)?.is_none() => Ok(()),
             Err(error) => Err(self.failed(format!("undefine domain {uuid}"))(error)),
@@ -672,7 +690,7 @@ impl Hypervisor for Libvirt {
         let failed = || self.failed(format!("mark domain {uuid}"));
         let set = |flags| {
             let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-            domain.set_metadata(kind, Some(&mark.to_xml()), Some(PREFIX), Some(NAMESPACE), flags)
+            domain.set_metadata(kind, Some(&mark.bare_xml()), Some(PREFIX), Some(NAMESPACE), flags)
         };
         let active = self.state(&domain).map_err(failed())?.is_active();
         if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {

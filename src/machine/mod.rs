@@ -24,7 +24,7 @@ mod error;
 mod host_xml;
 mod libvirt;
 pub mod mark;
-//MEM pub mod memory;
+pub mod memory;
 mod upload;
 mod xml;
 
