@@ -21,6 +21,9 @@ use nodebake::progress::Silent;
 const NOW: i64 = 1_700_000_000;
 const POOL: &str = "/var/lib/libvirt/images/nodebake";
 
+/// Puts something in the way of a plan; gives the cluster's nodes.
+type Prepare<'a> = &'a dyn Fn(&World) -> Option<Nodes>;
+
 /// A cluster of two nodes with images on the disk, and a host that has none of it.
 struct World {
     config: Config,
@@ -373,7 +376,6 @@ fn what_stands_in_the_way_is_told_before_anything_is_made() {
         };
         Some(Nodes::from([(node.name.clone(), node)]))
     };
-    type Prepare<'a> = &'a dyn Fn(&World) -> Option<Nodes>;
     let cases: [(Prepare, &str); 7] = [
         (
             &|w| {

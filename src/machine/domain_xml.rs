@@ -308,7 +308,7 @@ mod tests {
         }
     }
 
-    /// tests/libvirt.rs has libvirt validate the same files. NODEBAKE_BLESS=1 writes them anew.
+    /// tests/libvirt.rs has libvirt validate the same files. `NODEBAKE_BLESS=1` writes them anew.
     #[test]
     fn golden() {
         let tcg = DomainSpec { virt: VirtType::Qemu, ..spec() };

@@ -3,6 +3,9 @@
 use super::*;
 use crate::config::{Acceleration, Arch, Cluster, Host, Libvirt, Network, Ssh, Versions};
 
+/// Damages a bundle.
+type Spoil = fn(&mut NodeBundle);
+
 const MAC: &str = "52:54:00:12:34:56";
 
 fn config(name: &str) -> Config {
@@ -177,7 +180,7 @@ fn another_node_changes_no_byte() {
 #[test]
 fn a_bundle_that_reads_back_otherwise_is_refused() {
     let config = config("worker-node-1");
-    let spoil: [(&str, fn(&mut NodeBundle)); 4] = [
+    let spoil: [(&str, Spoil); 4] = [
         ("user-data", |b| b.user_data = b.user_data.replace("preserve_hostname", "preserve_hostnam")),
         ("meta-data", |b| b.first_boot.push('\n')),
         ("network-config", |b| b.network_config = b.network_config.replace("0.0.0.0/0", "default")),
