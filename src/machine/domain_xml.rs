@@ -15,11 +15,10 @@ use std::fmt;
 
 use super::mark::Mark;
 use super::xml::Element;
+use crate::boot::CHANNEL;
 use crate::config::{Arch, Mac};
 use crate::digest::Digest;
-
-/// Name of the virtio-serial port that first boot writes to, `/dev/virtio-ports/NAME` in the guest.
-pub const FIRST_BOOT_CHANNEL: &str = "io.nodebake.first-boot.0";
+use crate::image::payload;
 
 /// How the guest's CPU is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -81,7 +80,7 @@ pub struct DomainSpec {
     pub backing: Backing,
     /// Path of the payload image.
     pub payload: String,
-    /// Digest of the payload image; the disk's serial comes from it, see [`payload_serial`].
+    /// Digest of the payload image; the disk's serial comes from it, see [`payload::serial`].
     pub payload_digest: Digest,
     /// Path of the seed image.
     pub seed: String,
@@ -93,11 +92,6 @@ pub struct DomainSpec {
     pub console_log: String,
     /// Path of the file that the first-boot channel writes.
     pub first_boot_log: String,
-}
-
-/// Serial of the payload's disk (`/dev/disk/by-id/virtio-SERIAL`); virtio takes at most 20 bytes.
-pub fn payload_serial(payload: Digest) -> String {
-    format!("nb-{}", payload.short())
 }
 
 impl DomainSpec {
@@ -205,7 +199,7 @@ impl DomainSpec {
             .child(Element::new("target").attr("dev", "vdb").attr("bus", "virtio"))
             .child(Element::new("readonly"))
             .child(Element::new("shareable"))
-            .child(Element::new("serial").text(payload_serial(self.payload_digest)))
+            .child(Element::new("serial").text(payload::serial(self.payload_digest)))
     }
 
     /// The seed's drive, and the controller where the machine type brings none.
@@ -244,7 +238,7 @@ impl DomainSpec {
         Element::new("channel")
             .attr("type", "file")
             .child(Element::new("source").attr("path", &self.first_boot_log).attr("append", "off"))
-            .child(Element::new("target").attr("type", "virtio").attr("name", FIRST_BOOT_CHANNEL))
+            .child(Element::new("target").attr("type", "virtio").attr("name", CHANNEL))
     }
 }
 
