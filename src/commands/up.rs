@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Session;
 use crate::apply::{Apply, ApplyError, Outcome, Patience, taken};
 use crate::cli::{Rebuild, Up, Wait};
-use crate::cluster::{Nodes, Watch};
+use crate::cluster::{Cluster, Nodes};
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
 use crate::machine;
@@ -38,7 +38,7 @@ fn bring(
     // What can be wrong without any work being lost comes first.
     let hypervisor = machine::open(&config.libvirt.uri)?;
     let cluster = session.cluster()?;
-    let known = cluster.as_ref().map(crate::cluster::Cluster::nodes).transpose()?;
+    let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
     let (payload, outputs) = super::build::for_plan(session, &inputs, out, nodes)?;
     let build = session.build(&inputs, out);
@@ -49,7 +49,7 @@ fn bring(
     let plan = make(Request { config, id: &id, images: &images, built: &built, inventory: &inventory, now })?;
     check_addresses(config, &plan, &inventory, &id)?;
     tell_drift(session, &plan);
-    let watch = cluster.as_ref().map(crate::cluster::Cluster::watch);
+    let watch = cluster.as_ref().map(Cluster::watch);
     let apply = Apply {
         hypervisor: &*hypervisor,
         id: &id,
@@ -62,7 +62,7 @@ fn bring(
     }
     let results = run_all(&apply, &plan.nodes);
     session.ui.finish();
-    report(session, watch.as_ref(), nodes, results)
+    report(session, cluster.as_ref(), nodes, results)
 }
 
 /// An address that somebody has is found out before a machine is made that would share it.
@@ -119,20 +119,24 @@ fn run_all(apply: &Apply, plans: &[NodePlan]) -> Vec<Result<Outcome, ApplyError>
 
 fn report(
     session: &Session,
-    watch: Option<&Watch>,
+    cluster: Option<&Cluster>,
     nodes: &[&Node],
     results: Vec<Result<Outcome, ApplyError>>,
 ) -> Result<(), Error> {
     let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    if let Some(watch) = watch {
-        let seen = nodes.iter().filter_map(|node| watch.node(&node.name.to_string()));
-        let seen: Nodes = seen.map(|node| (node.name.clone(), node)).collect();
-        session.ui.data(&node_table(&seen, session.now.as_second()));
+    // Asked anew: a watch that has just begun may not have seen anything yet.
+    match cluster.map(Cluster::nodes) {
+        Some(Ok(mut seen)) => {
+            seen.retain(|name, _| nodes.iter().any(|node| node.name.to_string() == *name));
+            session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
+        }
+        Some(Err(error)) => session.ui.say(&format!("warning: {}", crate::error::chain(&error))),
+        None => {}
     }
     if !errors.is_empty() {
         return Err(Error::Nodes(errors));
     }
-    if watch.is_none() {
+    if cluster.is_none() {
         session
             .ui
             .say("the kubelets are active; without cluster.kubeconfig nobody can be asked whether they registered");

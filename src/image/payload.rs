@@ -214,8 +214,8 @@ pub fn find(folder: &Path, inputs: Digest) -> Option<Payload> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).ok()?.flatten() {
         let path = entry.path();
-        let name = path.file_name()?.to_string_lossy().into_owned();
-        if !name.starts_with("payload-") || !name.ends_with(".json") {
+        let ours = entry.file_name().to_string_lossy().starts_with("payload-");
+        if !ours || path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
         let Some(sidecar) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Sidecar>(&text).ok()) else {
@@ -228,6 +228,12 @@ pub fn find(folder: &Path, inputs: Digest) -> Option<Payload> {
         }
     }
     found.into_iter().min_by(|a, b| a.path.cmp(&b.path))
+}
+
+/// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
+/// payload by it, so that a node never runs from another payload than the one it was rendered for.
+pub fn serial(payload: Digest) -> String {
+    format!("nb-{}", payload.short())
 }
 
 fn image_name(digest: Digest) -> String {
@@ -360,10 +366,10 @@ impl<'a> Baker<'a> {
             let mut baker = ArchiveBaker { arch, folder, writer: &mut writer, programs: &mut programs };
             baker.containerd(containerd, containerd_tar)?;
             baker.plugins(cni_plugins, plugins_tar)?;
-            let copied = copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            for (path, size, filled) in copied {
+            let written = copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            for (path, size, filled) in written {
                 programs.push(Program { path, sha256: filled.digest(), size });
-                writer.accept(filled);
+                writer.accept(&filled);
             }
             Ok(programs)
         })?;
@@ -437,7 +443,7 @@ impl ArchiveBaker<'_, '_> {
         let slot = slot.map_err(|source| PayloadError::Write { folder: self.folder.to_owned(), source })?;
         let filled = fill(self.arch, artifact, self.folder, &path, slot, &mut data)?;
         self.programs.push(Program { path, sha256: filled.digest(), size });
-        self.writer.accept(filled);
+        self.writer.accept(&filled);
         Ok(())
     }
 

@@ -298,7 +298,10 @@ mod tests {
         header
     }
 
-    fn archive(entries: &[(EntryType, &str, &str, u32, &[u8])]) -> Vec<u8> {
+    /// Kind, path, link target, mode and data of an entry.
+    type Spec<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
+
+    fn archive(entries: &[Spec<'_>]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
         for (kind, path, target, mode, data) in entries {
             builder.append(&header(*kind, path, target, *mode, data.len() as u64), *data).unwrap();
@@ -344,29 +347,29 @@ mod tests {
     #[test]
     fn refuses_what_reaches_out() {
         use EntryType::{Block, Char, Directory, Fifo, GNUSparse, Link, Regular, Symlink, XGlobalHeader, XHeader};
-        let cases: [(EntryType, &str, &str, u32, &[u8], &str); 20] = [
-            (Regular, "/etc/passwd", "", 0o644, b"", "its path is absolute"),
-            (Regular, "../x", "", 0o644, b"", "its path has an empty name, \".\" or \"..\" in it"),
-            (Regular, "a/../../x", "", 0o644, b"", "its path has an empty name, \".\" or \"..\" in it"),
-            (Regular, "a//x", "", 0o644, b"", "its path has an empty name, \".\" or \"..\" in it"),
-            (Regular, "x/", "", 0o644, b"", "its path has an empty name, \".\" or \"..\" in it"),
-            (Regular, "su", "", 0o4755, b"", "it has a set-id bit"),
-            (Regular, "sg", "", 0o2755, b"", "it has a set-id bit"),
-            (Symlink, "l", "/etc", 0o777, b"", "it links out of the archive"),
-            (Symlink, "a/l", "../../x", 0o777, b"", "it links out of the archive"),
-            (Symlink, "l", "b/../../b", 0o777, b"", "it links out of the archive"),
-            (Link, "h", "/etc/passwd", 0o644, b"", "it links out of the archive"),
-            (Link, "h", "unseen", 0o644, b"", "it links to something that is no file of the archive"),
-            (Char, "c", "", 0o644, b"", "it is a device or pipe"),
-            (Block, "b", "", 0o644, b"", "it is a device or pipe"),
-            (Fifo, "f", "", 0o644, b"", "it is a device or pipe"),
-            (GNUSparse, "s", "", 0o644, b"", "it is of a kind that is not supported"),
-            (Directory, "d", "", 0o755, b"x", "only a file can have data"),
-            (XHeader, "x", "", 0, b"12 size=999\n", "sizes above 8 GiB are not supported"),
-            (XHeader, "x", "", 0, b"9 path=\n", "it is malformed"),
-            (XGlobalHeader, "g", "", 0, b"10 path=x\n", "it names all entries that follow"),
+        let cases: [(Spec<'_>, &str); 20] = [
+            ((Regular, "/etc/passwd", "", 0o644, b""), "its path is absolute"),
+            ((Regular, "../x", "", 0o644, b""), "its path has an empty name, \".\" or \"..\" in it"),
+            ((Regular, "a/../../x", "", 0o644, b""), "its path has an empty name, \".\" or \"..\" in it"),
+            ((Regular, "a//x", "", 0o644, b""), "its path has an empty name, \".\" or \"..\" in it"),
+            ((Regular, "x/", "", 0o644, b""), "its path has an empty name, \".\" or \"..\" in it"),
+            ((Regular, "su", "", 0o4755, b""), "it has a set-id bit"),
+            ((Regular, "sg", "", 0o2755, b""), "it has a set-id bit"),
+            ((Symlink, "l", "/etc", 0o777, b""), "it links out of the archive"),
+            ((Symlink, "a/l", "../../x", 0o777, b""), "it links out of the archive"),
+            ((Symlink, "l", "b/../../b", 0o777, b""), "it links out of the archive"),
+            ((Link, "h", "/etc/passwd", 0o644, b""), "it links out of the archive"),
+            ((Link, "h", "unseen", 0o644, b""), "it links to something that is no file of the archive"),
+            ((Char, "c", "", 0o644, b""), "it is a device or pipe"),
+            ((Block, "b", "", 0o644, b""), "it is a device or pipe"),
+            ((Fifo, "f", "", 0o644, b""), "it is a device or pipe"),
+            ((GNUSparse, "s", "", 0o644, b""), "it is of a kind that is not supported"),
+            ((Directory, "d", "", 0o755, b"x"), "only a file can have data"),
+            ((XHeader, "x", "", 0, b"12 size=999\n"), "sizes above 8 GiB are not supported"),
+            ((XHeader, "x", "", 0, b"9 path=\n"), "it is malformed"),
+            ((XGlobalHeader, "g", "", 0, b"10 path=x\n"), "it names all entries that follow"),
         ];
-        for (kind, path, target, mode, data, why) in cases {
+        for ((kind, path, target, mode, data), why) in cases {
             let path_shown = if matches!(kind, XHeader | XGlobalHeader) { "(extension header)" } else { path };
             let wanted = format!("entry {path_shown:?} is refused: {why}");
             assert_eq!(listing(&archive(&[(kind, path, target, mode, data)])), Err(wanted));
@@ -376,7 +379,7 @@ mod tests {
     #[test]
     fn refuses_two_of_a_name_and_writing_through_links() {
         use EntryType::{Directory, Regular, Symlink};
-        let cases: [[(EntryType, &str, &str, u32, &[u8]); 2]; 4] = [
+        let cases: [[Spec<'_>; 2]; 4] = [
             [(Regular, "a", "", 0o644, b""), (Regular, "./a", "", 0o644, b"")],
             [(Directory, "a", "", 0o755, b""), (Regular, "a", "", 0o644, b"")],
             [(Symlink, "a", "b", 0o777, b""), (Regular, "a/x", "", 0o644, b"")],

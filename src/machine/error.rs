@@ -53,6 +53,9 @@ pub enum MachineError {
     /// Something bears the name that we need.
     #[error("{kind} {name:?} exists and was not made by nodebake for this node")]
     Foreign { kind: &'static str, name: String },
+    /// A domain runs that must be off.
+    #[error("domain {name:?} is not shut off")]
+    Active { name: String },
     /// A domain's mark is not readable.
     #[error("the mark of domain {name:?} cannot be read")]
     Mark { name: String, source: MarkError },
@@ -131,6 +134,7 @@ impl MachineError {
             Self::NotWhole { .. } => "run nodebake verify on the file".to_owned(),
             Self::Missing { .. }
             | Self::Exists { .. }
+            | Self::Active { .. }
             | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Source { .. }

@@ -67,9 +67,10 @@ pub struct Mark {
     pub definition: Digest,
     /// How far the machine came.
     pub state: MarkState,
-    /// Digest of the domain's XML as libvirt kept it, see [`super::DomainInfo::stored_digest`]; known once it is defined.
+    /// Digest of the domain's XML as libvirt kept it, see [`super::DomainInfo::stored_digest`]; known once it is
+    /// defined.
     pub stored: Option<Digest>,
-    /// The guest's boot id (/proc/sys/kernel/random/boot_id), as it reported it last.
+    /// The guest's boot id (`/proc/sys/kernel/random/boot_id`), as it reported it last.
     pub boot_id: Option<String>,
     /// Why it failed: the stage.
     pub stage: Option<String>,
@@ -102,14 +103,18 @@ impl Mark {
         self.cluster == id.name && self.ca == id.ca
     }
 
-    /// The mark as it goes into a domain's metadata.
-    pub fn to_xml(&self) -> String {
-        self.element().document()
+    /// The mark as `virDomainSetMetadata` takes it: without the namespace, which libvirt adds.
+    pub(super) fn bare_xml(&self) -> String {
+        self.attributes(Element::new("mark")).document()
     }
 
+    /// The mark as it stands in a domain's metadata.
     pub(super) fn element(&self) -> Element {
-        let mut element = Element::new("nodebake:mark")
-            .attr("xmlns:nodebake", NAMESPACE)
+        self.attributes(Element::new("nodebake:mark").attr("xmlns:nodebake", NAMESPACE))
+    }
+
+    fn attributes(&self, element: Element) -> Element {
+        let mut element = element
             .attr("cluster", &self.cluster)
             .attr("ca", self.ca)
             .attr("node", &self.node)
@@ -425,7 +430,7 @@ mod tests {
             for mark in [mark(), full.clone()] {
                 let mark = Mark { state, ..mark };
                 let other = "<x:y xmlns:x='urn:x' cluster='other'/>";
-                let xml = domain(&format!("{other}{}", mark.to_xml()));
+                let xml = domain(&format!("{other}{}", mark.element().document()));
                 assert_eq!(Mark::from_domain_xml(&xml), Ok(Some(mark)));
             }
         }
@@ -436,13 +441,13 @@ mod tests {
         for metadata in ["", "<mark cluster='seed'/>", "<nodebake:mark xmlns:nodebake='urn:x'/>"] {
             assert_eq!(Mark::from_domain_xml(&domain(metadata)), Ok(None), "{metadata}");
         }
-        let elsewhere = format!("<domain><devices>{}</devices></domain>", mark().to_xml());
+        let elsewhere = format!("<domain><devices>{}</devices></domain>", mark().element().document());
         assert_eq!(Mark::from_domain_xml(&elsewhere), Ok(None));
     }
 
     #[test]
     fn marks_are_read_strictly() {
-        let good = mark().to_xml();
+        let good = mark().element().document();
         let invalid = |name, value: &str| MarkError::Invalid { name, value: value.to_owned() };
         let shape = |problem: &str| MarkError::Shape { problem: problem.to_owned() };
         let cases = [

@@ -1,0 +1,463 @@
+//! A hypervisor that lives in memory and keeps the contract of [`Hypervisor`]: for tests of plan and apply, whole and
+//! with a fault at any call. tests/libvirt.rs holds it and libvirt to the same expectations.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::mark::{Mark, NAMESPACE, VolumeName};
+use super::{
+    Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
+    PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, host_xml, upload,
+};
+use crate::config::Arch;
+
+type Result<T> = std::result::Result<T, MachineError>;
+
+/// The URI that it goes by.
+const URI: &str = "memory:///";
+
+/// When a call that changes something fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before it has done anything.
+    Before,
+    /// In its middle: an upload leaves a part; other calls, which are one step, do nothing.
+    Midway,
+    /// After all was done: the caller hears of a failure that was none.
+    After,
+}
+
+/// A hypervisor in memory; starts with nothing on it.
+#[derive(Debug)]
+pub struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    capabilities: Capabilities,
+    networks: BTreeMap<String, NetworkInfo>,
+    pools: BTreeMap<String, Pool>,
+    domains: BTreeMap<Uuid, DomainInfo>,
+    calls: Vec<String>,
+    fault: Option<(usize, Moment)>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    info: PoolInfo,
+    volumes: BTreeMap<String, Volume>,
+}
+
+#[derive(Debug)]
+struct Volume {
+    info: VolumeInfo,
+    bytes: Vec<u8>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    /// An empty host of 8 CPUs and 64 GiB, where kvm cannot be used.
+    pub fn new() -> Self {
+        let capabilities = Capabilities {
+            kvm: Err("there is no CPU".to_owned()),
+            emulator: "/usr/bin/qemu-system-x86_64".to_owned(),
+            machine: "pc-q35-10.0".to_owned(),
+            libvirt_version: semver::Version::new(11, 3, 0),
+            hypervisor_version: semver::Version::new(10, 0, 2),
+            cpus: 8,
+            memory: 64 << 30,
+        };
+        let state = State {
+            capabilities,
+            networks: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            calls: Vec::new(),
+            fault: None,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// The calls so far that may change something, such as `start 6ba7…`; numbered from 0 in this order.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// Lets call number `call`, and no other, fail; the connection then works again.
+    pub fn fail_at(&self, call: usize, moment: Moment) {
+        self.lock().fault = Some((call, moment));
+    }
+
+    /// Puts a network there, as a user would.
+    pub fn put_network(&self, info: NetworkInfo) {
+        self.lock().networks.insert(info.name.clone(), info);
+    }
+
+    /// Puts an empty pool there, as a user would.
+    pub fn put_pool(&self, info: PoolInfo) {
+        self.lock().pools.insert(info.name.clone(), Pool { info, volumes: BTreeMap::new() });
+    }
+
+    /// Puts a volume with its content into a pool, as a user or a guest's log would.
+    ///
+    /// # Panics
+    /// If the pool does not exist.
+    pub fn put_volume(&self, pool: &str, info: VolumeInfo, bytes: &[u8]) {
+        let mut state = self.lock();
+        let pool = state.pools.get_mut(pool).unwrap_or_else(|| panic!("no pool {pool:?}"));
+        pool.volumes.insert(info.name.clone(), Volume { info, bytes: bytes.to_vec() });
+    }
+
+    /// Puts a domain there, or changes one: as a user with virsh, or as a guest that dies.
+    pub fn put_domain(&self, info: DomainInfo) {
+        self.lock().domains.insert(info.uuid, info);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A test that panicked elsewhere leaves the state as whole as each single call does.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a call that may change something, and does it unless a fault is due.
+    fn change<T>(&self, call: String, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut state = self.lock();
+        match state.note(&call) {
+            None => change(&mut state),
+            Some(Moment::Before | Moment::Midway) => Err(lost(call)),
+            Some(Moment::After) => change(&mut state).and(Err(lost(call))),
+        }
+    }
+}
+
+fn lost(action: String) -> MachineError {
+    let source = Cause { message: "a fault was injected".to_owned(), code: 0 };
+    MachineError::Lost { uri: URI.to_owned(), action, source }
+}
+
+fn missing(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
+    MachineError::Missing { kind, name: name.to_string() }
+}
+
+fn exists(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
+    MachineError::Exists { kind, name: name.to_string() }
+}
+
+impl State {
+    /// The moment of the fault, if it is this call's turn.
+    fn note(&mut self, call: &str) -> Option<Moment> {
+        let number = self.calls.len();
+        self.calls.push(call.to_owned());
+        let due = self.fault.is_some_and(|(at, _)| at == number);
+        if due { self.fault.take().map(|(_, moment)| moment) } else { None }
+    }
+
+    fn pool(&mut self, name: &str) -> Result<&mut Pool> {
+        let pool = self.pools.get_mut(name).ok_or_else(|| missing("storage pool", name))?;
+        if pool.info.active {
+            return Ok(pool);
+        }
+        let source = Cause { message: format!("storage pool '{name}' is not active"), code: 55 };
+        Err(MachineError::Failed { action: format!("use storage pool {name:?}"), source })
+    }
+
+    fn ours(&mut self, uuid: Uuid) -> Result<&mut DomainInfo> {
+        let domain = self.domains.get_mut(&uuid).ok_or_else(|| missing("domain", &uuid))?;
+        check_ours(domain)?;
+        Ok(domain)
+    }
+}
+
+fn check_ours(domain: &DomainInfo) -> Result<()> {
+    match &domain.mark {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(MachineError::Foreign { kind: "domain", name: domain.name.clone() }),
+        Err(source) => Err(MachineError::Mark { name: domain.name.clone(), source: source.clone() }),
+    }
+}
+
+/// The XML with another mark in it.
+fn replace_mark(xml: &str, mark: &Mark) -> Option<String> {
+    let document = roxmltree::Document::parse(xml).ok()?;
+    let old = document.descendants().find(|node| node.tag_name().namespace() == Some(NAMESPACE))?.range();
+    Some(format!("{}{}{}", &xml[..old.start], mark.element().document().trim_end(), &xml[old.end..]))
+}
+
+/// The format that libvirt would find.
+fn probe(bytes: &[u8]) -> VolumeFormat {
+    if bytes.get(32769..32774) == Some(b"CD001") {
+        VolumeFormat::Iso
+    } else if bytes.starts_with(b"QFI\xfb") {
+        VolumeFormat::Qcow2
+    } else {
+        VolumeFormat::Raw
+    }
+}
+
+/// The size that a guest sees: a qcow2 header has it, big-endian, in bytes 24 to 31.
+fn capacity(bytes: &[u8]) -> u64 {
+    match (probe(bytes), bytes.get(24..32).map(<[u8; 8]>::try_from)) {
+        (VolumeFormat::Qcow2, Some(Ok(size))) => u64::from_be_bytes(size),
+        _ => bytes.len() as u64,
+    }
+}
+
+impl Pool {
+    fn put(&mut self, name: &VolumeName, bytes: Vec<u8>) -> VolumeInfo {
+        let info = VolumeInfo {
+            name: name.to_string(),
+            path: format!("{}/{name}", self.info.path),
+            capacity: capacity(&bytes),
+            allocation: bytes.len() as u64,
+            format: probe(&bytes),
+            backing: None,
+        };
+        self.volumes.insert(name.to_string(), Volume { info: info.clone(), bytes });
+        info
+    }
+}
+
+impl Hypervisor for Memory {
+    fn uri(&self) -> &str {
+        URI
+    }
+
+    fn capabilities(&self, _arch: Arch) -> Result<Capabilities> {
+        Ok(self.lock().capabilities.clone())
+    }
+
+    fn network(&self, name: &str) -> Result<Option<NetworkInfo>> {
+        Ok(self.lock().networks.get(name).cloned())
+    }
+
+    fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo> {
+        self.change(format!("create network {}", spec.name), |state| {
+            if state.networks.contains_key(&spec.name) {
+                return Err(exists("network", &spec.name));
+            }
+            let running = host_xml::Running { active: true, autostart: true };
+            let mut info = host_xml::read_network(&host_xml::network(spec), &running)
+                .map_err(|problem| MachineError::Answer { kind: "network", name: spec.name.clone(), problem })?;
+            info.bridge = Some(format!("virbr{}", state.networks.len()));
+            state.networks.insert(spec.name.clone(), info.clone());
+            Ok(info)
+        })
+    }
+
+    fn start_network(&self, name: &str) -> Result<()> {
+        self.change(format!("start network {name}"), |state| {
+            let network = state.networks.get_mut(name).ok_or_else(|| missing("network", name))?;
+            network.active = true;
+            network.autostart |= network.ours;
+            Ok(())
+        })
+    }
+
+    fn pool(&self, name: &str) -> Result<Option<PoolInfo>> {
+        Ok(self.lock().pools.get(name).map(|pool| pool.info.clone()))
+    }
+
+    fn create_pool(&self, spec: &PoolSpec) -> Result<PoolInfo> {
+        self.change(format!("create pool {}", spec.name), |state| {
+            if state.pools.contains_key(&spec.name) {
+                return Err(exists("storage pool", &spec.name));
+            }
+            let info = PoolInfo {
+                name: spec.name.clone(),
+                kind: "dir".to_owned(),
+                path: spec.path.clone(),
+                active: true,
+                autostart: true,
+                capacity: 1 << 40,
+                available: 1 << 40,
+            };
+            state.pools.insert(spec.name.clone(), Pool { info: info.clone(), volumes: BTreeMap::new() });
+            Ok(info)
+        })
+    }
+
+    fn start_pool(&self, name: &str) -> Result<()> {
+        self.change(format!("start pool {name}"), |state| {
+            state.pools.get_mut(name).ok_or_else(|| missing("storage pool", name))?.info.active = true;
+            Ok(())
+        })
+    }
+
+    fn refresh_pool(&self, name: &str) -> Result<()> {
+        self.lock().pool(name).map(|_| ())
+    }
+
+    fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>> {
+        Ok(self.lock().pool(pool)?.volumes.values().map(|volume| volume.info.clone()).collect())
+    }
+
+    fn upload(
+        &self,
+        pool: &str,
+        spec: &VolumeSpec,
+        source: &mut dyn Read,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<VolumeInfo> {
+        let mut state = self.lock();
+        let call = format!("upload {}", spec.name);
+        let moment = state.note(&call);
+        if moment == Some(Moment::Before) {
+            return Err(lost(call));
+        }
+        let pool_name = pool;
+        let pool = state.pool(pool)?;
+        if let Some(whole) = pool.volumes.get(&spec.name.to_string()).filter(|volume| volume.info.is_whole()) {
+            return if moment.is_none() { Ok(whole.info.clone()) } else { Err(lost(call)) };
+        }
+        pool.volumes.remove(&spec.name.to_string());
+        if pool.info.available < spec.size {
+            return Err(MachineError::Full {
+                pool: pool_name.to_owned(),
+                volume: spec.name.to_string(),
+                needed: spec.size,
+                available: pool.info.available,
+            });
+        }
+        let mut bytes = Vec::new();
+        let page = upload::body(spec, &upload::Claim::new(), source, on_bytes, &mut |block| {
+            bytes.extend_from_slice(block);
+            Ok(())
+        })?;
+        if moment == Some(Moment::Midway) {
+            pool.put(&spec.name, bytes);
+            return Err(lost(call));
+        }
+        let start = usize::try_from(upload::page_offset(&spec.name)).unwrap_or(0);
+        bytes[start..start + page.len()].copy_from_slice(&page);
+        if probe(&bytes) != spec.name.format() {
+            return Err(MachineError::NotWhole { volume: spec.name.to_string() });
+        }
+        let info = pool.put(&spec.name, bytes);
+        if moment.is_none() { Ok(info) } else { Err(lost(call)) }
+    }
+
+    fn create_overlay(&self, pool: &str, spec: &OverlaySpec) -> Result<VolumeInfo> {
+        self.change(format!("create {}", spec.name), |state| {
+            let pool = state.pool(pool)?;
+            if pool.volumes.contains_key(&spec.name.to_string()) {
+                return Err(exists("volume", &spec.name));
+            }
+            let info = VolumeInfo {
+                capacity: spec.capacity,
+                format: VolumeFormat::Qcow2,
+                backing: Some(spec.backing.clone()),
+                ..pool.put(&spec.name, Vec::new())
+            };
+            pool.volumes.insert(info.name.clone(), Volume { info: info.clone(), bytes: Vec::new() });
+            Ok(info)
+        })
+    }
+
+    fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<()> {
+        self.change(format!("delete {name}"), |state| {
+            state.pool(pool)?.volumes.remove(&name.to_string());
+            Ok(())
+        })
+    }
+
+    fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
+        let mut state = self.lock();
+        let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
+        let rest = usize::try_from(offset).ok().and_then(|offset| volume.bytes.get(offset..)).unwrap_or_default();
+        Ok(rest[..rest.len().min(max)].to_vec())
+    }
+
+    fn domains(&self) -> Result<Vec<DomainInfo>> {
+        let mut domains: Vec<DomainInfo> = self.lock().domains.values().cloned().collect();
+        domains.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(domains)
+    }
+
+    fn domain(&self, uuid: Uuid) -> Result<Option<DomainInfo>> {
+        Ok(self.lock().domains.get(&uuid).cloned())
+    }
+
+    fn define(&self, xml: &str) -> Result<DomainInfo> {
+        let (name, uuid) = host_xml::read_domain_names(xml).map_err(|problem| MachineError::Answer {
+            kind: "domain",
+            name: "to define".to_owned(),
+            problem,
+        })?;
+        self.change(format!("define {name}"), |state| {
+            if state.domains.values().any(|domain| domain.name == name && domain.uuid != uuid) {
+                return Err(MachineError::Foreign { kind: "domain", name: name.clone() });
+            }
+            let old = state.domains.get(&uuid);
+            old.map_or(Ok(()), check_ours)?;
+            let info = DomainInfo {
+                name: name.clone(),
+                uuid,
+                state: old.map_or(DomainState::ShutOff, |old| old.state),
+                autostart: old.is_some_and(|old| old.autostart),
+                mark: Mark::from_domain_xml(xml),
+                xml: xml.to_owned(),
+            };
+            state.domains.insert(uuid, info.clone());
+            Ok(info)
+        })
+    }
+
+    fn start(&self, uuid: Uuid) -> Result<()> {
+        self.change(format!("start {uuid}"), |state| {
+            state.ours(uuid)?.state = DomainState::Running;
+            Ok(())
+        })
+    }
+
+    fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<()> {
+        self.change(format!("autostart {uuid}"), |state| {
+            state.ours(uuid)?.autostart = autostart;
+            Ok(())
+        })
+    }
+
+    fn shutdown(&self, uuid: Uuid) -> Result<()> {
+        self.change(format!("shutdown {uuid}"), |state| {
+            state.ours(uuid)?.state = DomainState::ShutOff;
+            Ok(())
+        })
+    }
+
+    fn destroy(&self, uuid: Uuid) -> Result<()> {
+        self.change(format!("destroy {uuid}"), |state| {
+            if state.domains.contains_key(&uuid) {
+                state.ours(uuid)?.state = DomainState::ShutOff;
+            }
+            Ok(())
+        })
+    }
+
+    fn undefine(&self, uuid: Uuid) -> Result<()> {
+        self.change(format!("undefine {uuid}"), |state| {
+            let Some(domain) = state.domains.get(&uuid) else { return Ok(()) };
+            check_ours(domain)?;
+            if domain.state.is_active() {
+                return Err(MachineError::Active { name: domain.name.clone() });
+            }
+            state.domains.remove(&uuid);
+            Ok(())
+        })
+    }
+
+    fn set_mark(&self, uuid: Uuid, mark: &Mark) -> Result<()> {
+        self.change(format!("mark {uuid} {}", mark.state), |state| {
+            let domain = state.ours(uuid)?;
+            domain.mark = Ok(Some(mark.clone()));
+            domain.xml = replace_mark(&domain.xml, mark).unwrap_or_default();
+            Ok(())
+        })
+    }
+}

@@ -25,7 +25,7 @@ pub enum Blocked {
         node: NodeName,
     },
     /// A node of that name is in the cluster and alive, and its machine is not ours.
-    #[error("node {node} is in the cluster already, on a machine that is not ours")]
+    #[error("node {node} is in the cluster already, at another address and on a machine that is not ours")]
     ForeignNode {
         /// The name.
         node: NodeName,
@@ -143,8 +143,10 @@ fn check_node(request: Request, node: &Node) -> Result<(), Blocked> {
         }
     }
     let alive = |renewed: i64| renewed + LEASE_SECONDS > now;
-    let same = nodes.clone().find(|other| other.name == name.to_string());
-    if ours.is_none() && same.and_then(|other| other.lease_renewed).is_some_and(alive) {
+    // At our own address it is either what we removed a moment ago, or somebody who answers there: that is asked later.
+    let elsewhere =
+        nodes.clone().find(|other| other.name == name.to_string() && other.internal_ip != address.to_string());
+    if ours.is_none() && elsewhere.and_then(|other| other.lease_renewed).is_some_and(alive) {
         return Err(Blocked::ForeignNode { node: name });
     }
     if let Some(network) = &inventory.network

@@ -56,6 +56,7 @@ struct UserData {
     _ssh_deletekeys: Option<bool>,
     #[serde(default, rename = "ssh_genkeytypes")]
     _ssh_genkeytypes: Vec<String>,
+    #[serde(default)]
     users: Vec<User>,
     bootcmd: Vec<Vec<String>>,
     cloud_init_modules: Vec<String>,

@@ -8,6 +8,7 @@ use sha2::Digest as _;
 
 use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
+use crate::image::payload;
 use crate::secret::Secret;
 use templates::Templates;
 
@@ -95,12 +96,6 @@ pub struct Credentials<'a> {
     pub certificate: &'a str,
     /// Its private key, PEM.
     pub key: &'a Secret,
-}
-
-/// virtio serial of the payload's drive (at most 20 bytes); first boot and every later one mount the payload by it, so a
-/// node never runs from another payload than the one it was rendered for.
-pub fn payload_serial(payload: &Digest) -> String {
-    format!("nb-{}", payload.short())
 }
 
 /// Renders the bundle of one node. The same input gives the same bytes; no other node has a say in them.
@@ -284,6 +279,7 @@ struct Values<'a> {
     paths: Paths,
     ssh: Option<SshValues<'a>>,
     payload_serial: String,
+    channel: &'static str,
     sandbox_image: &'static str,
     masked_units: String,
 }
@@ -358,7 +354,8 @@ impl<'a> Values<'a> {
                 key: format!("/etc/kubernetes/pki/{}-key.pem", node.name),
             },
             ssh: config.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
-            payload_serial: payload_serial(payload),
+            payload_serial: payload::serial(*payload),
+            channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(&config.versions.kubernetes),
             masked_units: masked(config).join(" "),
         }

@@ -8,8 +8,10 @@ pub(super) fn both16(value: u16) -> [u8; 4] {
 
 /// A 32-bit number in both byte orders.
 pub(super) fn both32(value: u32) -> [u8; 8] {
-    let ([a, b, c, d], [e, f, g, h]) = (value.to_le_bytes(), value.to_be_bytes());
-    [a, b, c, d, e, f, g, h]
+    let mut both = [0; 8];
+    both[..4].copy_from_slice(&value.to_le_bytes());
+    both[4..].copy_from_slice(&value.to_be_bytes());
+    both
 }
 
 /// Reads a 16-bit number at `at`; none if it is not there or the two halves differ.

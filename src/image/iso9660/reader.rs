@@ -85,7 +85,7 @@ pub struct Entry {
     pub size: u64,
     /// When it was last modified.
     pub modified: Time,
-    extents: Vec<Extent>,
+    pub(super) extents: Vec<Extent>,
 }
 
 /// An image whose directories were read and found in order.
@@ -332,19 +332,19 @@ impl<'s, S: Source> Walk<'s, S> {
     }
 
     fn record(&mut self, record: &[u8], first_of_root: bool) -> Result<Record, Fault> {
-        let flags = *record.get(25).ok_or("a record is too short")?;
+        let &[_, attributes, .., flags, unit, gap, _, _, _, _, length] =
+            record.first_chunk::<RECORD_HEAD>().ok_or("a record is too short")?;
         let extent = Extent {
             block: read_both32(record, 2).ok_or("a record's place differs between byte orders")?,
             size: read_both32(record, 10).ok_or("a record's size differs between byte orders")?,
         };
-        if record[1] != 0 || record[26] != 0 || record[27] != 0 || read_both16(record, 28) != Some(1) {
+        if (attributes, unit, gap) != (0, 0, 0) || read_both16(record, 28) != Some(1) {
             return Err("extended attributes, interleaving and sets of volumes are not supported".into());
         }
         if flags & !(FLAG_DIRECTORY | FLAG_GOES_ON) != 0 || flags == FLAG_DIRECTORY | FLAG_GOES_ON {
             return Err("a record with flags that are not supported".into());
         }
-        let length = usize::from(*record.get(32).ok_or("a record is too short")?);
-        let end = RECORD_HEAD + length;
+        let end = RECORD_HEAD + usize::from(length);
         let identifier = record.get(RECORD_HEAD..end).filter(|id| !id.is_empty()).ok_or("a wrong identifier")?.to_vec();
         let mut system_use = record.get(end.next_multiple_of(2)..).unwrap_or_default();
         if !first_of_root {

@@ -269,6 +269,10 @@ impl RockRidge {
 
     fn nm(&mut self, body: &[u8]) -> Result<(), &'static str> {
         let Some((flags, text)) = body.split_first() else { return Err("an empty NM field") };
+        // The names of "." and "..", which some writers record.
+        if matches!(*flags, CURRENT | PARENT) && text.is_empty() {
+            return Ok(());
+        }
         if self.name.is_some() && !self.name_goes_on {
             return Err("two names");
         }

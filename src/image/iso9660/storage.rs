@@ -48,6 +48,16 @@ impl Source for [u8] {
     }
 }
 
+impl Source for Vec<u8> {
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_slice().read_exact_at(bytes, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+}
+
 impl<S: Source + ?Sized> Source for &S {
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(bytes, offset)

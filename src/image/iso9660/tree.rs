@@ -98,13 +98,10 @@ impl Tree {
     fn directories(&mut self, path: &str, names: &[&str]) -> Result<NodeId, WriteError> {
         let mut id = ROOT;
         for name in names {
-            id = match self.child(id, name) {
-                Some(child) => child,
-                None => {
-                    let kind = NodeKind::Directory { children: BTreeMap::new(), named: false };
-                    self.insert(id, name, 0o755, kind)
-                }
-            };
+            id = self.child(id, name).unwrap_or_else(|| {
+                let kind = NodeKind::Directory { children: BTreeMap::new(), named: false };
+                self.insert(id, name, 0o755, kind)
+            });
             if !matches!(self.nodes[id].kind, NodeKind::Directory { .. }) {
                 return Err(WriteError::NotADirectory { path: path.to_owned(), parent: self.path(id) });
             }

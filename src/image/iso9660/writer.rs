@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::descriptors::{self, Label, Volume};
-use super::tree::{NodeId, NodeKind, Tree};
+use super::tree::{Node, NodeId, NodeKind, Tree};
 use super::{BLOCK, BLOCK_BYTES, Target, Time, blocks, directory};
 use crate::digest::{Digest, Hasher};
 
@@ -164,7 +164,7 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
     }
 
     /// Takes note that a slot of this writer is filled.
-    pub fn accept(&mut self, filled: Filled) {
+    pub fn accept(&mut self, filled: &Filled) {
         if let Some(NodeKind::File { digest, .. }) = self.tree.nodes.get_mut(filled.node).map(|node| &mut node.kind) {
             *digest = Some(filled.digest);
         }
@@ -174,7 +174,7 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
     pub fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<Digest, WriteError> {
         let filled = self.file(path, mode, data.len() as u64)?.fill(&mut &data[..])?;
         let digest = filled.digest();
-        self.accept(filled);
+        self.accept(&filled);
         Ok(digest)
     }
 
@@ -192,7 +192,7 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
             path_tables: directories.path_tables,
             root: directories.root,
         };
-        self.write(&[0; 16 * BLOCK_BYTES], 0)?;
+        self.write(&vec![0; 16 * BLOCK_BYTES], 0)?;
         self.write(&volume.encode(self.time, modified), descriptors::PRIMARY * BLOCK)?;
         Ok(size)
     }
@@ -211,7 +211,8 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
                 NodeKind::File { digest: Some(digest), .. } => format!("file {digest}"),
                 NodeKind::File { .. } => return Err(WriteError::Unfilled { path: self.tree.path(id) }),
             };
-            text += &format!("{}\0{:o}\0{}\0{what}\0", node.parent, node.mode, node.name);
+            let Node { name, parent, mode, .. } = node;
+            text.extend([&format!("{parent}\0{mode:o}\0"), name, "\0", &what, "\0"]);
         }
         Ok(Digest::of(text.as_bytes()))
     }
@@ -258,5 +259,141 @@ impl<T: Target + ?Sized> io::Write for At<'_, T> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::image::iso9660::directory::Extent;
+    use crate::image::iso9660::{Entry, Image, Kind, MAX_EXTENT, Memory, Source};
+
+    const LABEL: Label = Label::new("TEST");
+
+    /// Takes a file as filled without writing all of it; the target is sparse.
+    fn leave_empty(slot: &Slot<'_, File>) -> Filled {
+        Filled { node: slot.node, digest: Digest::of(b"") }
+    }
+
+    #[test]
+    fn files_from_4_gib_on_have_several_extents() {
+        let full = u32::try_from(MAX_EXTENT).unwrap();
+        let second = 18 + full / 2048;
+        let extent = |block, size| Extent { block, size };
+        let cases = [
+            (MAX_EXTENT, vec![extent(18, full)]),
+            (MAX_EXTENT + 1, vec![extent(18, full), extent(second, 1)]),
+            ((1 << 32) + 5, vec![extent(18, full), extent(second, 2053)]),
+            (2 * MAX_EXTENT, vec![extent(18, full), extent(second, full)]),
+        ];
+        for (size, extents) in cases {
+            let target = tempfile::tempfile().unwrap();
+            let mut writer = Writer::new(&target, LABEL, Time::FIXED);
+            let slot = writer.file("/large", 0o644, size).unwrap();
+            writer.accept(&leave_empty(&slot));
+            writer.add("/small", 0o644, b"small").unwrap();
+            writer.finish().unwrap();
+
+            let image = Image::open(&target).unwrap();
+            let large = image.entry("/large").unwrap();
+            assert_eq!((large.size, &large.kind, &large.extents), (size, &Kind::File, &extents));
+            let small = image.entry("/small").unwrap();
+            assert_eq!(image.read(small, 5).unwrap().as_deref(), Some(&b"small"[..]));
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_from_extent_to_extent() {
+        let image = Image::open(empty()).unwrap();
+        let extents = vec![Extent { block: 18, size: 3 }, Extent { block: 16, size: 6 }];
+        let entry = Entry { size: 9, extents, ..image.entry("/").unwrap().clone() };
+        assert_eq!(image.read(&entry, 9).unwrap().as_deref(), Some(&b"\x01\0\x14\x01CD001"[..]));
+    }
+
+    /// An image with nothing in it; block 18 has the path table: a name of one byte, no attributes, block 20.
+    fn empty() -> Vec<u8> {
+        let memory = Memory::default();
+        Writer::new(&memory, LABEL, Time::FIXED).finish().unwrap();
+        memory.into_bytes()
+    }
+
+    #[test]
+    fn slots_take_exactly_what_was_announced() {
+        let memory = Memory::default();
+        let mut writer = Writer::new(&memory, LABEL, Time::FIXED);
+        let [short, long, whole] = ["/a", "/b", "/c"].map(|path| writer.file(path, 0o644, 4).unwrap());
+        let text = |error: WriteError| error.to_string();
+        assert_eq!(short.fill(&mut &b"abc"[..]).map_err(text).unwrap_err(), "/a: 4 bytes were announced, 3 came");
+        assert_eq!(long.fill(&mut &b"abcdef"[..]).map_err(text).unwrap_err(), "/b: 4 bytes were announced, 5 came");
+        assert_eq!(whole.fill(&mut &b"abcd"[..]).unwrap().digest(), Digest::of(b"abcd"));
+        assert_eq!(writer.finish().map_err(text).unwrap_err(), "no data came for /a");
+    }
+
+    #[test]
+    fn refuses_what_cannot_stand_in_an_image() {
+        let memory = Memory::default();
+        let mut writer = Writer::new(&memory, LABEL, Time::FIXED);
+        writer.add("/a/file", 0o644, b"").unwrap();
+        writer.link("/link", "a").unwrap();
+        let long = format!("/{}", "n".repeat(254));
+        let deep = "/n".repeat(2048);
+        let bad = |path: &str, why: &str| format!("cannot put {path:?} into an image: {why}");
+        let empty = "it has an empty name, \".\" or \"..\" in it";
+        let paths = [
+            ("a", bad("a", "it does not start with /")),
+            ("/a//b", bad("/a//b", empty)),
+            ("/a/./b", bad("/a/./b", empty)),
+            ("/a/..", bad("/a/..", empty)),
+            ("/", bad("/", empty)),
+            ("/\0", bad("/\0", "it has a NUL in it")),
+            (&long, bad(&long, "a name in it is longer than 253 bytes")),
+            (&deep, bad(&deep, "it is longer than 4095 bytes")),
+            ("/a/file", "/a/file is given twice".to_owned()),
+            ("/a", "/a is given twice".to_owned()),
+            ("/a/file/b", "/a/file/b cannot stand beneath /a/file, which is no directory".to_owned()),
+            ("/link/b", "/link/b cannot stand beneath /link, which is no directory".to_owned()),
+        ];
+        for (path, wanted) in paths {
+            assert_eq!(writer.add(path, 0o644, b"").unwrap_err().to_string(), wanted);
+        }
+        for target in ["", "a//b", "a/", "//a", "a\0b"] {
+            let wanted = format!(
+                "cannot put the link /l into an image: its target {target:?} is empty, too long or has empty names"
+            );
+            assert_eq!(writer.link("/l", target).unwrap_err().to_string(), wanted);
+        }
+        writer.directory("/a", 0o700).unwrap();
+        assert_eq!(writer.directory("/a", 0o700).unwrap_err().to_string(), "/a is given twice");
+        assert_eq!(
+            writer.directory("/b", 0o1777).unwrap_err().to_string(),
+            "/b: mode 1777 has more than permission bits"
+        );
+    }
+
+    #[test]
+    fn two_images_never_share_a_modification_date() {
+        let date = |label, path: &str, mode, data: &[u8], time| {
+            let memory = Memory::default();
+            let mut writer = Writer::new(&memory, label, time);
+            writer.add(path, mode, data).unwrap();
+            writer.finish().unwrap();
+            let mut date = vec![0; 17];
+            memory.into_bytes().read_exact_at(&mut date, 16 * BLOCK + 830).unwrap();
+            date
+        };
+        let later = Time::from_unix(0).unwrap();
+        let dates = [
+            date(LABEL, "/a", 0o644, b"x", Time::FIXED),
+            date(Label::new("OTHER"), "/a", 0o644, b"x", Time::FIXED),
+            date(LABEL, "/b", 0o644, b"x", Time::FIXED),
+            date(LABEL, "/a", 0o600, b"x", Time::FIXED),
+            date(LABEL, "/a", 0o644, b"y", Time::FIXED),
+            date(LABEL, "/a", 0o644, b"x", later),
+        ];
+        assert_eq!(std::collections::HashSet::from(dates.clone()).len(), dates.len());
+        assert_eq!(date(LABEL, "/a", 0o644, b"x", Time::FIXED), dates[0]);
     }
 }

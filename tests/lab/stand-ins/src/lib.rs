@@ -3,6 +3,7 @@
 //! in everything that they print, and check their input as strictly as the real programs.
 
 pub mod apiserver;
+pub mod kubelet;
 pub mod log;
 pub mod tls;
 pub mod yaml;

@@ -104,7 +104,9 @@ fn forbidden_labels(old: &Value, new: &Value) -> Vec<String> {
     names
 }
 
-fn kubelet_may_set(label: &str) -> bool {
+/// Whether a kubelet may give its node this label.
+#[must_use]
+pub fn kubelet_may_set(label: &str) -> bool {
     let domain = label.split_once('/').map_or("", |(domain, _)| domain);
     let below = |parent: &str| domain == parent || domain.ends_with(&format!(".{parent}"));
     if below("node-restriction.kubernetes.io") {

@@ -227,7 +227,7 @@ impl Api {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         admission::restrict_node(identity, resource, &name, None, Some(&object))?;
         let key = Key::new(resource, &request.namespace, &name);
-        let writer = self.writer(request, said, "Update");
+        let writer = writer(request, said, "Update");
         let stored = self.store.transact(&key, |current, objects| {
             if current.is_some() {
                 return Err(ApiError::already_exists(resource, &name));
@@ -248,7 +248,7 @@ impl Api {
             return Err(ApiError::invalid(resource, &request.name, why));
         }
         let create = resource.create_on_update && request.subresource.is_empty();
-        let writer = self.writer(request, said, "Update");
+        let writer = writer(request, said, "Update");
         self.modify(identity, request, &writer, create, |_| Ok(object))
     }
 
@@ -272,7 +272,7 @@ impl Api {
             }
             _ => return Err(ApiError::unsupported_media(PATCH_TYPES)),
         };
-        let writer = self.writer(request, said, if apply { "Apply" } else { "Update" });
+        let writer = writer(request, said, if apply { "Apply" } else { "Update" });
         let plain_merge = said.content_type == "application/merge-patch+json";
         self.modify(identity, request, &writer, apply && request.subresource.is_empty(), |old| {
             if plain_merge {
@@ -280,15 +280,6 @@ impl Api {
             }
             patch::strategic_merge(kind, old.clone(), body).map_err(|error| ApiError::bad_request(error.to_string()))
         })
-    }
-
-    fn writer<'a>(&self, request: &'a ResourceRequest, said: &'a Said, operation: &'static str) -> Writer<'a> {
-        Writer {
-            manager: said.manager(request),
-            operation,
-            subresource: &request.subresource,
-            api_version: request.resource.api_version(),
-        }
     }
 
     /// Replaces an object by what `make` makes of it; with `create`, an object that is not there is made.
@@ -351,6 +342,15 @@ impl Api {
             self.store.transact(&key, |_, _| Ok(Write::Delete))?;
         }
         Ok(reply(200, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})))
+    }
+}
+
+fn writer<'a>(request: &'a ResourceRequest, said: &'a Said, operation: &'static str) -> Writer<'a> {
+    Writer {
+        manager: said.manager(request),
+        operation,
+        subresource: &request.subresource,
+        api_version: request.resource.api_version(),
     }
 }
 

@@ -78,19 +78,19 @@ fn merge_maps(
     kind: &str,
     path: &str,
     mut current: Map<String, Value>,
-    mut patch: Map<String, Value>,
+    mut changes: Map<String, Value>,
 ) -> Result<Map<String, Value>, PatchError> {
-    match patch.remove("$patch") {
+    match changes.remove("$patch") {
         None => {}
         Some(Value::String(directive)) if directive == "merge" => {}
-        Some(Value::String(directive)) if directive == "replace" => return Ok(patch),
+        Some(Value::String(directive)) if directive == "replace" => return Ok(changes),
         Some(Value::String(directive)) if directive == "delete" => return Ok(Map::new()),
         Some(other) => {
             return Err(PatchError::UnknownDirective { path: path.to_owned(), directive: other.to_string() });
         }
     }
-    let retain = patch.remove("$retainKeys");
-    let (directives, plain): (Vec<_>, Vec<_>) = patch.into_iter().partition(|(key, _)| key.starts_with('$'));
+    let retain = changes.remove("$retainKeys");
+    let (directives, plain): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(key, _)| key.starts_with('$'));
     for (key, value) in plain {
         let below = format!("{path}.{key}");
         if value.is_null() {
@@ -120,11 +120,11 @@ fn merge_maps(
     Ok(current)
 }
 
-fn merge_lists(kind: &str, path: &str, mut current: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, PatchError> {
+fn merge_lists(kind: &str, path: &str, mut current: Vec<Value>, changes: Vec<Value>) -> Result<Vec<Value>, PatchError> {
     match strategy(kind, path) {
-        ListStrategy::Replace => Ok(patch),
+        ListStrategy::Replace => Ok(changes),
         ListStrategy::Set => {
-            for value in patch {
+            for value in changes {
                 if !current.contains(&value) {
                     current.push(value);
                 }
@@ -132,13 +132,13 @@ fn merge_lists(kind: &str, path: &str, mut current: Vec<Value>, patch: Vec<Value
             Ok(current)
         }
         ListStrategy::ByKey(key) => {
-            // A bare `{"$patch": "replace"}` element: the rest of the patch is the new list.
-            if patch.iter().any(|element| {
+            // A bare `{"$patch": "replace"}` element: the rest of the changes is the new list.
+            if changes.iter().any(|element| {
                 element.get("$patch").is_some_and(|directive| directive == "replace") && element.get(key).is_none()
             }) {
-                return Ok(patch.into_iter().filter(|element| element.get("$patch").is_none()).collect());
+                return Ok(changes.into_iter().filter(|element| element.get("$patch").is_none()).collect());
             }
-            for element in patch {
+            for element in changes {
                 merge_element(kind, path, key, &mut current, element)?;
             }
             Ok(current)

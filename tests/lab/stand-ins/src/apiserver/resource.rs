@@ -1,6 +1,7 @@
 //! What kinds of objects are served.
 
 /// One served resource.
+#[expect(clippy::struct_excessive_bools, reason = "independent traits of a resource")]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
     /// API group; empty for the core group.

@@ -207,7 +207,7 @@ fn write(inner: &mut Inner, key: Key, object: Option<Value>) -> Arc<Value> {
 
 fn collect_dependents(inner: &mut Inner, owner: Option<&str>) {
     let Some(owner) = owner else { return };
-    let owned: Vec<Key> = inner
+    let dependents: Vec<Key> = inner
         .objects
         .iter()
         .filter(|(_, object)| {
@@ -216,7 +216,7 @@ fn collect_dependents(inner: &mut Inner, owner: Option<&str>) {
         })
         .map(|(key, _)| key.clone())
         .collect();
-    for key in owned {
+    for key in dependents {
         write(inner, key, None);
     }
 }

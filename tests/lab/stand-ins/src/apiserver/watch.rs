@@ -20,9 +20,9 @@ use super::storage::{Change, Key, Store};
 use super::table;
 
 /// How long a watch lasts when the client names no time, as the real one's least.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 /// How often a client that wants bookmarks gets one.
-const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What a list or a watch selects.
 #[derive(Debug, Clone)]
@@ -174,7 +174,7 @@ pub fn start(store: &Arc<Store>, request: &ResourceRequest, accept: &str) -> Res
 
 impl Watch {
     async fn run(mut self, initial: Vec<Arc<Value>>, mark_initial_end: bool) -> Result<(), Gone> {
-        let mut changed = self.store.subscribe();
+        let mut writes = self.store.subscribe();
         for object in initial {
             self.send("ADDED", (*object).clone()).await?;
         }
@@ -195,7 +195,7 @@ impl Watch {
                 Err(error) => return self.line(&json!({"type": "ERROR", "object": error.to_json()})).await,
             }
             tokio::select! {
-                change = changed.changed() => if change.is_err() { return Ok(()) },
+                write = writes.changed() => if write.is_err() { return Ok(()) },
                 _ = interval.tick(), if self.bookmarks => self.bookmark(&json!({})).await?,
                 () = tokio::time::sleep_until(self.deadline) => {
                     return if self.bookmarks { self.bookmark(&json!({})).await } else { Ok(()) };

@@ -1,0 +1,587 @@
+//! Images as others see them: the Linux kernel, xorriso, libarchive, isoinfo and blkid read back what was put in, whole.
+//!
+//! Needs root (owners are restored when files are taken out) and the packages xorriso, genisoimage, libarchive-tools,
+//! util-linux, busybox-static and qemu-system-x86; the kernel comes from Debian's archive, for a small guest of its own:
+//! not every host's kernel knows iso9660. A missing tool is a failure. `NODEBAKE_TEST_TREES` sets the number of
+//! random trees.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use nodebake::digest::Digest;
+use nodebake::image::iso9660::{Entry, Image, Kind, Label, Memory, Source, Time, Writer};
+use nodebake::image::seed;
+use nodebake::render::{Content, GuestFile, NodeBundle};
+use nodebake::secret::Secret;
+
+const LABEL: Label = Label::new("TEST_IMAGE");
+
+/// `SplitMix64`: the same numbers on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.next() % count as u64).unwrap()
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next().to_le_bytes()[0]).collect()
+    }
+
+    fn name(&mut self, longest: usize) -> String {
+        let characters: Vec<char> = "abcXYZ019._-+ ,'äß漢😀".chars().collect();
+        let longest = self.pick(&[1, 3, 8, 12, 30, 120, 253]).min(longest);
+        let mut name = String::new();
+        while name.len() < longest {
+            name.push(self.pick(&characters));
+        }
+        while name.len() > longest.max(4) || matches!(name.as_str(), "." | "..") {
+            name.pop();
+            if name.is_empty() {
+                name.push('n');
+            }
+        }
+        name
+    }
+}
+
+/// What is put into an image, by path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Item {
+    Directory(u32),
+    File(u32, Vec<u8>),
+    Link(String),
+}
+
+type Tree = BTreeMap<String, Item>;
+
+fn random_tree(random: &mut Random, longest: usize) -> Tree {
+    let mut tree = Tree::from([("/".to_owned(), Item::Directory(0o755))]);
+    let mut folders = vec![String::new()];
+    // Now and then a directory of several blocks, and deep paths.
+    let (items, depth_first) = (random.pick(&[3, 20, 60, 300]), random.below(3) == 0);
+    for _ in 0..items {
+        let folder =
+            if depth_first { folders[folders.len() - 1].clone() } else { folders[random.below(folders.len())].clone() };
+        let path = format!("{folder}/{}", random.name(longest));
+        if path.len() > 3000 || tree.contains_key(&path) {
+            continue;
+        }
+        let item = match random.below(6) {
+            0 => {
+                folders.push(path.clone());
+                Item::Directory(random.pick(&[0o755, 0o700, 0o555]))
+            }
+            1 => {
+                let count = if longest < 253 { random.below(2) } else { random.pick(&[0, 1, 2]) };
+                let names: Vec<_> = (0..=count).map(|_| random.name(longest)).collect();
+                // libisofs reads targets up to 1024 bytes; longer ones are tried against our reader in its own tests.
+                Item::Link(random.pick(&["", "/", "../", "./", "../../"]).to_owned() + &names.join("/"))
+            }
+            _ => {
+                let size = random.pick(&[0, 1, 2047, 2048, 2049, 10_000]);
+                Item::File(random.pick(&[0o644, 0o600, 0o755, 0o400]), random.bytes(size))
+            }
+        };
+        tree.insert(path, item);
+    }
+    tree
+}
+
+fn write(tree: &Tree) -> Vec<u8> {
+    let memory = Memory::default();
+    let mut writer = Writer::new(&memory, LABEL, Time::FIXED);
+    for (path, item) in tree {
+        match item {
+            Item::Directory(mode) => writer.directory(path, *mode).unwrap(),
+            Item::File(mode, data) => drop(writer.add(path, *mode, data).unwrap()),
+            Item::Link(target) => writer.link(path, target).unwrap(),
+        }
+    }
+    let size = writer.finish().unwrap();
+    let image = memory.into_bytes();
+    assert_eq!(image.len() as u64, size);
+    image
+}
+
+/// One line of a listing: path, type, mode, owner, group, size (of a file), link target, time, digest (of a file).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    path: String,
+    kind: char,
+    mode: u32,
+    owner: (u32, u32),
+    size: u64,
+    target: String,
+    modified: i64,
+    digest: Option<Digest>,
+}
+
+fn wanted(tree: &Tree) -> Vec<Line> {
+    let line = |(path, item): (&String, &Item)| {
+        let (kind, mode, size, target, digest) = match item {
+            Item::Directory(mode) => ('d', *mode, 0, String::new(), None),
+            Item::File(mode, data) => ('f', *mode, data.len() as u64, String::new(), Some(Digest::of(data))),
+            Item::Link(target) => ('l', 0o777, 0, target.clone(), None),
+        };
+        Line { path: path.clone(), kind, mode, owner: (0, 0), size, target, modified: Time::FIXED.unix(), digest }
+    };
+    tree.iter().map(line).collect()
+}
+
+fn read_by_us<S: Source>(image: &Image<S>) -> Vec<Line> {
+    let line = |entry: &Entry| {
+        let (kind, target) = match &entry.kind {
+            Kind::Directory => ('d', String::new()),
+            Kind::File => ('f', String::new()),
+            Kind::Link(target) => ('l', target.clone()),
+        };
+        let digest = (kind == 'f').then(|| Digest::of_reader(&mut image.file(entry)).unwrap());
+        let Entry { path, mode, uid, gid, size, modified, .. } = entry.clone();
+        Line { path, kind, mode, owner: (uid, gid), size, target, modified: modified.unix(), digest }
+    };
+    image.entries().iter().map(line).collect()
+}
+
+/// Runs a program; whatever goes wrong is a failure of the test.
+fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(arguments).env("LC_ALL", "C.UTF-8").output();
+    let output = output.unwrap_or_else(|error| panic!("{program} (see this file's head for its package): {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Lists a folder: eight fields for everything in it, then the digests of its files.
+const LIST: &str = r#"
+    cd "$1"
+    find . -printf '%P\0%y\0%m\0%U\0%G\0%s\0%l\0%T@\0'
+    printf 'digests\0'
+    find . -type f -print0 | xargs -0 -r sha256sum -z
+"#;
+
+fn list(folder: &Path) -> Vec<Line> {
+    let output = run("sh", &["-ec", LIST, "list", folder.to_str().unwrap()]);
+    let output = String::from_utf8(output).unwrap();
+    let (lines, digests) = output.split_once("digests\0").unwrap();
+    let digests: BTreeMap<_, _> =
+        digests.split_terminator('\0').map(|line| (&line[68..], line[..64].parse::<Digest>().unwrap())).collect();
+    let fields: Vec<_> = lines.split_terminator('\0').collect();
+    let line = |fields: &[&str]| {
+        let kind = fields[1].chars().next().unwrap();
+        Line {
+            path: format!("/{}", fields[0]),
+            kind,
+            mode: u32::from_str_radix(fields[2], 8).unwrap(),
+            owner: (fields[3].parse().unwrap(), fields[4].parse().unwrap()),
+            size: if kind == 'f' { fields[5].parse().unwrap() } else { 0 },
+            target: fields[6].to_owned(),
+            modified: fields[7].split('.').next().unwrap().parse().unwrap(),
+            digest: digests.get(fields[0]).copied(),
+        }
+    };
+    let mut lines: Vec<_> = fields.chunks(8).map(line).collect();
+    lines.sort();
+    lines
+}
+
+fn extracted_by_libarchive(image: &Path) -> Vec<Line> {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, to) = (image.to_str().unwrap(), folder.path().to_str().unwrap());
+    run("bsdtar", &["-x", "-p", "--numeric-owner", "-f", image, "-C", to]);
+    // It does not touch the folder that it was given.
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
+    File::open(to)
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(Time::FIXED.unix().unsigned_abs()))
+        .unwrap();
+    list(folder.path())
+}
+
+fn extracted_by_xorriso(image: &Path) -> Vec<Line> {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("tree");
+    let (image, to) = (image.to_str().unwrap(), to.to_str().unwrap());
+    run(
+        "xorriso",
+        &["-abort_on", "WARNING", "-report_about", "WARNING", "-indev", image, "-osirrox", "on", "-extract", "/", to],
+    );
+    let mut lines = list(Path::new(to));
+    // xorriso gives links the time of extraction; libarchive and isoinfo show theirs.
+    lines.iter_mut().filter(|line| line.kind == 'l').for_each(|line| line.modified = Time::FIXED.unix());
+    lines
+}
+
+/// Directories of the path table, as isoinfo prints them: number of the parent and identifier.
+fn directories_in_path_table(image: &Path) -> usize {
+    let table = run("isoinfo", &["-p", "-i", image.to_str().unwrap()]);
+    String::from_utf8_lossy(&table)
+        .lines()
+        .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+        .count()
+}
+
+fn paths_by_isoinfo(image: &Path) -> Vec<String> {
+    let output = run("isoinfo", &["-R", "-f", "-i", image.to_str().unwrap()]);
+    let mut paths: Vec<_> = String::from_utf8(output).unwrap().lines().map(ToOwned::to_owned).collect();
+    paths.push("/".to_owned());
+    paths.sort();
+    paths
+}
+
+/// Fails with the first line that differs; whole listings are too long to be read.
+#[track_caller]
+fn assert_same(got: &[Line], wanted: &[Line], who: &str) {
+    for (got, wanted) in got.iter().zip(wanted) {
+        assert_eq!(got, wanted, "{who}");
+    }
+    assert_eq!(got.len(), wanted.len(), "{who}");
+}
+
+fn trees() -> u64 {
+    std::env::var("NODEBAKE_TEST_TREES").map_or(50, |text| text.parse().unwrap())
+}
+
+#[test]
+fn random_trees_read_back_whole_by_everyone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.iso");
+    for number in 0..trees() {
+        // libarchive wants continuation areas before a file's data, which no standard asks for, and loses the slash
+        // between two SL fields. Short names and links need neither.
+        let short = number % 2 == 0;
+        let tree = random_tree(&mut Random(number), if short { 100 } else { 253 });
+        let image = write(&tree);
+        assert!(image == write(&tree), "tree {number}: the same bytes twice");
+        fs::write(&path, &image).unwrap();
+        let wanted = wanted(&tree);
+        let read = Image::open(image.as_slice()).unwrap();
+        assert_eq!(read.label(), "TEST_IMAGE");
+        assert_same(&read_by_us(&read), &wanted, &format!("tree {number}, our reader"));
+        if short {
+            assert_same(&extracted_by_libarchive(&path), &wanted, &format!("tree {number}, libarchive"));
+        }
+        assert_same(&extracted_by_xorriso(&path), &wanted, &format!("tree {number}, xorriso"));
+        let paths: Vec<_> = wanted.iter().map(|line| line.path.clone()).collect();
+        assert_eq!(paths_by_isoinfo(&path), paths, "tree {number}, isoinfo");
+        let directories = wanted.iter().filter(|line| line.kind == 'd').count();
+        assert_eq!(directories_in_path_table(&path), directories, "tree {number}, path table");
+    }
+}
+
+#[test]
+fn our_reader_agrees_with_xorriso_as_a_writer() {
+    for number in 0..10 {
+        let tree = random_tree(&mut Random(1000 + number), 200);
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("tree");
+        for (path, item) in &tree {
+            let path = root.join(&path[1..]);
+            match item {
+                Item::Directory(_) => fs::create_dir(&path).unwrap(),
+                Item::File(mode, data) => {
+                    fs::write(&path, data).unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+                }
+                Item::Link(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
+            }
+        }
+        for (path, item) in tree.iter().rev() {
+            if let Item::Directory(mode) = item {
+                fs::set_permissions(root.join(&path[1..]), fs::Permissions::from_mode(*mode)).unwrap();
+            }
+        }
+        let image = folder.path().join("image.iso");
+        let (root, image) = (root.to_str().unwrap(), image.to_str().unwrap());
+        for version in ["new_rr", "old_rr"] {
+            drop(fs::remove_file(image));
+            let date = ["-alter_date_r", "b", "=946684800", "/", "--"];
+            let map = ["-compliance", version, "-outdev", image, "-map", root, "/"];
+            run(
+                "xorriso",
+                &[&map[..], &date, &["-chown_r", "0", "/", "--", "-chgrp_r", "0", "/", "--", "-commit"]].concat(),
+            );
+            let read = Image::open(File::open(image).unwrap()).unwrap();
+            assert_same(&read_by_us(&read), &wanted(&tree), &format!("tree {number}, {version}"));
+        }
+    }
+}
+
+/// What blkid says of an image, in its own order.
+fn blkid(image: &Path) -> BTreeMap<String, String> {
+    let output = run("blkid", &["-p", "-o", "export", image.to_str().unwrap()]);
+    let output = String::from_utf8(output).unwrap();
+    output
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn bundle(node: &str) -> NodeBundle {
+    let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+    NodeBundle {
+        node: node.parse().unwrap(),
+        user_data: "#cloud-config\n".to_owned(),
+        meta_data: format!("local-hostname: {node}\n"),
+        network_config: "version: 2\n".to_owned(),
+        first_boot: "#!/bin/sh\n".to_owned(),
+        files: vec![
+            file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"))),
+            file("/etc/containerd/config.toml", Content::Public(b"version = 3\n".to_vec(), 0o644)),
+            file(
+                "/etc/systemd/system/multi-user.target.wants/kubelet.service",
+                Content::Link("../kubelet.service".to_owned()),
+            ),
+            file("/var/lib/kubelet/a/b/c/d/e/f/g/deep", Content::Public(b"deep".to_vec(), 0o644)),
+        ],
+    }
+}
+
+#[test]
+fn a_seed_is_a_nocloud_volume_for_everyone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seed.iso");
+    seed::bake(&bundle("worker-node-1"), Time::FIXED, &path).unwrap();
+    let mut told = blkid(&path);
+    let uuid = told.remove("UUID").unwrap();
+    let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let fixed = of(&[
+        ("APPLICATION_ID", "NODEBAKE"),
+        ("BLOCK_SIZE", "2048"),
+        ("DEVNAME", path.to_str().unwrap()),
+        ("LABEL", "CIDATA"),
+        ("SYSTEM_ID", "LINUX"),
+        ("TYPE", "iso9660"),
+        ("USAGE", "filesystem"),
+    ]);
+    assert_eq!(told, fixed);
+
+    let directory = |mode| Item::Directory(mode);
+    let file = |mode, text: &str| Item::File(mode, text.as_bytes().to_vec());
+    let mut tree: Tree = [
+        ("/", directory(0o755)),
+        ("/meta-data", file(0o600, "local-hostname: worker-node-1\n")),
+        ("/network-config", file(0o600, "version: 2\n")),
+        ("/user-data", file(0o600, "#cloud-config\n")),
+        ("/nodebake", directory(0o700)),
+        ("/nodebake/first-boot", file(0o700, "#!/bin/sh\n")),
+        ("/nodebake/root/etc/kubernetes/pki/node-key.pem", file(0o600, "key")),
+        ("/nodebake/root/etc/containerd/config.toml", file(0o644, "version = 3\n")),
+        (
+            "/nodebake/root/etc/systemd/system/multi-user.target.wants/kubelet.service",
+            Item::Link("../kubelet.service".to_owned()),
+        ),
+        ("/nodebake/root/var/lib/kubelet/a/b/c/d/e/f/g/deep", file(0o644, "deep")),
+    ]
+    .map(|(path, item)| (path.to_owned(), item))
+    .into();
+    for path in tree.keys().cloned().collect::<Vec<_>>() {
+        for (at, _) in path.match_indices('/').skip(1) {
+            tree.entry(path[..at].to_owned()).or_insert(Item::Directory(0o755));
+        }
+    }
+    assert_same(&extracted_by_xorriso(&path), &wanted(&tree), "xorriso");
+    assert_same(&extracted_by_libarchive(&path), &wanted(&tree), "libarchive");
+
+    // The UUID follows the content: another node, another UUID; the same node, the same.
+    seed::bake(&bundle("worker-node-2"), Time::FIXED, &path).unwrap();
+    assert_ne!(blkid(&path).get("UUID"), Some(&uuid));
+    seed::bake(&bundle("worker-node-1"), Time::FIXED, &path).unwrap();
+    assert_eq!(blkid(&path).get("UUID"), Some(&uuid));
+}
+
+/// Opens an image and reads every file in it.
+fn read_everything(image: &[u8]) -> Option<usize> {
+    let image = Image::open(image).ok()?;
+    Some(
+        image
+            .entries()
+            .iter()
+            .filter_map(|entry| image.read(entry, 1 << 20).ok().flatten())
+            .map(|data| data.len())
+            .sum(),
+    )
+}
+
+#[test]
+fn malformed_images_are_refused_without_a_panic() {
+    let tree: Tree = [
+        ("/a", Item::Directory(0o755)),
+        ("/a/file", Item::File(0o644, vec![7; 3000])),
+        ("/a/link", Item::Link("../b/../c".to_owned())),
+        (&format!("/a/{}", "long".repeat(60)), Item::Link(format!("/{}", "far/".repeat(300) + "end"))),
+    ]
+    .map(|(path, item)| (path.to_owned(), item))
+    .into();
+    let image = write(&tree);
+    assert_eq!(read_everything(&image), Some(3000));
+    for size in (0..image.len()).step_by(97) {
+        assert_eq!(read_everything(&image[..size]), None, "cut to {size} bytes");
+    }
+    // Descriptors stand in blocks 16 and 17, directories behind the two blocks of data.
+    let mut places: Vec<_> = (16 * 2048..18 * 2048).chain(20 * 2048..image.len()).collect();
+    places.retain(|at| image[*at] != 0 || at % 2048 < 300);
+    let mut random = Random(7);
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        let mut mutant = image.clone();
+        for _ in 0..=random.below(3) {
+            mutant[random.pick(&places)] = random.next().to_le_bytes()[0];
+        }
+        refused += u32::from(read_everything(&mutant).is_none());
+    }
+    assert!((4000..20_000).contains(&refused), "{refused} of 20000 were refused");
+}
+
+/// First process of the guest: mounts every disk and tells on the second serial line what stands there.
+const GUEST: &str = r#"#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install /bin
+mount -t devtmpfs none /dev
+for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk cdrom isofs; do
+    insmod "/modules/$module.ko"
+done
+stty raw </dev/ttyS1
+exec >/dev/ttyS1
+for disk in /dev/vd?; do
+    mount -t iso9660 -o ro "$disk" /mnt && cd /mnt || break
+    find . -exec stat -c "%n	%f	%u	%g	%s	%Y	%N" {} +
+    echo digests
+    find . -type f -exec sha256sum {} +
+    echo end
+    cd / && umount /mnt
+done
+reboot -f
+"#;
+
+/// A kernel and its modules from Debian's archive, unpacked once for all runs of the tests.
+fn kernel() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest-kernel");
+    let depends = String::from_utf8(run("apt-cache", &["depends", "linux-image-cloud-amd64"])).unwrap();
+    let package = depends
+        .split_whitespace()
+        .skip(1)
+        .find(|word| word.starts_with("linux-image-"))
+        .unwrap_or_else(|| panic!("linux-image-cloud-amd64 depends on no kernel: {depends}"));
+    let kernel = folder.join(package);
+    if !kernel.exists() {
+        let made = folder.join(format!("{package}.{}", std::process::id()));
+        fs::create_dir_all(&made).unwrap();
+        let fetch =
+            format!("cd '{}' && apt-get -q download {package} && dpkg-deb -x *.deb . && rm *.deb", made.display());
+        run("sh", &["-ec", &fetch]);
+        fs::rename(&made, &kernel).unwrap();
+    }
+    kernel
+}
+
+/// Packs busybox, the modules and [`GUEST`] into an initramfs.
+fn initramfs(kernel: &Path, folder: &Path) -> PathBuf {
+    let pack = r#"
+        mkdir -p "$2/bin" "$2/dev" "$2/mnt" "$2/modules"
+        cp /bin/busybox "$2/bin/"
+        find "$1/lib/modules" -name '*.ko' | grep -E '/(virtio|virtio_ring|virtio_pci.*|virtio_blk|cdrom|isofs)\.ko$' |
+            xargs -I{} cp {} "$2/modules/"
+        cp "$3" "$2/init" && chmod 0755 "$2/init"
+        cd "$2" && find . | busybox cpio -o -H newc > "$4"
+    "#;
+    let (init, packed) = (folder.join("init"), folder.join("initramfs"));
+    fs::write(&init, GUEST).unwrap();
+    let root = folder.join("root");
+    let arguments = [kernel, root.as_path(), init.as_path(), packed.as_path()].map(|path| path.to_str().unwrap());
+    run("sh", &[&["-ec", pack, "pack"][..], &arguments].concat());
+    packed
+}
+
+/// What the Linux kernel sees in each image, in a guest in which they are virtio disks.
+fn seen_by_the_kernel(images: &[PathBuf], folder: &Path) -> Vec<Vec<Line>> {
+    let kernel = kernel();
+    let boot = fs::read_dir(kernel.join("boot")).unwrap().map(|entry| entry.unwrap().path());
+    let vmlinuz =
+        boot.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("vmlinuz")).unwrap();
+    let (initramfs, told) = (initramfs(&kernel, folder), folder.join("told"));
+    let mut arguments = vec!["300".to_owned(), "qemu-system-x86_64".to_owned()];
+    let mut add = |text: &str| arguments.extend(text.split(' ').map(ToOwned::to_owned));
+    add("-accel tcg -m 256 -display none -nodefaults -no-reboot -append console=ttyS0");
+    add(&format!("-kernel {} -initrd {}", vmlinuz.display(), initramfs.display()));
+    add(&format!("-serial file:{} -serial file:{}", folder.join("console").display(), told.display()));
+    for image in images {
+        add(&format!("-drive file={},if=virtio,format=raw,readonly=on", image.display()));
+    }
+    run("timeout", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let told = fs::read_to_string(told).unwrap();
+    let parts: Vec<_> = told.split_terminator("end\n").map(parse_guest).collect();
+    let console = String::from_utf8_lossy(&fs::read(folder.join("console")).unwrap()).into_owned();
+    assert_eq!(parts.len(), images.len(), "the guest's console:\n{console}");
+    parts
+}
+
+/// Reads one image's part of what [`GUEST`] tells.
+fn parse_guest(told: &str) -> Vec<Line> {
+    let (lines, digests) = told.split_once("digests\n").unwrap();
+    let digests: BTreeMap<_, _> =
+        digests.lines().map(|line| (&line[66..], line[..64].parse::<Digest>().unwrap())).collect();
+    let line = |line: &str| {
+        let fields: Vec<_> = line.split('\t').collect();
+        let name = fields[0];
+        let mode = u32::from_str_radix(fields[1], 16).unwrap();
+        let kind = match mode >> 12 {
+            0o04 => 'd',
+            0o10 => 'f',
+            0o12 => 'l',
+            other => panic!("{name}: type {other:o}"),
+        };
+        let link = fields[6].strip_prefix(&format!("'{name}' -> '")).and_then(|link| link.strip_suffix('\''));
+        Line {
+            path: if name == "." { "/".to_owned() } else { name[1..].to_owned() },
+            kind,
+            mode: mode & 0o7777,
+            owner: (fields[2].parse().unwrap(), fields[3].parse().unwrap()),
+            size: if kind == 'f' { fields[4].parse().unwrap() } else { 0 },
+            target: link.unwrap_or_default().to_owned(),
+            modified: fields[5].parse().unwrap(),
+            digest: digests.get(name).copied(),
+        }
+    };
+    let mut lines: Vec<_> = lines.lines().map(line).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_linux_kernel_sees_what_was_put_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trees: Vec<_> = (0..6).map(|number| random_tree(&mut Random(2000 + number), 253)).collect();
+    // The longest link that the kernel reads, in a chain of continuation areas.
+    let long = "0123456789/".repeat(400)[..4000].trim_end_matches('/').to_owned();
+    trees[0].insert("/long link".to_owned(), Item::Link(long));
+    let write = |(number, tree): (usize, &Tree)| {
+        let path = folder.path().join(format!("{number}.iso"));
+        fs::write(&path, write(tree)).unwrap();
+        path
+    };
+    let images: Vec<_> = trees.iter().enumerate().map(write).collect();
+    for (number, (got, tree)) in seen_by_the_kernel(&images, folder.path()).iter().zip(&trees).enumerate() {
+        assert_same(got, &wanted(tree), &format!("tree {number}"));
+    }
+}

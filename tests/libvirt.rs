@@ -1,0 +1,616 @@
+//! The libvirt client against libvirt's own test driver, and against a daemon of the test's own.
+//!
+//! As root the daemon gets mount, network and PID namespaces: it sees none of this machine's networks and domains, and
+//! all that it starts ends with it. As another user it is a session daemon with its own folders, and what needs a
+//! network is left out. Needs libvirtd, virtlogd and qemu-system-x86_64.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nodebake::config::{Acceleration, Arch, ClusterId, NodeName};
+use nodebake::digest::Digest;
+use nodebake::machine::mark::LogKind;
+use nodebake::machine::memory::{Memory, Moment};
+use nodebake::machine::{
+    Backing, DomainInfo, DomainSpec, DomainState, Firmware, Hypervisor, MachineError, Mark, MarkState, NetworkInfo,
+    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
+};
+
+/// A daemon that ends, with all that it started, when this is dropped or the test dies.
+struct Daemon {
+    process: Child,
+    folder: tempfile::TempDir,
+    uri: String,
+    root: bool,
+}
+
+/// The shell stays as PID 1: QEMU, once it is nobody's child, must be reaped before libvirtd believes in its end.
+const NAMESPACES: &str = "set -e
+mount -t tmpfs none /run
+mkdir /run/libvirt /run/lock
+for name in lib log cache; do mkdir -p $0/$name /var/$name/libvirt; mount --bind $0/$name /var/$name/libvirt; done
+mkdir -p $0/etc
+mount --bind $0/etc /etc/libvirt
+mount --bind $0/run /run/libvirt
+ip link set lo up
+virtlogd -d
+libvirtd & wait";
+
+impl Daemon {
+    fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("nodebake-libvirt-").tempdir().unwrap();
+        // QEMU runs as a user of its own, and must reach the volumes.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = folder.path();
+        fs::create_dir(path.join("run")).unwrap();
+        let root = rustix::process::geteuid().is_root();
+        let socket = if root { "system?socket=RUN" } else { "session?socket=RUN/libvirt" };
+        let run = path.join("run");
+        let uri = format!("qemu+unix:///{}/libvirt-sock", socket.replace("RUN", run.to_str().unwrap()));
+        let daemon = Self { process: Self::spawn(path, root), folder, uri, root };
+        daemon.wait();
+        daemon
+    }
+
+    fn spawn(path: &Path, root: bool) -> Child {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if root {
+            command.args(["unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", NAMESPACES]).arg(path);
+        } else {
+            command.arg("libvirtd").env("XDG_RUNTIME_DIR", path.join("run")).env("HOME", path);
+            command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
+        }
+        let log = fs::File::create(path.join("daemon.log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.spawn().expect("setpriv, unshare and libvirtd are installed")
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.process = Self::spawn(self.folder.path(), self.root);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let begin = Instant::now();
+        while open(&self.uri).is_err() {
+            let log = || fs::read_to_string(self.folder.path().join("daemon.log")).unwrap();
+            assert!(begin.elapsed() < Duration::from_mins(1), "libvirtd does not answer: {}", log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn open(&self) -> Box<dyn Hypervisor> {
+        open(&self.uri).unwrap()
+    }
+
+    fn pool(&self) -> String {
+        let path = self.folder.path().join("pool").to_str().unwrap().to_owned();
+        self.open().create_pool(&PoolSpec { name: "vms".to_owned(), path: path.clone() }).unwrap();
+        path
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn cluster() -> ClusterId {
+    ClusterId { name: "seed".parse().unwrap(), ca: Digest::of(b"ca") }
+}
+
+fn node() -> NodeName {
+    "worker-node-1".parse().unwrap()
+}
+
+fn mark(spec: &DomainSpec) -> Mark {
+    Mark {
+        cluster: cluster().name,
+        ca: cluster().ca,
+        node: spec.name.parse().unwrap(),
+        payload: spec.payload_digest,
+        seed: Digest::of(b"seed"),
+        base: Digest::of(b"base").to_string(),
+        definition: spec.digest(),
+        state: MarkState::Creating,
+        stored: None,
+        boot_id: None,
+        stage: None,
+    }
+}
+
+fn spec(folder: &str) -> DomainSpec {
+    DomainSpec {
+        name: node().to_string(),
+        uuid: cluster().uuid(&node()),
+        title: "seed/worker-node-1 (nodebake)".to_owned(),
+        memory: 128 << 20,
+        cpus: 1,
+        arch: Arch::Amd64,
+        virt: VirtType::Qemu,
+        firmware: Firmware::Bios,
+        root: format!("{folder}/root.qcow2"),
+        backing: Backing { path: format!("{folder}/base.qcow2") },
+        payload: format!("{folder}/payload.iso"),
+        payload_digest: Digest::of(b"payload"),
+        seed: format!("{folder}/seed.iso"),
+        mac: cluster().mac(&node()),
+        network: "seed".to_owned(),
+        console_log: format!("{folder}/console.log"),
+        first_boot_log: format!("{folder}/first-boot.log"),
+    }
+}
+
+/// Bytes that libvirt takes for an ISO 9660 file system: the identifier of the primary volume descriptor.
+fn iso(size: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..size).map(|i| u8::try_from(i % 253).unwrap()).collect();
+    bytes[32768..32774].copy_from_slice(b"\x01CD001");
+    bytes
+}
+
+fn payload(bytes: &[u8]) -> VolumeSpec {
+    let digest = Digest::of(bytes);
+    VolumeSpec { name: VolumeName::Payload(digest), size: bytes.len() as u64, digest }
+}
+
+fn whole(path: &str, spec: &VolumeSpec) -> VolumeInfo {
+    VolumeInfo {
+        name: spec.name.to_string(),
+        path: format!("{path}/{}", spec.name),
+        capacity: spec.size,
+        allocation: 0,
+        format: VolumeFormat::Iso,
+        backing: None,
+    }
+}
+
+/// All volumes; how much room each takes is the file system's affair.
+fn volumes(hypervisor: &dyn Hypervisor) -> Vec<VolumeInfo> {
+    hypervisor.refresh_pool("vms").unwrap();
+    let volumes = hypervisor.volumes("vms").unwrap();
+    volumes.into_iter().map(|info| VolumeInfo { allocation: 0, ..info }).collect()
+}
+
+fn chain(error: &MachineError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+#[test]
+fn uris_that_do_not_open_tell_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let uri = format!("qemu+unix:///system?socket={}", socket.display());
+    let at = |uri: &str| open(uri).err().unwrap();
+    assert!(matches!(at(&uri), MachineError::Unreachable { .. }), "{:?}", at(&uri));
+    // A socket file that nobody listens on, as a killed daemon leaves it.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(matches!(at(&uri), MachineError::Unreachable { .. }), "{:?}", at(&uri));
+    for bad in ["", "nonsense", "abc:///system", "xen+tcp://a/b", "qemu:///a\0b"] {
+        assert!(matches!(at(bad), MachineError::BadUri { .. }), "{bad:?}: {:?}", at(bad));
+    }
+    if !rustix::process::geteuid().is_root() {
+        let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("closed")).unwrap();
+        fs::set_permissions(folder.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        let uri = uri.replace("/socket", "/closed");
+        assert!(matches!(at(&uri), MachineError::Denied { .. }), "{:?}", at(&uri));
+    }
+    let expected = format!(
+        "libvirt does not answer at {uri}: Failed to connect socket to '{}': Connection refused",
+        socket.display()
+    );
+    assert_eq!(chain(&at(&uri)), expected);
+}
+
+/// libvirt's test driver, and the one in memory with what the test driver comes with.
+fn both() -> [Box<dyn Hypervisor>; 2] {
+    let driver = open("test:///default").unwrap();
+    let memory = Memory::new();
+    memory.put_network(driver.network("default").unwrap().unwrap());
+    driver.domains().unwrap().into_iter().for_each(|domain| memory.put_domain(domain));
+    [driver, Box::new(memory)]
+}
+
+#[test]
+fn domains_reach_the_state_that_is_asked_for() {
+    for hypervisor in both() {
+        keeps_domains(&*hypervisor);
+    }
+}
+
+fn keeps_domains(hypervisor: &dyn Hypervisor) {
+    let spec = spec("/pool");
+    let xml = spec.to_xml(&mark(&spec));
+    let defined = hypervisor.define(&xml).unwrap();
+    let expected = DomainInfo {
+        name: "worker-node-1".to_owned(),
+        uuid: spec.uuid,
+        state: DomainState::ShutOff,
+        autostart: false,
+        mark: Ok(Some(mark(&spec))),
+        xml: defined.xml.clone(),
+    };
+    assert_eq!(defined, expected);
+    assert_eq!(hypervisor.define(&xml).unwrap(), expected, "again");
+    // The driver comes with a domain of its own, which is foreign.
+    let names = |hypervisor: &dyn Hypervisor| {
+        hypervisor.domains().unwrap().into_iter().map(|domain| (domain.name, domain.state)).collect::<Vec<_>>()
+    };
+    let two = |state| vec![("test".to_owned(), DomainState::Running), ("worker-node-1".to_owned(), state)];
+    for _ in 0..2 {
+        hypervisor.set_autostart(spec.uuid, true).unwrap();
+        hypervisor.start(spec.uuid).unwrap();
+        assert_eq!(names(hypervisor), two(DomainState::Running));
+    }
+    let registered = Mark { state: MarkState::Registered, boot_id: Some("b".to_owned()), ..mark(&spec) };
+    hypervisor.set_mark(spec.uuid, &registered).unwrap();
+    let running = hypervisor.domain(spec.uuid).unwrap().unwrap();
+    assert_eq!((running.mark, running.autostart), (Ok(Some(registered)), true));
+    assert_eq!(defined.stored_digest(), hypervisor.domain(spec.uuid).unwrap().unwrap().stored_digest());
+    for _ in 0..2 {
+        hypervisor.destroy(spec.uuid).unwrap();
+        assert_eq!(names(hypervisor), two(DomainState::ShutOff));
+    }
+    for _ in 0..2 {
+        hypervisor.undefine(spec.uuid).unwrap();
+        assert_eq!(hypervisor.domain(spec.uuid).unwrap(), None);
+    }
+    assert_eq!(names(hypervisor), [("test".to_owned(), DomainState::Running)]);
+}
+
+#[test]
+fn foreign_domains_are_left_alone() {
+    for hypervisor in both() {
+        leaves_foreign_domains_alone(&*hypervisor);
+    }
+}
+
+fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
+    let before = hypervisor.domains().unwrap();
+    let foreign = &before[0];
+    let spec = DomainSpec { name: foreign.name.clone(), ..spec("/pool") };
+    let same_name = spec.to_xml(&mark(&spec));
+    let same_uuid = DomainSpec { name: "other".to_owned(), uuid: foreign.uuid, ..spec.clone() }.to_xml(&mark(&spec));
+    let same_both = DomainSpec { uuid: foreign.uuid, ..spec.clone() }.to_xml(&mark(&spec));
+    for result in [
+        hypervisor.define(&same_name).map(|_| ()),
+        hypervisor.define(&same_uuid).map(|_| ()),
+        hypervisor.define(&same_both).map(|_| ()),
+        hypervisor.start(foreign.uuid),
+        hypervisor.set_autostart(foreign.uuid, true),
+        hypervisor.shutdown(foreign.uuid),
+        hypervisor.destroy(foreign.uuid),
+        hypervisor.undefine(foreign.uuid),
+        hypervisor.set_mark(foreign.uuid, &mark(&spec)),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.to_string(), "domain \"test\" exists and was not made by nodebake for this node");
+    }
+    assert_eq!(hypervisor.domains().unwrap(), before);
+}
+
+#[test]
+fn networks_and_pools_are_made_once() {
+    for hypervisor in both() {
+        keeps_networks_and_pools(&*hypervisor);
+    }
+}
+
+fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
+    let spec = NetworkSpec {
+        name: "seed".to_owned(),
+        cidr: "10.0.0.0/24".parse().unwrap(),
+        gateway: "10.0.0.1".parse().unwrap(),
+        cluster: cluster(),
+    };
+    let made = hypervisor.create_network(&spec).unwrap();
+    let expected = NetworkInfo {
+        name: "seed".to_owned(),
+        active: true,
+        autostart: true,
+        bridge: made.bridge.clone(),
+        forward: Some("nat".to_owned()),
+        address: Some("10.0.0.1/24".parse().unwrap()),
+        dhcp: Vec::new(),
+        ours: true,
+    };
+    assert_eq!(made, expected);
+    hypervisor.start_network("seed").unwrap();
+    assert_eq!(hypervisor.network("seed").unwrap(), Some(expected));
+    assert_eq!(hypervisor.create_network(&spec).unwrap_err().to_string(), "network \"seed\" exists already");
+    assert_eq!(hypervisor.network("none").unwrap(), None);
+    assert_eq!(hypervisor.start_network("none").unwrap_err().to_string(), "there is no network \"none\"");
+    assert!(!hypervisor.network("default").unwrap().unwrap().ours);
+
+    let pool = PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() };
+    let made = hypervisor.create_pool(&pool).unwrap();
+    let expected = PoolInfo {
+        name: "vms".to_owned(),
+        kind: "dir".to_owned(),
+        path: "/vms".to_owned(),
+        active: true,
+        autostart: true,
+        capacity: made.capacity,
+        available: made.available,
+    };
+    assert_eq!(made, expected);
+    hypervisor.start_pool("vms").unwrap();
+    assert_eq!(hypervisor.pool("vms").unwrap(), Some(expected));
+    assert_eq!(hypervisor.create_pool(&pool).unwrap_err().to_string(), "storage pool \"vms\" exists already");
+    assert_eq!(hypervisor.volumes("none").unwrap_err().to_string(), "there is no storage pool \"none\"");
+}
+
+#[test]
+fn every_golden_definition_passes_validation() {
+    let hypervisor = open("test:///default").unwrap();
+    let mut count = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/machine/golden")).unwrap() {
+        let path: PathBuf = entry.unwrap().path();
+        let xml = fs::read_to_string(&path).unwrap();
+        let defined = hypervisor.define(&xml).unwrap_or_else(|error| panic!("{}: {}", path.display(), chain(&error)));
+        hypervisor.undefine(defined.uuid).unwrap();
+        let broken = xml.replace("<on_crash>", "<on_krash/><on_crash>");
+        assert!(matches!(hypervisor.define(&broken), Err(MachineError::Refused { .. })), "{}", path.display());
+        count += 1;
+    }
+    assert_eq!(count, 5);
+}
+
+#[test]
+fn an_upload_is_whole_or_not_there() {
+    let daemon = Daemon::start();
+    uploads_whole_or_nothing(&*daemon.open(), &daemon.pool(), true);
+    let memory = Memory::new();
+    memory.create_pool(&PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() }).unwrap();
+    uploads_whole_or_nothing(&memory, "/vms", false);
+}
+
+fn uploads_whole_or_nothing(hypervisor: &dyn Hypervisor, path: &str, files: bool) {
+    let bytes = iso((3 << 20) + 2048);
+    let spec = payload(&bytes);
+    let told = AtomicU64::new(0);
+    let tell = |count| {
+        told.fetch_add(count, Ordering::Relaxed);
+    };
+    let upload = |spec: &VolumeSpec, source: &[u8]| hypervisor.upload("vms", spec, &mut &*source, &tell);
+
+    let wrong = VolumeSpec { digest: Digest::of(b"other"), ..spec.clone() };
+    assert!(matches!(upload(&wrong, &bytes), Err(MachineError::Digest { .. })));
+    assert_eq!(volumes(hypervisor), []);
+    assert!(matches!(upload(&spec, &bytes[..2 << 20]), Err(MachineError::Size { .. })));
+    assert_eq!(volumes(hypervisor), []);
+    let no_iso = vec![1; 1 << 20];
+    assert!(matches!(upload(&payload(&no_iso), &no_iso), Err(MachineError::NotWhole { .. })));
+    assert_eq!(volumes(hypervisor), []);
+    let huge = VolumeSpec { size: 1 << 60, ..spec.clone() };
+    assert!(matches!(upload(&huge, &bytes), Err(MachineError::Full { .. })));
+    assert_eq!(volumes(hypervisor), []);
+
+    told.store(0, Ordering::Relaxed);
+    let info = upload(&spec, &bytes).unwrap();
+    assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(path, &spec));
+    assert_eq!(told.load(Ordering::Relaxed), spec.size);
+    if files {
+        let file = format!("{path}/{}", spec.name);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&file).unwrap(), bytes);
+    }
+    // Again: nothing is read.
+    assert!(upload(&spec, b"").unwrap().is_whole());
+    assert_eq!(volumes(hypervisor), [whole(path, &spec)]);
+
+    let read = |offset, max| hypervisor.read_volume("vms", &spec.name, offset, max).unwrap();
+    assert_eq!(read(32769, 5), b"CD001");
+    assert_eq!(read(spec.size - 10, 100), bytes[bytes.len() - 10..]);
+    assert_eq!((read(spec.size, 100), read(0, 0)), (vec![], vec![]));
+    for _ in 0..2 {
+        hypervisor.delete_volume("vms", &spec.name).unwrap();
+        assert_eq!(volumes(hypervisor), []);
+    }
+}
+
+/// Yields a good image up to here and then, as a process that is killed, does nothing in order.
+struct Killed<'a>(&'a [u8]);
+
+impl Read for Killed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        assert!(!self.0.is_empty(), "killed");
+        self.0.read(buffer)
+    }
+}
+
+#[test]
+fn a_part_of_an_upload_is_made_anew() {
+    let daemon = Daemon::start();
+    let path = daemon.pool();
+    let bytes = iso(4 << 20);
+    let spec = payload(&bytes);
+    let killed = daemon.open();
+    let (part, source) = (spec.clone(), bytes.clone());
+    let upload = move || killed.upload("vms", &part, &mut Killed(&source[..2 << 20]), &|_| ());
+    assert!(std::thread::spawn(upload).join().is_err());
+    let hypervisor = daemon.open();
+    let [part] = volumes(&*hypervisor).try_into().unwrap();
+    assert_eq!((part.name.clone(), part.is_whole()), (spec.name.to_string(), false));
+    let info = hypervisor.upload("vms", &spec, &mut &*bytes, &|_| ()).unwrap();
+    assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
+    assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_no_whole_volume() {
+    let mut daemon = Daemon::start();
+    let path = daemon.pool();
+    let bytes = iso(4 << 20);
+    let spec = payload(&bytes);
+    let hypervisor = daemon.open();
+    let killed = std::cell::RefCell::new(&mut daemon);
+    let sent = std::cell::Cell::new(0);
+    let kill = |count| {
+        sent.set(sent.get() + count);
+        if sent.get() == 2 << 20 {
+            killed.borrow_mut().kill();
+        }
+    };
+    let error = hypervisor.upload("vms", &spec, &mut &*bytes, &kill).unwrap_err();
+    assert!(matches!(error, MachineError::Lost { .. }), "{}", chain(&error));
+    assert!(matches!(hypervisor.domains(), Err(MachineError::Lost { .. })));
+    drop(hypervisor);
+    daemon.restart();
+    let hypervisor = daemon.open();
+    let [part] = volumes(&*hypervisor).try_into().unwrap();
+    assert_eq!((part.name.clone(), part.is_whole()), (spec.name.to_string(), false));
+    let info = hypervisor.upload("vms", &spec, &mut &*bytes, &|_| ()).unwrap();
+    assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
+    assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
+}
+
+#[test]
+fn two_uploads_at_once_make_one_volume() {
+    let daemon = Daemon::start();
+    let path = daemon.pool();
+    let bytes = iso(16 << 20);
+    let spec = payload(&bytes);
+    let sent = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let count = |n| {
+                    sent.fetch_add(n, Ordering::Relaxed);
+                };
+                let info = daemon.open().upload("vms", &spec, &mut &*bytes, &count).unwrap();
+                assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
+            });
+        }
+    });
+    assert_eq!(sent.load(Ordering::Relaxed), spec.size);
+    assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
+}
+
+#[test]
+fn memory_fails_where_it_is_told_to() {
+    let bytes = iso(40_000);
+    let spec = payload(&bytes);
+    for (moment, found) in [(Moment::Before, vec![]), (Moment::Midway, vec![false]), (Moment::After, vec![true])] {
+        let memory = Memory::new();
+        memory.create_pool(&PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() }).unwrap();
+        memory.fail_at(1, moment);
+        let upload = || memory.upload("vms", &spec, &mut &*bytes, &|_| ());
+        assert!(matches!(upload(), Err(MachineError::Lost { .. })));
+        assert_eq!(volumes(&memory).iter().map(VolumeInfo::is_whole).collect::<Vec<_>>(), found, "{moment:?}");
+        assert!(upload().unwrap().is_whole());
+        assert_eq!(
+            memory.calls(),
+            ["create pool vms", &format!("upload {}", spec.name), &format!("upload {}", spec.name)]
+        );
+    }
+}
+
+/// An empty qcow2 image (version 2) of 16 MiB as QEMU writes it.
+fn empty_qcow2(folder: &Path) -> Vec<u8> {
+    let file = folder.join("empty.qcow2");
+    let status = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&file).arg("16M").status().unwrap();
+    assert!(status.success());
+    fs::read(file).unwrap()
+}
+
+#[test]
+fn a_machine_from_its_volumes_to_its_end() {
+    let daemon = Daemon::start();
+    let (path, hypervisor) = (daemon.pool(), daemon.open());
+    let capabilities = hypervisor.capabilities(Arch::Amd64).unwrap();
+    assert_eq!(capabilities.emulator, "/usr/bin/qemu-system-x86_64");
+
+    let base = empty_qcow2(daemon.folder.path());
+    let digest = Digest::of(&base);
+    let base_spec = VolumeSpec { name: VolumeName::Base(digest), size: base.len() as u64, digest };
+    let base_info = hypervisor.upload("vms", &base_spec, &mut &*base, &|_| ()).unwrap();
+    assert_eq!((base_info.capacity, base_info.format.clone()), (16 << 20, VolumeFormat::Qcow2));
+    let image = iso(1 << 20);
+    let payload_info = hypervisor.upload("vms", &payload(&image), &mut &*image, &|_| ()).unwrap();
+    let seed = VolumeSpec { name: VolumeName::seed(&cluster(), &node(), payload(&image).digest), ..payload(&image) };
+    let seed_info = hypervisor.upload("vms", &seed, &mut &*image, &|_| ()).unwrap();
+    let root = OverlaySpec {
+        name: VolumeName::root(&cluster(), &node(), digest),
+        capacity: 64 << 20,
+        backing: base_info.path.clone(),
+    };
+    let root_info = hypervisor.create_overlay("vms", &root).unwrap();
+    assert_eq!((root_info.capacity, root_info.backing.as_ref()), (64 << 20, Some(&base_info.path)));
+    assert!(root_info.is_whole());
+    assert!(matches!(hypervisor.create_overlay("vms", &root), Err(MachineError::Exists { .. })));
+
+    if !daemon.root {
+        return;
+    }
+    let network = NetworkSpec {
+        name: "seed".to_owned(),
+        cidr: "10.0.0.0/24".parse().unwrap(),
+        gateway: "10.0.0.1".parse().unwrap(),
+        cluster: cluster(),
+    };
+    let made = hypervisor.create_network(&network).unwrap();
+    assert_eq!((made.active, made.autostart, made.ours), (true, true, true));
+
+    let (console, first_boot) = (
+        VolumeName::log(&cluster(), &node(), LogKind::Console),
+        VolumeName::log(&cluster(), &node(), LogKind::FirstBoot),
+    );
+    let spec = DomainSpec {
+        virt: capabilities.virt_type(Acceleration::Tcg).unwrap(),
+        root: root_info.path,
+        backing: Backing { path: base_info.path },
+        payload: payload_info.path,
+        seed: seed_info.path,
+        console_log: format!("{path}/{console}"),
+        first_boot_log: format!("{path}/{first_boot}"),
+        ..spec(&path)
+    };
+    let defined = hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();
+    let started = Mark { state: MarkState::Started, stored: Some(defined.stored_digest()), ..mark(&spec) };
+    for _ in 0..2 {
+        hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        hypervisor.set_autostart(spec.uuid, true).unwrap();
+        hypervisor.set_mark(spec.uuid, &started).unwrap();
+    }
+    let running = hypervisor.domain(spec.uuid).unwrap().unwrap();
+    assert_eq!((running.state, running.autostart, running.mark()), (DomainState::Running, true, Some(&started)));
+    assert_eq!(running.stored_digest(), defined.stored_digest());
+    hypervisor.shutdown(spec.uuid).unwrap();
+    assert_eq!(hypervisor.undefine(spec.uuid).unwrap_err().to_string(), "domain \"worker-node-1\" is not shut off");
+
+    // Both logs are there before the guest wrote a byte, and can be read through the connection.
+    hypervisor.refresh_pool("vms").unwrap();
+    assert_eq!(hypervisor.read_volume("vms", &first_boot, 0, 100).unwrap(), b"");
+    hypervisor.read_volume("vms", &console, 0, 100).unwrap();
+
+    for _ in 0..2 {
+        hypervisor.destroy(spec.uuid).unwrap();
+        hypervisor.undefine(spec.uuid).unwrap();
+        assert_eq!(hypervisor.domains().unwrap(), []);
+    }
+    for info in volumes(&*hypervisor) {
+        hypervisor.delete_volume("vms", &info.ours().unwrap()).unwrap();
+    }
+    assert_eq!(volumes(&*hypervisor), []);
+}
