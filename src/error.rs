@@ -72,6 +72,9 @@ pub enum Error {
     /// A node that the cluster file does not name.
     #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownNode { node: String, suggestion: Option<String> },
+    /// Another run is at work on this cluster.
+    #[error("another nodebake (process {process}) is changing machines of this cluster")]
+    Running { process: String },
     /// Something would be lost and nobody can be asked.
     #[error("this needs your consent, and there is no terminal to ask on")]
     NoConsent,
@@ -120,9 +123,11 @@ impl Error {
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
             Self::Exists { .. } => Some(
-                "`nodebake init` overwrites nothing: remove it, or name another file with --config FILE".to_owned(),
+                "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
+                    .to_owned(),
             ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
+            Self::Running { .. } => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
         }

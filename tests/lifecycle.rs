@@ -97,7 +97,7 @@ impl World {
     }
 
     fn apply(&self) -> Apply<'_> {
-        let patience = Patience { stall: Duration::from_secs(0) };
+        let patience = Patience::of_silence(Duration::ZERO);
         Apply { hypervisor: &self.host, id: &self.id, watch: None, patience, progress: &Silent }
     }
 
@@ -289,6 +289,9 @@ fn drift_is_told_and_replaces_nothing() {
     world.config.nodes[1].cpus = 7;
     let drift: Vec<_> = world.plan().nodes[1].drift.iter().map(ToString::to_string).collect();
     assert_eq!(drift, ["machine changed in the cluster file"]);
+    world.config.nodes[0].disk = 40 << 30;
+    let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).skip(1).collect();
+    assert_eq!(drift, ["disk 20480 MiB -> 40960 MiB"]);
 
     let domain = world.domain("worker-node-2");
     let xml = domain.xml.replace(">2</vcpu>", ">3</vcpu>");
@@ -395,7 +398,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_made() {
         (&|_| node("db-1", "10.0.0.37", NOW), "the address 10.0.0.37 of worker-node-2 is taken by node db-1"),
         (
             &|_| node("worker-node-1", "10.0.0.99", NOW - 39),
-            "node worker-node-1 is in the cluster already, at another address and on a machine that is not ours",
+            "node worker-node-1 is in the cluster already, alive and on a machine that is not ours",
         ),
         (
             &|w| {
@@ -456,11 +459,79 @@ fn a_failing_stage_leaves_the_machine_for_its_logs() {
 }
 
 #[test]
-fn a_failure_that_was_overcome_is_none() {
+fn a_failure_is_overcome_by_its_own_stage_alone() {
+    let kubelet = report("kubelet-active", "ok", "");
+    for (between, wanted) in [
+        (report("containerd-active", "ok", ""), None),
+        (report("payload-mounted", "ok", ""), Some("worker-node-1: failed to get to \"containerd active\"")),
+    ] {
+        let world = World::with_good_guests();
+        let text = report("containerd-active", "failed", "") + &between + &kubelet;
+        world.guest_says("worker-node-1", &text);
+        assert_eq!(world.carry_out(&world.plan()).err().map(|error| error.to_string()).as_deref(), wanted);
+    }
+}
+
+#[test]
+fn a_first_boot_is_up_when_it_is_finished_and_a_later_one_without_that_word() {
+    let first = report("seed-read", "ok", "") + &report("kubelet-active", "ok", "");
+    let finished = first.clone() + &report("finished", "ok", "");
+    let other = "00000000-0000-4000-8000-000000000008";
+    let later =
+        first.clone() + &report("kubelet-active", "ok", "").replace("00000000-0000-4000-8000-000000000007", other);
+    for (text, wanted) in [(&first, false), (&finished, true), (&later, true)] {
+        let world = World::with_good_guests();
+        world.guest_says("worker-node-1", text);
+        assert_eq!(world.carry_out(&world.plan()).is_ok(), wanted, "{text}");
+    }
+}
+
+/// A machine that once came up may hold what nobody else has: whatever keeps it down, `up` starts it again and no more.
+#[test]
+fn what_once_came_up_is_never_replaced_unasked() {
+    for state in [MarkState::Active, MarkState::Registered] {
+        let world = World::with_good_guests();
+        world.carry_out(&world.plan()).unwrap();
+        world.change_mark("worker-node-1", |mark| mark.state = state);
+        let domain = world.domain("worker-node-1");
+        world.host.put_domain(DomainInfo { state: DomainState::ShutOff, ..domain });
+        world.guest_says("worker-node-1", "");
+        assert!(world.carry_out(&world.plan()).is_err());
+        let mark = world.domain("worker-node-1").mark().unwrap().clone();
+        assert_eq!((mark.state, mark.stage.as_deref()), (state, Some("stalled")));
+        assert_eq!(steps(&world.plan())[0], "worker-node-1 finish");
+    }
+}
+
+#[test]
+fn one_that_registered_after_it_was_given_up_is_kept() {
     let world = World::with_good_guests();
-    let overcome = report("containerd-active", "failed", "") + &report("kubelet-active", "ok", "");
-    world.guest_says("worker-node-1", &overcome);
-    assert_eq!(world.carry_out(&world.plan()).unwrap(), [Outcome::KubeletActive; 2]);
+    world.carry_out(&world.plan()).unwrap();
+    world.change_mark("worker-node-1", |mark| {
+        mark.state = MarkState::Failed;
+        mark.boot_id = Some("a".to_owned());
+    });
+    for (boot_id, wanted) in [("a", "worker-node-1 finish"), ("b", "worker-node-1 create: the attempt before failed")] {
+        let node = NodeStatus {
+            name: "worker-node-1".to_owned(),
+            boot_id: boot_id.to_owned(),
+            internal_ip: "10.0.0.36".to_owned(),
+            ..NodeStatus::default()
+        };
+        let nodes = Nodes::from([(node.name.clone(), node)]);
+        assert_eq!(steps(&world.plan_with(Some(nodes), plan::up).unwrap())[0], wanted);
+    }
+}
+
+#[test]
+fn a_paused_machine_is_resumed() {
+    let world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let domain = world.domain("worker-node-1");
+    world.host.put_domain(DomainInfo { state: DomainState::Paused, ..domain });
+    assert_eq!(steps(&world.plan())[0], "worker-node-1 start");
+    world.carry_out(&world.plan()).unwrap();
+    assert_eq!(world.domain("worker-node-1").state, DomainState::Running);
 }
 
 #[test]
@@ -470,7 +541,7 @@ fn a_silent_guest_and_a_stopped_one_are_given_up() {
     world.carry_out(&Plan { nodes: Vec::new(), ..world.plan() }).unwrap();
     let plan = world.plan();
     let error = world.apply().node(&plan.nodes[0]).unwrap_err();
-    assert_eq!(error.to_string(), "worker-node-1: no sign of life for 0 s; last seen: nothing");
+    assert_eq!(error.to_string(), "worker-node-1: nothing new for 0 s; last seen: nothing");
 
     let domain = world.domain("worker-node-1");
     world.host.put_domain(DomainInfo { state: DomainState::Crashed, ..domain });

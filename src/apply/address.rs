@@ -7,21 +7,36 @@ use std::time::Duration;
 /// The kubelet's port: a worker made by hand answers there.
 const KUBELET: u16 = 10250;
 
-/// Longer than the kernel takes to give up asking for a neighbour (three probes, one second apart).
-const LIMIT: Duration = Duration::from_secs(4);
+/// Longer than the kernel takes to give up a neighbour that it knew: five seconds of delay, then three probes a second
+/// apart (arp(7)); one that it never knew is given up after the probes.
+const LIMIT: Duration = Duration::from_secs(12);
 
-/// Whether a host answers at the address. Only asked where this machine is itself on the subnet, as it is on the
-/// hypervisor; elsewhere nothing is sent and the answer is no. Any answer counts, a refusal too; without one the kernel's
-/// neighbour table tells whether somebody said that the address is theirs.
-pub fn taken(address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> bool {
+/// Who has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Somebody answers there.
+    Taken,
+    /// Nobody does.
+    Free,
+    /// This machine is not on the subnet, so it cannot tell.
+    Unknown,
+}
+
+/// Asks whether a host answers at the address. Only asked where this machine is itself on the subnet, as it is on the
+/// hypervisor; elsewhere nothing is sent. Any answer counts, a refusal too; without one the kernel's neighbour table tells
+/// whether somebody said that the address is theirs.
+pub fn presence(address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> Presence {
     if !is_attached(address, subnet) {
-        return false;
+        return Presence::Unknown;
     }
-    match TcpStream::connect_timeout(&SocketAddr::new(address.into(), KUBELET), LIMIT) {
+    let taken = match TcpStream::connect_timeout(&SocketAddr::new(address.into(), KUBELET), LIMIT) {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => true,
+        // No neighbour of that address: the kernel asked and nobody said that it is theirs.
+        Err(error) if error.kind() == ErrorKind::HostUnreachable => false,
         Err(_) => is_neighbour(address, &std::fs::read_to_string("/proc/net/arp").unwrap_or_default()),
-    }
+    };
+    if taken { Presence::Taken } else { Presence::Free }
 }
 
 /// Whether the kernel would send from an address inside the subnet, without a router between. Connecting a UDP socket

@@ -5,7 +5,7 @@ mod boot;
 
 use std::fs::File;
 
-pub use address::taken;
+pub use address::{Presence, presence};
 pub use boot::{Outcome, Patience};
 
 use crate::cluster::Watch;
@@ -57,11 +57,11 @@ pub enum ApplyError {
         log: String,
     },
     /// Nothing was heard of the guest any more.
-    #[error("{node}: no sign of life for {seconds} s; last seen: {last}{}", trouble.as_ref().map(|t| format!("; {t}")).unwrap_or_default())]
+    #[error("{node}: nothing new for {seconds} s; last seen: {last}{}", trouble.as_ref().map(|t| format!("; {t}")).unwrap_or_default())]
     Stalled {
         /// The node.
         node: NodeName,
-        /// The limit.
+        /// Time since the last stage.
         seconds: u64,
         /// The last stage that was reported.
         last: String,
@@ -109,7 +109,7 @@ pub struct Apply<'a> {
     pub id: &'a ClusterId,
     /// The cluster's nodes; without it a node is up when its kubelet is active.
     pub watch: Option<&'a Watch>,
-    /// How long silence is borne.
+    /// How long is waited for a machine.
     pub patience: Patience,
     /// Who is told.
     pub progress: &'a dyn Progress,
@@ -228,7 +228,9 @@ impl Apply<'_> {
     fn start(&self, node: &NodeName, uuid: uuid::Uuid) -> Result<(), ApplyError> {
         self.progress.note(&node.to_string(), "starting its machine");
         self.mark(node, uuid, |mark| {
-            mark.state = MarkState::Started;
+            if !mark.state.came_up() {
+                mark.state = MarkState::Started;
+            }
             mark.boot_id = None;
             mark.stage = None;
         })?;
@@ -253,8 +255,12 @@ impl Apply<'_> {
     fn mark(&self, node: &NodeName, uuid: uuid::Uuid, change: impl FnOnce(&mut Mark)) -> Result<(), ApplyError> {
         let failed = || doing(format!("marking the machine of {node}"));
         let domain = self.hypervisor.domain(uuid).map_err(failed())?;
-        let Some(mut mark) = domain.and_then(|domain| domain.mark().cloned()) else { return Ok(()) };
+        let Some(old) = domain.and_then(|domain| domain.mark().cloned()) else { return Ok(()) };
+        let mut mark = old.clone();
         change(&mut mark);
+        if mark == old {
+            return Ok(());
+        }
         self.hypervisor.set_mark(uuid, &mark).map_err(failed())
     }
 

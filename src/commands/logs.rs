@@ -3,7 +3,6 @@
 use super::Session;
 use crate::boot::{BootEvent, Decoder};
 use crate::cli::Logs;
-use crate::config::ClusterId;
 use crate::error::Error;
 use crate::machine::mark::LogKind;
 use crate::machine::{self, Hypervisor, VolumeName};
@@ -15,7 +14,7 @@ const LIMIT: u64 = 256 * 1024;
 pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
     let config = &session.config;
     let hypervisor = machine::open(&config.libvirt.uri)?;
-    let id = ClusterId { name: config.cluster.name.clone(), ca: session.ca()?.digest() };
+    let id = session.cluster_id()?;
     let pool = log_pool(&config.libvirt.pool);
     let there = hypervisor.pool(&pool)?.is_some_and(|pool| pool.active);
     if there {

@@ -10,15 +10,18 @@ mod logs;
 mod status;
 mod up;
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::artifacts::{Lock, Source, Store, wanted};
 use crate::build::Build;
 use crate::cli::{Cli, Consent, Verb};
 use crate::cluster::Cluster;
-use crate::config::{Config, Node, NodeName};
+use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
 use crate::ui::Ui;
@@ -62,6 +65,12 @@ struct Inputs {
 impl Session<'_> {
     fn lock_path(&self) -> PathBuf {
         self.config.folder().join("nodebake.lock")
+    }
+
+    /// The cluster, for what is only looked at or removed.
+    fn cluster_id(&self) -> Result<ClusterId, Error> {
+        let cluster = &self.config.cluster;
+        Ok(ClusterId { name: cluster.name.clone(), ca: Ca::digest_of(&cluster.pki)? })
     }
 
     /// The CA, with what is to be said of it.
@@ -130,6 +139,27 @@ impl Session<'_> {
     /// The cluster's API, where the cluster file names a kubeconfig.
     fn cluster(&self) -> Result<Option<Cluster>, Error> {
         Ok(self.config.cluster.kubeconfig.as_deref().map(Cluster::open).transpose()?)
+    }
+
+    /// Keeps other runs on this cluster file from changing machines meanwhile, until it is dropped. The holder's process id
+    /// stands in the file.
+    fn hold(&self) -> Result<File, Error> {
+        let path = self.config.folder().join(".nodebake/running");
+        let failed = |action| {
+            let path = path.clone();
+            move |source| Error::File { action, path, source }
+        };
+        std::fs::create_dir_all(self.config.folder().join(".nodebake")).map_err(failed("making the folder of"))?;
+        let mut options = File::options();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed("opening"))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(Error::Running { process: holder.trim().to_owned() });
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed("writing"))?;
+        Ok(file)
     }
 
     /// Asks before something is lost.

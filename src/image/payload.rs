@@ -230,12 +230,6 @@ pub fn find(folder: &Path, inputs: Digest) -> Option<Payload> {
     found.into_iter().min_by(|a, b| a.path.cmp(&b.path))
 }
 
-/// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
-/// payload by it, so that a node never runs from another payload than the one it was rendered for.
-pub fn serial(payload: Digest) -> String {
-    format!("nb-{}", payload.short())
-}
-
 fn image_name(digest: Digest) -> String {
     format!("payload-{}.iso", digest.short())
 }

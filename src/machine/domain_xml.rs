@@ -18,7 +18,7 @@ use super::xml::Element;
 use crate::boot::CHANNEL;
 use crate::config::{Arch, Mac};
 use crate::digest::Digest;
-use crate::image::payload;
+use crate::render::payload_serial;
 
 /// How the guest's CPU is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -80,7 +80,7 @@ pub struct DomainSpec {
     pub backing: Backing,
     /// Path of the payload image.
     pub payload: String,
-    /// Digest of the payload image; the disk's serial comes from it, see [`payload::serial`].
+    /// Digest of the payload image; the disk's serial comes from it, see [`payload_serial`].
     pub payload_digest: Digest,
     /// Path of the seed image.
     pub seed: String,
@@ -199,7 +199,7 @@ impl DomainSpec {
             .child(Element::new("target").attr("dev", "vdb").attr("bus", "virtio"))
             .child(Element::new("readonly"))
             .child(Element::new("shareable"))
-            .child(Element::new("serial").text(payload::serial(self.payload_digest)))
+            .child(Element::new("serial").text(payload_serial(self.payload_digest)))
     }
 
     /// The seed's drive, and the controller where the machine type brings none.

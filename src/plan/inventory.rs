@@ -1,8 +1,8 @@
 //! What is there: read from the hypervisor and the cluster before anything is decided.
 
 use crate::cluster::Nodes;
-use crate::config::Config;
-use crate::machine::{DomainInfo, Hypervisor, MachineError, NetworkInfo, PoolInfo, VolumeInfo};
+use crate::config::{Config, NodeName};
+use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, NetworkInfo, PoolInfo, VolumeInfo};
 
 /// Everything that a plan depends on and that others may change.
 #[derive(Debug, Clone)]
@@ -29,7 +29,22 @@ pub fn log_pool(pool: &str) -> String {
     format!("{pool}-logs")
 }
 
+/// How long a lease counts as alive, in seconds: `nodeLeaseDurationSeconds` of the kubelet.
+const LEASE_SECONDS: i64 = 40;
+
 impl Inventory {
+    /// Whether the cluster has heard of the node a moment ago; `now` in seconds since the epoch.
+    pub fn is_alive(&self, node: &NodeName, now: i64) -> bool {
+        let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&node.to_string()));
+        node.and_then(|node| node.lease_renewed).is_some_and(|renewed| renewed + LEASE_SECONDS > now)
+    }
+
+    /// Whether the boot that a machine reported last is the one that its Node in the cluster has.
+    pub(super) fn has_boot(&self, mark: &Mark) -> bool {
+        let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&mark.node.to_string()));
+        mark.boot_id.is_some() && node.map(|node| &node.boot_id) == mark.boot_id.as_ref()
+    }
+
     /// Reads all of it; nothing is changed.
     pub fn read(config: &Config, hypervisor: &dyn Hypervisor, nodes: Option<Nodes>) -> Result<Self, MachineError> {
         let name = &config.libvirt.pool;

@@ -8,7 +8,6 @@ use sha2::Digest as _;
 
 use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
-use crate::image::payload;
 use crate::secret::Secret;
 use templates::Templates;
 
@@ -96,6 +95,12 @@ pub struct Credentials<'a> {
     pub certificate: &'a str,
     /// Its private key, PEM.
     pub key: &'a Secret,
+}
+
+/// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
+/// payload by it, so that a node never runs from another payload than the one it was rendered for.
+pub fn payload_serial(payload: Digest) -> String {
+    format!("nb-{}", payload.short())
 }
 
 /// Renders the bundle of one node. The same input gives the same bytes; no other node has a say in them.
@@ -192,6 +197,9 @@ const MASKED: [&str; 19] = [
 /// Masked as well where the cluster file gives no login.
 const MASKED_WITHOUT_LOGIN: [&str; 2] = ["ssh.service", "ssh.socket"];
 
+/// Keys only; cloud-init would set this in a module that we do not run.
+const SSHD: &str = "PasswordAuthentication no\n";
+
 /// Where the units expect the binaries, and which of the payload's each one is.
 const BINARIES: [(&str, &str); 5] = [
     ("/usr/local/bin/containerd", "containerd"),
@@ -242,6 +250,9 @@ fn guest_files(
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone()));
+    if config.ssh.is_some() {
+        add("/etc/ssh/sshd_config.d/10-nodebake.conf", Content::Public(SSHD.into(), 0o644));
+    }
     for (path, binary) in BINARIES {
         add(path, Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
     }
@@ -354,7 +365,7 @@ impl<'a> Values<'a> {
                 key: format!("/etc/kubernetes/pki/{}-key.pem", node.name),
             },
             ssh: config.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
-            payload_serial: payload::serial(*payload),
+            payload_serial: payload_serial(*payload),
             channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(&config.versions.kubernetes),
             masked_units: masked(config).join(" "),

@@ -108,6 +108,8 @@ fn a_login_is_made_only_when_asked_for() {
     let with = bundle(&config);
     assert!(with.user_data.contains("  - name: \"n\"\n"), "{}", with.user_data);
     assert_eq!(with.file(mask), None);
+    let sshd = "/etc/ssh/sshd_config.d/10-nodebake.conf";
+    assert_eq!((public(&with, sshd), without.file(sshd)), (("PasswordAuthentication no\n", 0o644), None));
 }
 
 #[test]
