@@ -100,6 +100,41 @@ fn build_writes_where_it_is_told() {
     assert_eq!(changed(&there, &here), [""; 0]);
 }
 
+/// The cluster file's folder holds what belongs to the cluster; the output is where the user stands.
+#[test]
+fn build_works_from_any_folder() {
+    let world = World::built();
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    let mut command = world.command(&[]);
+    command.current_dir(world.path("elsewhere")).args(["--config", "../nodebake.yaml", "build", "--all"]);
+    let before = (world.tree("build"), world.tree(".nodebake"));
+    assert_eq!(world.run_command(&mut command).code, 0);
+    assert_eq!((world.tree("build"), world.tree(".nodebake")), before);
+    let there = world.tree("elsewhere/build").into_iter().map(|(name, file)| (name.replace("elsewhere/", ""), file));
+    assert_eq!(changed(&before.0, &there.collect()), [""; 0]);
+    assert_eq!(fs::read_dir(world.path("elsewhere")).unwrap().count(), 1);
+}
+
+/// Two at once in one folder: both end well, and with the same identities.
+#[test]
+fn builds_at_the_same_time_do_not_disturb_each_other() {
+    let world = World::locked();
+    let runs = std::thread::scope(|scope| {
+        let run = || world.run(&["build", "--all"]);
+        [(); 4].map(|()| scope.spawn(run)).map(|thread| thread.join().unwrap())
+    });
+    for ran in &runs {
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let digests = |ran: &Ran| ran.stdout.lines().map(|line| line.split("   ").nth(2).unwrap().to_owned()).collect();
+        let (ours, first): (Vec<_>, Vec<_>) = (digests(ran), digests(&runs[0]));
+        assert_eq!(ours, first);
+    }
+    let again = table(&world, "unchanged", &NODES.map(|node| (node, "unchanged")));
+    assert_eq!(world.run(&["build", "--all"]), Ran::ok(again, ""));
+    let left: Vec<_> = world.tree("").into_keys().filter(|name| name.contains(".nodebake-")).collect();
+    assert_eq!(left, [""; 0]);
+}
+
 #[test]
 fn what_is_damaged_in_the_output_is_made_anew() {
     let world = World::built();

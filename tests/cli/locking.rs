@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use crate::http;
 use crate::mirror::{self, ITEMS, Item};
 use crate::world::{Ran, World, kib, sha256};
 
@@ -210,6 +211,26 @@ fn the_flag_wins_over_the_environment_and_that_over_the_cluster_file() {
     let hint = "a mirror is an existing folder, or an address that starts with http:// or https://";
     assert_eq!(run(Some("ftp://mirror"), &["lock"]), Ran::failed(2, "\"ftp://mirror\" is not a mirror", hint));
     assert_eq!(run(Some("from-environment"), &["lock", "--mirror", "mirror"]).code, 0);
+}
+
+#[test]
+fn a_mirror_over_http_gives_the_same_as_a_folder() {
+    let folder = World::built();
+    let world = World::new();
+    let server = http::serve(world.path("mirror"));
+    let base = format!("http://{server}/some/where");
+    world.must(&["lock", "--mirror", &base]);
+    assert_eq!(world.read("nodebake.lock"), folder.read("nodebake.lock"));
+    world.must(&["build", "--all", "--mirror", &base]);
+    assert_eq!(world.payload("build"), folder.payload("build"));
+
+    let runc = Item::Runc.place("1.3.6");
+    fs::remove_file(world.path("mirror").join(&runc)).unwrap();
+    let error = format!("the mirror lacks https://{runc}: there is no {base}/{runc}");
+    let hint = format!(
+        "a mirror holds each address under HOST/PATH, checksum files included: `wget -x https://{runc}` in its folder"
+    );
+    assert_eq!(world.run(&["lock", "--mirror", &base]), Ran::failed(1, &error, &hint));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod building;
 mod faults;
+mod http;
 mod identities;
 mod locking;
 mod machines;
