@@ -66,6 +66,9 @@ pub enum Error {
     /// A file of ours cannot be written or read.
     #[error("{action} {}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
+    /// `init` would overwrite a file.
+    #[error("{} is there already", path.display())]
+    Exists { path: PathBuf },
     /// A node that the cluster file does not name.
     #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownNode { node: String, suggestion: Option<String> },
@@ -84,6 +87,7 @@ impl Error {
             Self::Config(_)
             | Self::Catalog(_)
             | Self::Blocked(_)
+            | Self::Exists { .. }
             | Self::UnknownNode { .. }
             | Self::NoConsent
             | Self::Source(SourceError::NotAMirror { .. } | SourceError::MirrorFolder { .. })
@@ -115,6 +119,9 @@ impl Error {
             Self::Cluster(error) => error.hint(),
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
+            Self::Exists { .. } => Some(
+                "`nodebake init` overwrites nothing: remove it, or name another file with --config FILE".to_owned(),
+            ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::Nodes(_) | Self::File { .. } | Self::Declined => None,

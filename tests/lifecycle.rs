@@ -88,7 +88,8 @@ impl World {
     fn plan_with(&self, nodes: Option<Nodes>, make: fn(Request) -> Result<Plan, Blocked>) -> Result<Plan, Blocked> {
         let inventory = self.inventory(nodes);
         let Self { config, id, images, built, .. } = self;
-        make(Request { config, id, images, built, inventory: &inventory, now: NOW })
+        let capabilities = self.host.capabilities(config.arch).unwrap();
+        make(Request { config, id, images, built, inventory: &inventory, capabilities: &capabilities, now: NOW })
     }
 
     fn plan(&self) -> Plan {

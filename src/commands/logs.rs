@@ -17,8 +17,13 @@ pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
     let hypervisor = machine::open(&config.libvirt.uri)?;
     let id = ClusterId { name: config.cluster.name.clone(), ca: session.ca()?.digest() };
     let pool = log_pool(&config.libvirt.pool);
-    hypervisor.refresh_pool(&pool)?;
-    let read = |kind| tail(&*hypervisor, &pool, &VolumeName::log(&id, &args.node, kind));
+    let there = hypervisor.pool(&pool)?.is_some_and(|pool| pool.active);
+    if there {
+        hypervisor.refresh_pool(&pool)?;
+    }
+    let read = |kind| {
+        if there { tail(&*hypervisor, &pool, &VolumeName::log(&id, &args.node, kind)) } else { Ok(None) }
+    };
     let (first_boot, console) = (read(LogKind::FirstBoot)?, read(LogKind::Console)?);
     if first_boot.is_none() && console.is_none() {
         session.nodes(std::slice::from_ref(&args.node))?;

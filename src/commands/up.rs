@@ -40,13 +40,22 @@ fn bring(
     let cluster = session.cluster()?;
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
+    let capabilities = hypervisor.capabilities(config.arch)?;
     let (payload, outputs) = super::build::for_plan(session, &inputs, out, nodes)?;
     let build = session.build(&inputs, out);
     let (id, images) = (build.cluster_id(), build.images(&payload)?);
     let built: Vec<Built> = outputs.iter().map(crate::build::NodeOutput::built).collect();
     let inventory = Inventory::read(config, &*hypervisor, known)?;
     let now = session.now.as_second();
-    let plan = make(Request { config, id: &id, images: &images, built: &built, inventory: &inventory, now })?;
+    let plan = make(Request {
+        config,
+        id: &id,
+        images: &images,
+        built: &built,
+        inventory: &inventory,
+        capabilities: &capabilities,
+        now,
+    })?;
     check_addresses(config, &plan, &inventory, &id)?;
     tell_drift(session, &plan);
     let watch = cluster.as_ref().map(Cluster::watch);

@@ -2,13 +2,11 @@
 
 use crate::cluster::Nodes;
 use crate::config::Config;
-use crate::machine::{Capabilities, DomainInfo, Hypervisor, MachineError, NetworkInfo, PoolInfo, VolumeInfo};
+use crate::machine::{DomainInfo, Hypervisor, MachineError, NetworkInfo, PoolInfo, VolumeInfo};
 
 /// Everything that a plan depends on and that others may change.
 #[derive(Debug, Clone)]
 pub struct Inventory {
-    /// What the host can run.
-    pub capabilities: Capabilities,
     /// The workers' network, if it exists.
     pub network: Option<NetworkInfo>,
     /// The pool for images and disks, if it exists.
@@ -43,7 +41,6 @@ impl Inventory {
             _ => Ok(Vec::new()),
         };
         Ok(Self {
-            capabilities: hypervisor.capabilities(config.arch)?,
             network: hypervisor.network(&config.network.name)?,
             volumes: volumes(name, &pool)?,
             log_volumes: volumes(&log_name, &log_pool)?,

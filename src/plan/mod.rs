@@ -18,8 +18,8 @@ use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
-    Backing, DomainInfo, DomainSpec, Firmware, Mark, MarkState, NetworkSpec, OverlaySpec, PoolSpec, VolumeName,
-    VolumeSpec,
+    Backing, Capabilities, DomainInfo, DomainSpec, Firmware, Mark, MarkState, NetworkSpec, OverlaySpec, PoolSpec,
+    VolumeName, VolumeSpec,
 };
 
 /// A file on this machine that is to become a volume.
@@ -151,6 +151,8 @@ pub struct Request<'a> {
     pub built: &'a [Built],
     /// What is there.
     pub inventory: &'a Inventory,
+    /// What the host can run.
+    pub capabilities: &'a Capabilities,
     /// Seconds since the epoch.
     pub now: i64,
 }
@@ -192,8 +194,8 @@ struct Layout<'a> {
 
 impl<'a> Layout<'a> {
     fn new(request: Request<'a>) -> Result<Self, Blocked> {
-        let Request { config, inventory, .. } = request;
-        let virt = inventory.capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
+        let Request { config, inventory, capabilities, .. } = request;
+        let virt = capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
         let wanted = config.libvirt.pool_path.to_string_lossy().into_owned();
         let pool_path = inventory.pool.as_ref().map_or(wanted, |pool| pool.path.clone());
         let beside = format!("{}-logs", pool_path.trim_end_matches('/'));
