@@ -73,8 +73,8 @@ pub enum Error {
     #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownNode { node: String, suggestion: Option<String> },
     /// Another run is at work on this cluster.
-    #[error("another nodebake (process {process}) is changing machines of this cluster")]
-    Running { process: String },
+    #[error("another nodebake is changing machines of this cluster")]
+    Running,
     /// Something would be lost and nobody can be asked.
     #[error("this needs your consent, and there is no terminal to ask on")]
     NoConsent,
@@ -127,7 +127,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
-            Self::Running { .. } => Some("wait for it to end, then run the command again".to_owned()),
+            Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
         }

@@ -11,7 +11,6 @@ mod status;
 mod up;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -141,25 +140,17 @@ impl Session<'_> {
         Ok(self.config.cluster.kubeconfig.as_deref().map(Cluster::open).transpose()?)
     }
 
-    /// Keeps other runs on this cluster file from changing machines meanwhile, until it is dropped. The holder's process id
-    /// stands in the file.
+    /// Keeps other runs on this cluster file from changing machines meanwhile, until it is dropped. The folder itself is
+    /// locked: nothing is written, and nothing stays behind.
     fn hold(&self) -> Result<File, Error> {
-        let path = self.config.folder().join(".nodebake/running");
-        let failed = |action| {
-            let path = path.clone();
-            move |source| Error::File { action, path, source }
-        };
-        std::fs::create_dir_all(self.config.folder().join(".nodebake")).map_err(failed("making the folder of"))?;
-        let mut options = File::options();
-        let mut file =
-            options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed("opening"))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(Error::Running { process: holder.trim().to_owned() });
+        let path = self.config.folder();
+        let failed = |source| Error::File { action: "opening", path: path.clone(), source };
+        let folder = File::open(&path).map_err(failed)?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Running),
+            // Any other error is a file system without such locks; there is then nothing to wait for.
+            _ => Ok(folder),
         }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed("writing"))?;
-        Ok(file)
     }
 
     /// Asks before something is lost.

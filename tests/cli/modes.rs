@@ -75,8 +75,17 @@ fn a_seed_that_others_could_read_is_put_right() {
 #[test]
 fn a_kubeconfig_replaces_one_that_others_could_read() {
     let world = World::new();
-    std::fs::write(world.path("admin.kubeconfig"), "{\"users\": []}").unwrap();
+    world.must(&["kubeconfig"]);
     world.chmod("admin.kubeconfig", 0o644);
     world.must(&["kubeconfig"]);
     assert_eq!(modes(world.tree("admin.kubeconfig"))["admin.kubeconfig"], 0o100_600);
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_ours_stays_as_it_is() {
+    let world = World::new();
+    let theirs = "{\"contexts\": [{\"name\": \"work\"}]}";
+    std::fs::write(world.path("admin.kubeconfig"), theirs).unwrap();
+    assert_eq!(world.run(&["kubeconfig"]).code, 2);
+    assert_eq!(world.read("admin.kubeconfig"), theirs);
 }

@@ -99,7 +99,7 @@ fn init_writes_the_example_once() {
         let refused = Ran::failed(
             2,
             &format!("{path} is there already"),
-            "`nodebake init` overwrites nothing: remove it, or name another file with --config FILE",
+            "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)",
         );
         assert_eq!(world.run(arguments), refused);
     }
