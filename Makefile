@@ -8,7 +8,7 @@ LAB := tests/lab/lab
 .PHONY: build demo test lint unit e2e soak bench deny packages clean
 
 build: packages ## target/release/nodebake
-	cargo build --release --locked --bin nodebake
+	cargo build --release --locked --workspace --bins
 
 demo: build ## lock, build, up: two workers register in the lab (KEEP=1 leaves it, UPSTREAM=1 uses upstream's files)
 	tests/lab/demo
@@ -21,17 +21,18 @@ lint: packages
 	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/demo tests/lab/cluster-file .ci/run
 	shellcheck -s sh cloud-init/guest/report
 
+# Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice.
 unit: packages ## tests beside the code, the command line, identities, images, libvirt, stand-ins
 	cargo test --release --locked --workspace
 
 e2e: packages ## real guests in the lab
 	$(LAB) build
-	cargo test --release --locked --features lab --test e2e -- --test-threads=1 --nocapture
+	cargo test --release --locked --workspace --features lab --test e2e -- --test-threads=1 --nocapture
 
 soak: packages ## the same with full counts; hours
-	NODEBAKE_TEST_TREES=500 cargo test --release --locked --test images
+	NODEBAKE_TEST_TREES=500 cargo test --release --locked --workspace --test images
 	$(LAB) build
-	NODEBAKE_SOAK=10 cargo test --release --locked --features lab --test e2e -- --test-threads=1 --nocapture
+	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --features lab --test e2e -- --test-threads=1 --nocapture
 
 deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources

@@ -58,6 +58,7 @@ pub struct Fetch {
     /// Only this one.
     #[arg(value_parser = ["kubectl"])]
     pub artifact: Option<String>,
+    /// Where images are written.
     #[command(flatten)]
     pub out: Out,
 }
@@ -79,6 +80,7 @@ pub struct Build {
     /// Every node of the cluster file.
     #[arg(long)]
     pub all: bool,
+    /// Where images are written.
     #[command(flatten)]
     pub out: Out,
 }
@@ -97,8 +99,10 @@ pub struct Up {
     /// Which nodes [default: all].
     #[arg(value_name = "NODE")]
     pub nodes: Vec<NodeName>,
+    /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+    /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
 }
@@ -106,6 +110,7 @@ pub struct Up {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Where images are written.
     #[command(flatten)]
     pub out: Out,
 }
@@ -116,10 +121,13 @@ pub struct Rebuild {
     /// Which nodes.
     #[arg(value_name = "NODE", required = true)]
     pub nodes: Vec<NodeName>,
+    /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+    /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
+    /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,
 }
@@ -130,6 +138,7 @@ pub struct Down {
     /// Which nodes [default: all of this cluster, also those that the cluster file no longer names].
     #[arg(value_name = "NODE")]
     pub nodes: Vec<NodeName>,
+    /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,
 }

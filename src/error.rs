@@ -66,9 +66,15 @@ pub enum Error {
     /// A file of ours cannot be written or read.
     #[error("{action} {}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
+    /// `init` would overwrite a file.
+    #[error("{} is there already", path.display())]
+    Exists { path: PathBuf },
     /// A node that the cluster file does not name.
     #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownNode { node: String, suggestion: Option<String> },
+    /// Another run is at work on this cluster.
+    #[error("another nodebake is changing machines of this cluster")]
+    Running,
     /// Something would be lost and nobody can be asked.
     #[error("this needs your consent, and there is no terminal to ask on")]
     NoConsent,
@@ -84,6 +90,7 @@ impl Error {
             Self::Config(_)
             | Self::Catalog(_)
             | Self::Blocked(_)
+            | Self::Exists { .. }
             | Self::UnknownNode { .. }
             | Self::NoConsent
             | Self::Source(SourceError::NotAMirror { .. } | SourceError::MirrorFolder { .. })
@@ -115,7 +122,12 @@ impl Error {
             Self::Cluster(error) => error.hint(),
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
+            Self::Exists { .. } => Some(
+                "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
+                    .to_owned(),
+            ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
+            Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
         }

@@ -1,5 +1,5 @@
 //! The only place that prints: data on stdout, progress and talk on stderr.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing is done")]
+#![expect(clippy::print_stderr, reason = "this is where printing is done")]
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -82,7 +82,9 @@ impl Ui {
     pub fn finish(&self) {
         if let Some(live) = &self.live {
             let subjects = std::mem::take(&mut *live.subjects.lock().unwrap_or_else(PoisonError::into_inner));
-            subjects.into_values().for_each(|bar| bar.abandon());
+            for bar in subjects.into_values() {
+                bar.abandon();
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! The libvirt client against libvirt's own test driver, and against a daemon of the test's own.
 //!
-//! As root the daemon gets mount, network and PID namespaces: it sees none of this machine's networks and domains, and all
-//! that it starts ends with it. As another user it is a session daemon with its own folders, and what needs
-//! a network is left out. Needs libvirtd, virtlogd and qemu-system-x86_64.
+//! As root the daemon gets mount, network and PID namespaces: it sees none of this machine's networks and domains, and
+//! all that it starts ends with it. As another user it is a session daemon with its own folders, and what needs a
+//! network is left out. Needs libvirtd, virtlogd and qemu-system-x86_64.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -36,8 +36,9 @@ const NAMESPACES: &str = "set -e
 mount -t tmpfs none /run
 mkdir /run/libvirt /run/lock
 for name in lib log cache; do mkdir -p $0/$name /var/$name/libvirt; mount --bind $0/$name /var/$name/libvirt; done
+mkdir -p $0/etc
+mount --bind $0/etc /etc/libvirt
 mount --bind $0/run /run/libvirt
-mount -t tmpfs none /etc/libvirt
 ip link set lo up
 virtlogd -d
 libvirtd & wait";
@@ -50,44 +51,43 @@ impl Daemon {
         let path = folder.path();
         fs::create_dir(path.join("run")).unwrap();
         let root = rustix::process::geteuid().is_root();
-        let mut command = Command::new("setpriv");
-        let (socket, mode) = if root {
-            command
-                .args([
-                    "--pdeathsig",
-                    "KILL",
-                    "unshare",
-                    "-mnpf",
-                    "--kill-child",
-                    "--mount-proc",
-                    "sh",
-                    "-c",
-                    NAMESPACES,
-                ])
-                .arg(path);
-            (path.join("run/libvirt-sock"), "system")
-        } else {
-            command
-                .args(["--pdeathsig", "KILL", "libvirtd"])
-                .env("XDG_RUNTIME_DIR", path.join("run"))
-                .env("HOME", path);
-            command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
-            (path.join("run/libvirt/libvirt-sock"), "session")
-        };
-        let log = fs::File::create(path.join("daemon.log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let process = command.spawn().expect("setpriv, unshare and libvirtd are installed");
-        let uri = format!("qemu+unix:///{mode}?socket={}", socket.display());
-        let daemon = Self { process, folder, uri, root };
+        let socket = if root { "system?socket=RUN" } else { "session?socket=RUN/libvirt" };
+        let run = path.join("run");
+        let uri = format!("qemu+unix:///{}/libvirt-sock", socket.replace("RUN", run.to_str().unwrap()));
+        let daemon = Self { process: Self::spawn(path, root), folder, uri, root };
         daemon.wait();
         daemon
+    }
+
+    fn spawn(path: &Path, root: bool) -> Child {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if root {
+            command.args(["unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", NAMESPACES]).arg(path);
+        } else {
+            command.arg("libvirtd").env("XDG_RUNTIME_DIR", path.join("run")).env("HOME", path);
+            command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
+        }
+        let log = fs::File::create(path.join("daemon.log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.spawn().expect("setpriv, unshare and libvirtd are installed")
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.process = Self::spawn(self.folder.path(), self.root);
+        self.wait();
     }
 
     fn wait(&self) {
         let begin = Instant::now();
         while open(&self.uri).is_err() {
             let log = || fs::read_to_string(self.folder.path().join("daemon.log")).unwrap();
-            assert!(begin.elapsed() < Duration::from_secs(60), "libvirtd does not answer: {}", log());
+            assert!(begin.elapsed() < Duration::from_mins(1), "libvirtd does not answer: {}", log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -209,6 +209,12 @@ fn uris_that_do_not_open_tell_why() {
     for bad in ["", "nonsense", "abc:///system", "xen+tcp://a/b", "qemu:///a\0b"] {
         assert!(matches!(at(bad), MachineError::BadUri { .. }), "{bad:?}: {:?}", at(bad));
     }
+    if !rustix::process::geteuid().is_root() {
+        let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("closed")).unwrap();
+        fs::set_permissions(folder.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        let uri = uri.replace("/socket", "/closed");
+        assert!(matches!(at(&uri), MachineError::Denied { .. }), "{:?}", at(&uri));
+    }
     let expected = format!(
         "libvirt does not answer at {uri}: Failed to connect socket to '{}': Connection refused",
         socket.display()
@@ -227,7 +233,9 @@ fn both() -> [Box<dyn Hypervisor>; 2] {
 
 #[test]
 fn domains_reach_the_state_that_is_asked_for() {
-    both().iter().for_each(|hypervisor| keeps_domains(&**hypervisor));
+    for hypervisor in both() {
+        keeps_domains(&*hypervisor);
+    }
 }
 
 fn keeps_domains(hypervisor: &dyn Hypervisor) {
@@ -272,7 +280,9 @@ fn keeps_domains(hypervisor: &dyn Hypervisor) {
 
 #[test]
 fn foreign_domains_are_left_alone() {
-    both().iter().for_each(|hypervisor| leaves_foreign_domains_alone(&**hypervisor));
+    for hypervisor in both() {
+        leaves_foreign_domains_alone(&*hypervisor);
+    }
 }
 
 fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
@@ -301,7 +311,9 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
 
 #[test]
 fn networks_and_pools_are_made_once() {
-    both().iter().for_each(|hypervisor| keeps_networks_and_pools(&**hypervisor));
+    for hypervisor in both() {
+        keeps_networks_and_pools(&*hypervisor);
+    }
 }
 
 fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
@@ -417,13 +429,13 @@ fn uploads_whole_or_nothing(hypervisor: &dyn Hypervisor, path: &str, files: bool
     }
 }
 
-/// Yields zeros for a while and then, as a process that is killed, does nothing in order.
-struct Killed(usize);
+/// Yields a good image up to here and then, as a process that is killed, does nothing in order.
+struct Killed<'a>(&'a [u8]);
 
-impl Read for Killed {
+impl Read for Killed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0 = self.0.checked_sub(buffer.len()).expect("killed");
-        Ok(buffer.len())
+        assert!(!self.0.is_empty(), "killed");
+        self.0.read(buffer)
     }
 }
 
@@ -434,9 +446,37 @@ fn a_part_of_an_upload_is_made_anew() {
     let bytes = iso(4 << 20);
     let spec = payload(&bytes);
     let killed = daemon.open();
-    let part = spec.clone();
-    let result = std::thread::spawn(move || killed.upload("vms", &part, &mut Killed(2 << 20), &|_| ())).join();
-    assert!(result.is_err());
+    let (part, source) = (spec.clone(), bytes.clone());
+    let upload = move || killed.upload("vms", &part, &mut Killed(&source[..2 << 20]), &|_| ());
+    assert!(std::thread::spawn(upload).join().is_err());
+    let hypervisor = daemon.open();
+    let [part] = volumes(&*hypervisor).try_into().unwrap();
+    assert_eq!((part.name.clone(), part.is_whole()), (spec.name.to_string(), false));
+    let info = hypervisor.upload("vms", &spec, &mut &*bytes, &|_| ()).unwrap();
+    assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
+    assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_no_whole_volume() {
+    let mut daemon = Daemon::start();
+    let path = daemon.pool();
+    let bytes = iso(4 << 20);
+    let spec = payload(&bytes);
+    let hypervisor = daemon.open();
+    let killed = std::cell::RefCell::new(&mut daemon);
+    let sent = std::cell::Cell::new(0);
+    let kill = |count| {
+        sent.set(sent.get() + count);
+        if sent.get() == 2 << 20 {
+            killed.borrow_mut().kill();
+        }
+    };
+    let error = hypervisor.upload("vms", &spec, &mut &*bytes, &kill).unwrap_err();
+    assert!(matches!(error, MachineError::Lost { .. }), "{}", chain(&error));
+    assert!(matches!(hypervisor.domains(), Err(MachineError::Lost { .. })));
+    drop(hypervisor);
+    daemon.restart();
     let hypervisor = daemon.open();
     let [part] = volumes(&*hypervisor).try_into().unwrap();
     assert_eq!((part.name.clone(), part.is_whole()), (spec.name.to_string(), false));

@@ -9,22 +9,36 @@ use crate::config::Mac;
 /// The kubelet's port: a worker made by hand answers there.
 const KUBELET: u16 = 10250;
 
-/// Longer than the kernel takes to give up a neighbour that it knew and that is gone: five seconds before it asks, then
-/// three probes, one second apart. Until then its table shows the neighbour as if it were there.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Longer than the kernel takes to give up a neighbour that it knew: five seconds of delay, then three probes a second
+/// apart (arp(7)); one that it never knew is given up after the probes.
+const LIMIT: Duration = Duration::from_secs(12);
 
-/// Whether a host answers at the address. Only asked where this machine is itself on the subnet, as it is on the
-/// hypervisor; elsewhere nothing is sent and the answer is no. Any answer counts, a refusal too; without one the kernel's
-/// neighbour table tells whether somebody other than `own`, the node's machine before, said that the address is theirs.
-pub fn taken(address: Ipv4Addr, own: Mac, subnet: ipnet::Ipv4Net) -> bool {
+/// Who has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Somebody answers there.
+    Taken,
+    /// Nobody does.
+    Free,
+    /// This machine is not on the subnet, so it cannot tell.
+    Unknown,
+}
+
+/// Asks whether a host answers at the address. Only asked where this machine is itself on the subnet, as it is on the
+/// hypervisor; elsewhere nothing is sent. Any answer counts, a refusal too; without one the kernel's neighbour table tells
+/// whether somebody other than `own`, the node's machine that does not run now, said that the address is theirs.
+pub fn presence(address: Ipv4Addr, own: Mac, subnet: ipnet::Ipv4Net) -> Presence {
     if !is_attached(address, subnet) {
-        return false;
+        return Presence::Unknown;
     }
-    match TcpStream::connect_timeout(&SocketAddr::new(address.into(), KUBELET), LIMIT) {
+    let taken = match TcpStream::connect_timeout(&SocketAddr::new(address.into(), KUBELET), LIMIT) {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => true,
+        // No neighbour of that address: the kernel asked and nobody said that it is theirs.
+        Err(error) if error.kind() == ErrorKind::HostUnreachable => false,
         Err(_) => is_neighbour(address, own, &std::fs::read_to_string("/proc/net/arp").unwrap_or_default()),
-    }
+    };
+    if taken { Presence::Taken } else { Presence::Free }
 }
 
 /// Whether the kernel would send from an address inside the subnet, without a router between. Connecting a UDP socket
@@ -39,7 +53,7 @@ fn is_attached(address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> bool {
 }
 
 /// Whether /proc/net/arp (`proc_pid_net(5)`) holds a complete entry (flag 0x2) for the address, of another machine than
-/// `own`: that one is not running, but remembered for a while.
+/// `own`: one that was heard of less than a minute ago counts as reachable and is not asked again, so it stays there.
 fn is_neighbour(address: Ipv4Addr, own: Mac, table: &str) -> bool {
     let (address, own) = (address.to_string(), own.to_string());
     table.lines().skip(1).any(|line| {

@@ -1,9 +1,11 @@
 //! Waiting for a machine to come up, by what its guest reports and what the cluster sees.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{Apply, ApplyError, doing};
 use crate::boot::{BootEvent, Decoder, Stage};
+use crate::cluster::NodeStatus;
 use crate::config::NodeName;
 use crate::machine::mark::LogKind;
 use crate::machine::{MarkState, VolumeName};
@@ -18,12 +20,21 @@ const READ_LIMIT: usize = 256 * 1024;
 /// Bytes of the console that an error shows.
 const CONSOLE_TAIL: u64 = 2000;
 
-/// How long silence is borne. Any new byte on the first-boot channel or the console, and any change of the node in the
-/// cluster, is a sign of life: a slow guest is not a dead one.
+/// How long is waited. A new byte on the first-boot channel or the console is a sign of life: a slow guest is not a dead
+/// one. But a guest that only fills its console gets nowhere, so there is a limit between stages as well.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Longest silence.
     pub stall: Duration,
+    /// Longest time between two stages, whatever the console says.
+    pub stage: Duration,
+}
+
+impl Patience {
+    /// Six times as long between stages as without any sign of life.
+    pub fn of_silence(stall: Duration) -> Self {
+        Self { stall, stage: stall.saturating_mul(6) }
+    }
 }
 
 /// How far a node came.
@@ -41,46 +52,90 @@ struct Boot {
     first_boot_offset: u64,
     console_offset: u64,
     last: Option<BootEvent>,
-    kubelet_active: bool,
-    /// The stage that failed with its log, unless something was reached after it.
-    failure: Option<(Stage, String)>,
+    /// Stages that this boot reached.
+    reached: BTreeSet<Stage>,
+    /// Stages that failed in this boot, with their logs; first boot and the units report side by side, so that each stage
+    /// is mended by its own success alone.
+    failures: BTreeMap<Stage, String>,
+    /// Last sign of life.
     life: Instant,
+    /// Last news of a stage.
+    stage: Instant,
+}
+
+impl Boot {
+    fn new() -> Self {
+        Self {
+            decoder: Decoder::default(),
+            first_boot_offset: 0,
+            console_offset: 0,
+            last: None,
+            reached: BTreeSet::new(),
+            failures: BTreeMap::new(),
+            life: Instant::now(),
+            stage: Instant::now(),
+        }
+    }
+
+    fn take(&mut self, event: BootEvent) {
+        if self.last.as_ref().is_some_and(|last| last.boot_id != event.boot_id) {
+            self.reached.clear();
+            self.failures.clear();
+        }
+        if let Some(log) = &event.failure {
+            self.failures.insert(event.stage, log.clone());
+        } else {
+            self.failures.remove(&event.stage);
+            self.reached.insert(event.stage);
+        }
+        self.last = Some(event);
+        self.stage = Instant::now();
+    }
+
+    /// A first boot is over when it says so; any later one needs no such word.
+    fn is_installed(&self) -> bool {
+        !self.reached.contains(&Stage::SeedRead) || self.reached.contains(&Stage::Finished)
+    }
+
+    fn is_silent(&self, patience: Patience) -> bool {
+        self.life.elapsed() > patience.stall || self.stage.elapsed() > patience.stage
+    }
 }
 
 impl Apply<'_> {
     pub(super) fn watch_boot(&self, plan: &NodePlan, uuid: uuid::Uuid) -> Result<Outcome, ApplyError> {
-        let result = self.follow(plan, uuid);
+        let mut boot = Boot::new();
+        let result = self.follow(plan, uuid, &mut boot);
+        let boot_id = boot.last.as_ref().map(|last| last.boot_id.to_string());
         match &result {
-            Ok((Outcome::Registered, boot_id)) => self.mark(&plan.node, uuid, |mark| {
-                mark.state = MarkState::Registered;
-                mark.boot_id = Some(boot_id.to_string());
+            Ok(outcome) => self.mark(&plan.node, uuid, |mark| {
+                mark.state = match outcome {
+                    Outcome::Registered => MarkState::Registered,
+                    Outcome::KubeletActive => MarkState::Active,
+                };
+                mark.boot_id = boot_id;
+                mark.stage = None;
             })?,
             Err(error) if error.is_node_down() => self.mark(&plan.node, uuid, |mark| {
-                mark.state = MarkState::Failed;
+                // What once came up is not ours to throw away, whatever keeps it down today.
+                if !mark.state.came_up() {
+                    mark.state = MarkState::Failed;
+                }
+                mark.boot_id = boot_id;
                 mark.stage = Some(match error {
                     ApplyError::Stage { stage, .. } => stage.to_string(),
                     ApplyError::Stopped { .. } => "stopped".to_owned(),
                     _ => "stalled".to_owned(),
                 });
             })?,
-            _ => {}
+            Err(_) => {}
         }
-        result.map(|(outcome, _)| outcome)
+        result
     }
 
-    fn follow(&self, plan: &NodePlan, uuid: uuid::Uuid) -> Result<(Outcome, uuid::Uuid), ApplyError> {
+    fn follow(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot) -> Result<Outcome, ApplyError> {
         let node = &plan.node;
         let pool = log_pool(&plan.pool);
-        let mut version = 0;
-        let mut boot = Boot {
-            decoder: Decoder::default(),
-            first_boot_offset: 0,
-            console_offset: 0,
-            last: None,
-            kubelet_active: false,
-            failure: None,
-            life: Instant::now(),
-        };
         let mut refreshed = false;
         loop {
             // The state first: what a guest wrote before it stopped is then still read.
@@ -88,28 +143,29 @@ impl Apply<'_> {
             if !refreshed {
                 refreshed = self.hypervisor.refresh_pool(&pool).is_ok();
             }
-            for event in self.news(&pool, node, &mut boot) {
-                self.take(node, event, &mut boot);
+            for event in self.news(&pool, node, boot) {
+                self.tell(node, &event);
+                boot.take(event);
             }
-            self.console_life(&pool, node, &mut boot);
-            if let Some(done) = self.is_up(node, &boot) {
-                return Ok(done);
-            }
-            if let Some((stage, log)) = boot.failure {
+            self.console_life(&pool, node, boot);
+            if let Some((stage, log)) = boot.failures.pop_first() {
                 return Err(ApplyError::Stage { node: node.clone(), stage, log });
             }
-            if let Some(state) = domain.as_ref().map(|domain| domain.state).filter(|state| !state.is_active()) {
-                return Err(self.stopped(plan, &boot, format!("{state:?}")));
-            } else if domain.is_none() {
-                return Err(self.stopped(plan, &boot, "gone".to_owned()));
+            let seen = self.watch.and_then(|watch| watch.node(&node.to_string()));
+            if let Some(outcome) = self.is_up(node, boot, seen.as_ref()) {
+                return Ok(outcome);
             }
-            if boot.life.elapsed() > self.patience.stall {
-                return Err(self.stalled(plan, &boot));
+            match domain.map(|domain| domain.state) {
+                Some(state) if state.is_active() => {}
+                Some(state) => return Err(self.stopped(plan, boot, format!("{state:?}"))),
+                None => return Err(self.stopped(plan, boot, "gone".to_owned())),
             }
-            if let Some(watch) = self.watch {
-                version = watch.changed(version, POLL);
-            } else {
-                std::thread::sleep(POLL);
+            if boot.is_silent(self.patience) {
+                return Err(self.stalled(plan, boot));
+            }
+            match self.watch {
+                Some(watch) => watch.changed(&node.to_string(), seen.as_ref(), POLL),
+                None => std::thread::sleep(POLL),
             }
         }
     }
@@ -137,34 +193,19 @@ impl Apply<'_> {
         }
     }
 
-    /// A failure holds until something is reached after it: a unit that systemd started again, or another boot.
-    fn take(&self, node: &NodeName, event: BootEvent, boot: &mut Boot) {
-        if boot.last.as_ref().is_some_and(|last| last.boot_id != event.boot_id) {
-            boot.kubelet_active = false;
-        }
-        let subject = node.to_string();
-        boot.failure = event.failure.clone().map(|log| (event.stage, log));
-        match boot.failure {
-            None => self.progress.note(&subject, &format!("{} ({:.0} s)", event.stage, event.uptime)),
-            Some(_) => self.progress.note(&subject, &format!("failed: {} ({:.0} s)", event.stage, event.uptime)),
-        }
-        boot.kubelet_active |= event.stage == Stage::KubeletActive && boot.failure.is_none();
-        boot.last = Some(event);
+    fn tell(&self, node: &NodeName, event: &BootEvent) {
+        let word = if event.failure.is_some() { "failed: " } else { "" };
+        self.progress.note(&node.to_string(), &format!("{word}{} ({:.0} s)", event.stage, event.uptime));
     }
 
-    fn is_up(&self, node: &NodeName, boot: &Boot) -> Option<(Outcome, uuid::Uuid)> {
-        let last = boot.last.as_ref()?;
-        match self.watch {
-            None => boot.kubelet_active.then_some((Outcome::KubeletActive, last.boot_id)),
-            Some(watch) => {
-                let seen = watch.node(&node.to_string())?;
-                if !seen.registered(&last.boot_id, last.booted) {
-                    return None;
-                }
-                self.progress.note(&node.to_string(), "registered");
-                Some((Outcome::Registered, last.boot_id))
-            }
+    fn is_up(&self, node: &NodeName, boot: &Boot, seen: Option<&NodeStatus>) -> Option<Outcome> {
+        let last = boot.last.as_ref().filter(|_| boot.is_installed())?;
+        if self.watch.is_none() {
+            return boot.reached.contains(&Stage::KubeletActive).then_some(Outcome::KubeletActive);
         }
+        seen.filter(|seen| seen.registered(&last.boot_id, last.booted))?;
+        self.progress.note(&node.to_string(), "registered");
+        Some(Outcome::Registered)
     }
 
     fn stopped(&self, plan: &NodePlan, boot: &Boot, state: String) -> ApplyError {
@@ -175,7 +216,7 @@ impl Apply<'_> {
     fn stalled(&self, plan: &NodePlan, boot: &Boot) -> ApplyError {
         ApplyError::Stalled {
             node: plan.node.clone(),
-            seconds: self.patience.stall.as_secs(),
+            seconds: boot.stage.elapsed().as_secs(),
             last: last_seen(boot),
             trouble: self.watch.and_then(crate::cluster::Watch::trouble),
             log: self.log_tail(&plan.pool, &plan.node, LogKind::Console, CONSOLE_TAIL),

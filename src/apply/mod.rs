@@ -5,7 +5,7 @@ mod boot;
 
 use std::fs::File;
 
-pub use address::taken;
+pub use address::{Presence, presence};
 pub use boot::{Outcome, Patience};
 
 use crate::cluster::Watch;
@@ -57,11 +57,11 @@ pub enum ApplyError {
         log: String,
     },
     /// Nothing was heard of the guest any more.
-    #[error("{node}: no sign of life for {seconds} s; last seen: {last}{}", trouble.as_ref().map(|t| format!("; {t}")).unwrap_or_default())]
+    #[error("{node}: nothing new for {seconds} s; last seen: {last}{}", trouble.as_ref().map(|t| format!("; {t}")).unwrap_or_default())]
     Stalled {
         /// The node.
         node: NodeName,
-        /// The limit.
+        /// Time since the last stage.
         seconds: u64,
         /// The last stage that was reported.
         last: String,
@@ -109,7 +109,7 @@ pub struct Apply<'a> {
     pub id: &'a ClusterId,
     /// The cluster's nodes; without it a node is up when its kubelet is active.
     pub watch: Option<&'a Watch>,
-    /// How long silence is borne.
+    /// How long is waited for a machine.
     pub patience: Patience,
     /// Who is told.
     pub progress: &'a dyn Progress,
@@ -169,8 +169,11 @@ impl Apply<'_> {
             Step::Finish(_) => {}
             Step::Start(_) => self.start(&plan.node, uuid)?,
             Step::Create(creation) => {
-                self.create(&plan.node, &plan.pool, creation)?;
-                self.start(&plan.node, uuid)?;
+                let started = self.create(&plan.node, &plan.pool, creation).and_then(|()| self.start(&plan.node, uuid));
+                if started.is_err() && self.is_off(uuid) {
+                    self.undo(&plan.node, &plan.pool, creation);
+                }
+                started?;
             }
         }
         self.watch_boot(plan, uuid)
@@ -183,21 +186,27 @@ impl Apply<'_> {
         }
         self.remove(node, &creation.removal)?;
         self.progress.note(&name, "making its machine");
-        let made = self.make(pool, creation);
-        if made.is_err() {
-            // What failed before the first start has told nothing worth keeping.
-            let left = Removal {
-                domain: Some(creation.domain.uuid),
-                volumes: vec![
-                    (pool.to_owned(), creation.overlay.name.clone()),
-                    (pool.to_owned(), creation.seed.spec.name.clone()),
-                ],
-            };
-            if let Err(error) = self.remove(node, &left) {
-                self.progress.note(&name, &format!("could not undo: {}", crate::error::chain(&error)));
-            }
+        self.make(pool, creation)
+    }
+
+    /// Whether the machine is known not to run; where that cannot be told nothing may be undone.
+    fn is_off(&self, uuid: uuid::Uuid) -> bool {
+        let state = |domain: Option<crate::machine::DomainInfo>| domain.is_none_or(|domain| !domain.state.is_active());
+        self.hypervisor.domain(uuid).is_ok_and(state)
+    }
+
+    /// What failed before it ran has told nothing worth keeping.
+    fn undo(&self, node: &NodeName, pool: &str, creation: &Creation) {
+        let left = Removal {
+            domain: Some(creation.domain.uuid),
+            volumes: vec![
+                (pool.to_owned(), creation.overlay.name.clone()),
+                (pool.to_owned(), creation.seed.spec.name.clone()),
+            ],
+        };
+        if let Err(error) = self.remove(node, &left) {
+            self.progress.note(&node.to_string(), &format!("could not undo: {}", crate::error::chain(&error)));
         }
-        made
     }
 
     fn make(&self, pool: &str, creation: &Creation) -> Result<(), ApplyError> {
@@ -215,14 +224,17 @@ impl Apply<'_> {
         self.hypervisor.set_autostart(domain.uuid, true).map_err(doing(format!("setting autostart of {name}")))
     }
 
+    /// Marked before it is started: a machine that is marked as being made has then never run, whatever was cut off.
     fn start(&self, node: &NodeName, uuid: uuid::Uuid) -> Result<(), ApplyError> {
         self.progress.note(&node.to_string(), "starting its machine");
-        self.hypervisor.start(uuid).map_err(doing(format!("starting the machine of {node}")))?;
         self.mark(node, uuid, |mark| {
-            mark.state = MarkState::Started;
+            if !mark.state.came_up() {
+                mark.state = MarkState::Started;
+            }
             mark.boot_id = None;
             mark.stage = None;
-        })
+        })?;
+        self.hypervisor.start(uuid).map_err(doing(format!("starting the machine of {node}")))
     }
 
     /// Removes what is left of a node: the domain first, so that nothing uses the disks.
@@ -243,8 +255,12 @@ impl Apply<'_> {
     fn mark(&self, node: &NodeName, uuid: uuid::Uuid, change: impl FnOnce(&mut Mark)) -> Result<(), ApplyError> {
         let failed = || doing(format!("marking the machine of {node}"));
         let domain = self.hypervisor.domain(uuid).map_err(failed())?;
-        let Some(mut mark) = domain.and_then(|domain| domain.mark().cloned()) else { return Ok(()) };
+        let Some(old) = domain.and_then(|domain| domain.mark().cloned()) else { return Ok(()) };
+        let mut mark = old.clone();
         change(&mut mark);
+        if mark == old {
+            return Ok(());
+        }
         self.hypervisor.set_mark(uuid, &mark).map_err(failed())
     }
 

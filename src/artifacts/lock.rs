@@ -203,12 +203,13 @@ impl Lock {
             return Ok(false);
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".nodebake.lock.")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder)
+        let mut file = tempfile::Builder::new().prefix(".nodebake.lock.").tempfile_in(folder).map_err(io("write"))?;
+        // It is no secret and is kept with others' files; a mode given at creation would be cut by the umask.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.as_file().set_permissions(mode))
+            .and_then(|()| file.as_file().sync_all())
             .map_err(io("write"))?;
-        file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(io("write"))?;
         file.persist(path).map_err(|error| io("write")(error.error))?;
         std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync"))?;
         Ok(true)

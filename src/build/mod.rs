@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 pub use manifest::Manifest;
+pub(crate) use output::folder as make_output_folder;
 
 use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Store, fetch};
 use crate::config::{ClusterId, Config, Node, NodeName};

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::BuildError;
 
 /// Makes a folder of the output. It is public: what is secret in it has a mode of its own.
-pub(super) fn folder(path: &Path) -> Result<(), BuildError> {
+pub(crate) fn folder(path: &Path) -> Result<(), BuildError> {
     let failed = |source| BuildError::File { action: "make", path: path.to_owned(), source };
     if path.is_dir() {
         return Ok(());

@@ -16,8 +16,6 @@ use super::{LEASES, NodeStatus, Nodes, lock};
 #[derive(Default)]
 struct Seen {
     nodes: Nodes,
-    /// Goes up with every change.
-    version: u64,
     /// Why the last request failed, until one succeeds.
     trouble: Option<String>,
 }
@@ -59,14 +57,11 @@ impl Watch {
         lock(&self.shared.seen).trouble.clone()
     }
 
-    /// Waits until something changed after `version` or the time is over; gives the version by then.
-    pub fn changed(&self, version: u64, limit: Duration) -> u64 {
-        let seen = lock(&self.shared.seen);
-        let waited = self.shared.changed.wait_timeout_while(seen, limit, |seen| seen.version == version);
-        match waited {
-            Ok((seen, _)) => seen.version,
-            Err(poisoned) => poisoned.into_inner().0.version,
-        }
+    /// Waits until the node is seen otherwise than `seen`, at most as long as `limit`.
+    pub fn changed(&self, name: &str, seen: Option<&NodeStatus>, limit: Duration) {
+        let same = |now: &mut Seen| now.nodes.get(name).filter(|node| !node.name.is_empty()) == seen;
+        let guard = lock(&self.shared.seen);
+        drop(self.shared.changed.wait_timeout_while(guard, limit, same));
     }
 }
 
@@ -91,7 +86,6 @@ async fn follow<K>(
             }
             Err(error) => seen.trouble = Some(crate::error::chain(&error)),
         }
-        seen.version += 1;
         drop(seen);
         shared.changed.notify_all();
     }

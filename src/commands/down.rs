@@ -3,7 +3,7 @@
 use super::Session;
 use crate::apply::{Apply, Patience};
 use crate::cli::Down;
-use crate::config::{ClusterId, NodeName};
+use crate::config::NodeName;
 use crate::error::Error;
 use crate::machine;
 use crate::plan::{Inventory, Removal, removals};
@@ -11,7 +11,8 @@ use crate::plan::{Inventory, Removal, removals};
 pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
     let config = &session.config;
     let hypervisor = machine::open(&config.libvirt.uri)?;
-    let id = ClusterId { name: config.cluster.name.clone(), ca: session.ca()?.digest() };
+    let id = session.cluster_id()?;
+    let _held = session.hold()?;
     let inventory = Inventory::read(config, &*hypervisor, None)?;
     let mut there = removals(&id, config, &inventory);
     if let Some(name) = args.nodes.iter().find(|name| !is_known(session, name) && !there.contains_key(*name)) {
@@ -30,7 +31,7 @@ pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
         hypervisor: &*hypervisor,
         id: &id,
         watch: None,
-        patience: Patience { stall: std::time::Duration::ZERO },
+        patience: Patience::of_silence(std::time::Duration::ZERO),
         progress: session.ui,
     };
     for (node, removal) in &there {

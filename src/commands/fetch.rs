@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::Session;
 use crate::artifacts::{Kind, fetch};
+use crate::build::make_output_folder;
 use crate::cli::Fetch;
 use crate::error::Error;
 
@@ -24,7 +25,7 @@ pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
             let path = path.clone();
             move |source| Error::File { action, path, source }
         };
-        fs::create_dir_all(&args.out.dir).map_err(failed("making the folder of"))?;
+        make_output_folder(&args.out.dir)?;
         let file = tempfile::NamedTempFile::new_in(&args.out.dir).map_err(failed("creating"))?;
         fs::copy(&blob.path, file.path()).map_err(failed("writing"))?;
         file.as_file().set_permissions(Permissions::from_mode(0o755)).map_err(failed("setting the mode of"))?;

@@ -9,8 +9,34 @@ pub(super) fn run(session: &Session, args: &KubeconfigArgs) -> Result<(), Error>
     let cluster = &session.config.cluster;
     let beside = || session.config.folder().join("admin.kubeconfig");
     let path = args.file.clone().or_else(|| cluster.kubeconfig.clone()).unwrap_or_else(beside);
+    if std::fs::read(&path).is_ok_and(|old| !is_ours(&old, &format!("kubernetes-admin@{}", cluster.name))) {
+        return Err(Error::Exists { path });
+    }
     let secret = admin_kubeconfig(&session.ca()?, &cluster.name, &cluster.api_server, session.now)?;
     write_private(&path, &secret)?;
     session.ui.say(&format!("wrote {} (cluster administrator, {})", path.display(), cluster.api_server));
     Ok(())
+}
+
+/// Whether a kubeconfig has nothing but the context that we write: any other may hold somebody's way into more.
+fn is_ours(text: &[u8], context: &str) -> bool {
+    let Ok(kubeconfig) = serde_json::from_slice::<serde_json::Value>(text) else { return false };
+    let contexts = kubeconfig.get("contexts").and_then(serde_json::Value::as_array);
+    contexts
+        .is_some_and(|all| all.len() == 1 && all.iter().all(|one| one.get("name").is_some_and(|name| name == context)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_context_is_overwritten() {
+        let ours = r#"{"contexts": [{"name": "kubernetes-admin@seed"}]}"#;
+        let more = r#"{"contexts": [{"name": "kubernetes-admin@seed"}, {"name": "work"}]}"#;
+        let yaml = "contexts:\n- name: kubernetes-admin@seed\n";
+        for (text, wanted) in [(ours, true), (more, false), (yaml, false), ("", false), ("{}", false)] {
+            assert_eq!(is_ours(text.as_bytes(), "kubernetes-admin@seed"), wanted, "{text}");
+        }
+    }
 }

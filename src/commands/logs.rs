@@ -3,7 +3,6 @@
 use super::Session;
 use crate::boot::{BootEvent, Decoder};
 use crate::cli::Logs;
-use crate::config::ClusterId;
 use crate::error::Error;
 use crate::machine::mark::LogKind;
 use crate::machine::{self, Hypervisor, VolumeName};
@@ -15,10 +14,15 @@ const LIMIT: u64 = 256 * 1024;
 pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
     let config = &session.config;
     let hypervisor = machine::open(&config.libvirt.uri)?;
-    let id = ClusterId { name: config.cluster.name.clone(), ca: session.ca()?.digest() };
+    let id = session.cluster_id()?;
     let pool = log_pool(&config.libvirt.pool);
-    hypervisor.refresh_pool(&pool)?;
-    let read = |kind| tail(&*hypervisor, &pool, &VolumeName::log(&id, &args.node, kind));
+    let there = hypervisor.pool(&pool)?.is_some_and(|pool| pool.active);
+    if there {
+        hypervisor.refresh_pool(&pool)?;
+    }
+    let read = |kind| {
+        if there { tail(&*hypervisor, &pool, &VolumeName::log(&id, &args.node, kind)) } else { Ok(None) }
+    };
     let (first_boot, console) = (read(LogKind::FirstBoot)?, read(LogKind::Console)?);
     if first_boot.is_none() && console.is_none() {
         session.nodes(std::slice::from_ref(&args.node))?;

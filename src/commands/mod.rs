@@ -10,15 +10,17 @@ mod logs;
 mod status;
 mod up;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::artifacts::{Lock, Source, Store, wanted};
 use crate::build::Build;
 use crate::cli::{Cli, Consent, Verb};
 use crate::cluster::Cluster;
-use crate::config::{Config, Node, NodeName};
+use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
 use crate::ui::Ui;
@@ -62,6 +64,12 @@ struct Inputs {
 impl Session<'_> {
     fn lock_path(&self) -> PathBuf {
         self.config.folder().join("nodebake.lock")
+    }
+
+    /// The cluster, for what is only looked at or removed.
+    fn cluster_id(&self) -> Result<ClusterId, Error> {
+        let cluster = &self.config.cluster;
+        Ok(ClusterId { name: cluster.name.clone(), ca: Ca::digest_of(&cluster.pki)? })
     }
 
     /// The CA, with what is to be said of it.
@@ -130,6 +138,19 @@ impl Session<'_> {
     /// The cluster's API, where the cluster file names a kubeconfig.
     fn cluster(&self) -> Result<Option<Cluster>, Error> {
         Ok(self.config.cluster.kubeconfig.as_deref().map(Cluster::open).transpose()?)
+    }
+
+    /// Keeps other runs on this cluster file from changing machines meanwhile, until it is dropped. The folder itself is
+    /// locked: nothing is written, and nothing stays behind.
+    fn hold(&self) -> Result<File, Error> {
+        let path = self.config.folder();
+        let failed = |source| Error::File { action: "opening", path: path.clone(), source };
+        let folder = File::open(&path).map_err(failed)?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Running),
+            // Any other error is a file system without such locks; there is then nothing to wait for.
+            _ => Ok(folder),
+        }
     }
 
     /// Asks before something is lost.

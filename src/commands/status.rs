@@ -4,7 +4,7 @@ use super::Session;
 use crate::build::Manifest;
 use crate::cli::Status;
 use crate::cluster::Nodes;
-use crate::config::{ClusterId, NodeName};
+use crate::config::NodeName;
 use crate::error::{Error, chain};
 use crate::machine::{self, DomainInfo, DomainState};
 use crate::plan::Inventory;
@@ -12,7 +12,7 @@ use crate::plan::Inventory;
 pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
     let config = &session.config;
     let hypervisor = machine::open(&config.libvirt.uri)?;
-    let id = ClusterId { name: config.cluster.name.clone(), ca: session.ca()?.digest() };
+    let id = session.cluster_id()?;
     let inventory = Inventory::read(config, &*hypervisor, nodes(session))?;
     let mut rows = vec![["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "DIFFERS"].map(String::from).to_vec()];
     for node in &config.nodes {

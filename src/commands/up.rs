@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Session;
-use crate::apply::{Apply, ApplyError, Outcome, Patience, taken};
+use crate::apply::{Apply, ApplyError, Outcome, Patience, Presence, presence};
 use crate::cli::{Rebuild, Up, Wait};
 use crate::cluster::{Cluster, Nodes};
 use crate::config::{ClusterId, Config, Node, NodeName};
@@ -37,24 +37,34 @@ fn bring(
     let config = &session.config;
     // What can be wrong without any work being lost comes first.
     let hypervisor = machine::open(&config.libvirt.uri)?;
+    let _held = session.hold()?;
     let cluster = session.cluster()?;
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
+    let capabilities = hypervisor.capabilities(config.arch)?;
     let (payload, outputs) = super::build::for_plan(session, &inputs, out, nodes)?;
     let build = session.build(&inputs, out);
     let (id, images) = (build.cluster_id(), build.images(&payload)?);
     let built: Vec<Built> = outputs.iter().map(crate::build::NodeOutput::built).collect();
     let inventory = Inventory::read(config, &*hypervisor, known)?;
     let now = session.now.as_second();
-    let plan = make(Request { config, id: &id, images: &images, built: &built, inventory: &inventory, now })?;
-    check_addresses(config, &plan, &inventory, &id)?;
+    let plan = make(Request {
+        config,
+        id: &id,
+        images: &images,
+        built: &built,
+        inventory: &inventory,
+        capabilities: &capabilities,
+        now,
+    })?;
+    check_addresses(config, &plan, &inventory, &id, now)?;
     tell_drift(session, &plan);
     let watch = cluster.as_ref().map(Cluster::watch);
     let apply = Apply {
         hypervisor: &*hypervisor,
         id: &id,
         watch: watch.as_ref(),
-        patience: Patience { stall: Duration::from_secs(wait.stall) },
+        patience: Patience::of_silence(Duration::from_secs(wait.stall)),
         progress: session.ui,
     };
     for action in &plan.shared {
@@ -66,7 +76,7 @@ fn bring(
 }
 
 /// An address that somebody has is found out before a machine is made that would share it.
-fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &ClusterId) -> Result<(), Error> {
+fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &ClusterId, now: i64) -> Result<(), Error> {
     let new = plan.nodes.iter().filter(|plan| {
         let uuid = id.uuid(&plan.node);
         let runs = inventory.domains.iter().any(|domain| domain.uuid == uuid && domain.state.is_active());
@@ -74,19 +84,27 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
     });
     let names: Vec<_> = new.map(|plan| &plan.node).collect();
     let nodes: Vec<_> = config.nodes.iter().filter(|node| names.contains(&&node.name)).collect();
-    let taken = std::thread::scope(|scope| {
+    let answers: Vec<Presence> = std::thread::scope(|scope| {
         let ask = |node: &&Node| {
             let (address, own, subnet) = (node.address, config.mac(id, node), config.network.cidr);
-            scope.spawn(move || taken(address, own, subnet))
+            scope.spawn(move || presence(address, own, subnet))
         };
         let asked: Vec<_> = nodes.iter().map(ask).collect();
-        let answers = asked.into_iter().map(|thread| thread.join().unwrap_or(false));
-        nodes.iter().zip(answers.collect::<Vec<_>>()).find(|(_, taken)| *taken).map(|(node, _)| *node)
+        asked.into_iter().map(|thread| thread.join().unwrap_or(Presence::Unknown)).collect()
     });
-    match taken {
-        Some(node) => Err(Blocked::AddressAnswers { node: node.name.clone(), address: node.address }.into()),
-        None => Ok(()),
+    for (node, answer) in nodes.iter().zip(answers) {
+        let name = node.name.clone();
+        let ours = inventory.domains.iter().any(|domain| domain.uuid == id.uuid(&name));
+        match answer {
+            Presence::Taken => return Err(Blocked::AddressAnswers { node: name, address: node.address }.into()),
+            // Nobody here can be asked, but the cluster has heard of that node a moment ago.
+            Presence::Unknown if !ours && inventory.is_alive(&name, now) => {
+                return Err(Blocked::ForeignNode { node: name }.into());
+            }
+            Presence::Unknown | Presence::Free => {}
+        }
     }
+    Ok(())
 }
 
 fn tell_drift(session: &Session, plan: &Plan) {
@@ -124,10 +142,12 @@ fn report(
     results: Vec<Result<Outcome, ApplyError>>,
 ) -> Result<(), Error> {
     let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    let mut all_ready = false;
     // Asked anew: a watch that has just begun may not have seen anything yet.
     match cluster.map(Cluster::nodes) {
         Some(Ok(mut seen)) => {
             seen.retain(|name, _| nodes.iter().any(|node| node.name.to_string() == *name));
+            all_ready = !seen.is_empty() && seen.values().all(|node| node.ready);
             session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
         }
         Some(Err(error)) => session.ui.say(&format!("warning: {}", crate::error::chain(&error))),
@@ -141,7 +161,9 @@ fn report(
             .ui
             .say("the kubelets are active; without cluster.kubeconfig nobody can be asked whether they registered");
     }
-    session.ui.say(&next_step(&session.config));
+    if !all_ready {
+        session.ui.say(&next_step(&session.config));
+    }
     Ok(())
 }
 

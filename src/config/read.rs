@@ -193,7 +193,7 @@ fn default_libvirt() -> Libvirt {
         uri: "qemu:///system".to_owned(),
         acceleration: Acceleration::Auto,
         pool: "nodebake".to_owned(),
-        pool_path: PathBuf::from("/var/lib/libvirt/images/nodebake"),
+        pool_path: PathBuf::from("/var/lib/libvirt/nodebake"),
     }
 }
 

@@ -94,7 +94,7 @@ fn seed() -> Config {
             uri: "qemu:///system".to_owned(),
             acceleration: Acceleration::Auto,
             pool: "nodebake".to_owned(),
-            pool_path: "/var/lib/libvirt/images/nodebake".into(),
+            pool_path: "/var/lib/libvirt/nodebake".into(),
         },
         ssh: None,
         nodes: vec![node("worker-node-1", [10, 0, 0, 36]), node("worker-node-2", [10, 0, 0, 37])],

@@ -26,13 +26,7 @@ impl Ca {
     pub fn load(pki_dir: &Path, now: Timestamp) -> Result<Self, IdentityError> {
         let path = pki_dir.join("ca.pem");
         let key_path = pki_dir.join("ca-key.pem");
-        let Some(file) = store::read_file(&path)? else { return Err(IdentityError::MissingCa { path }) };
-        let mut certificates =
-            certificate::read(&file).map_err(|source| IdentityError::Certificate { path: path.clone(), source })?;
-        let count = certificates.len();
-        let Some(certificate) = certificates.pop().filter(|_| count == 1) else {
-            return Err(IdentityError::SeveralCas { path, count });
-        };
+        let certificate = read_one(&path)?;
         let problems = certificate.ca_problems(now);
         if !problems.is_empty() {
             return Err(IdentityError::CaUnfit { path, problems });
@@ -42,6 +36,13 @@ impl Ca {
             None => (None, None),
         };
         Ok(Self { pem: certificate.to_pem(), certificate, key, key_path, warnings: warning.into_iter().collect() })
+    }
+
+    /// The digest of ca.pem alone, which need not be valid any more and whose key is not looked at: what is there must be
+    /// found, shown and removed whatever has become of the CA.
+    pub fn digest_of(pki_dir: &Path) -> Result<Digest, IdentityError> {
+        let path = pki_dir.join("ca.pem");
+        Ok(read_one(&path)?.digest())
     }
 
     /// SHA-256 of the certificate in DER form: it tells clusters of one name apart.
@@ -86,6 +87,15 @@ impl fmt::Debug for Ca {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ca").field("digest", &self.digest()).field("has_key", &self.has_key()).finish_non_exhaustive()
     }
+}
+
+/// The only certificate of a file.
+fn read_one(path: &Path) -> Result<Certificate, IdentityError> {
+    let Some(file) = store::read_file(path)? else { return Err(IdentityError::MissingCa { path: path.to_owned() }) };
+    let mut certificates =
+        certificate::read(&file).map_err(|source| IdentityError::Certificate { path: path.to_owned(), source })?;
+    let count = certificates.len();
+    certificates.pop().filter(|_| count == 1).ok_or_else(|| IdentityError::SeveralCas { path: path.to_owned(), count })
 }
 
 fn read_key(path: &Path, file: &[u8], ca_path: &Path, ca: &Certificate) -> Result<PrivateKey, IdentityError> {

@@ -2,10 +2,11 @@
 //!
 //! Nothing here asks the host: the same spec gives the same text. Why the settings are as they are:
 //!
-//! - Disks are named by their path, not by pool and volume: libvirt's AppArmor and `SELinux` drivers then know the files.
-//! - `cache='writeback'` keeps the guest's flushes (etcd, kubelet and image layers stay consistent), works on every file
-//!   system of the host (`none` needs `O_DIRECT`), and lets all guests share one copy of base image and payload in the
-//!   host's page cache. `discard='unmap'` gives deleted container layers back to the host.
+//! - Disks are named by their path, not by pool and volume: libvirt's `AppArmor` and `SELinux` drivers then know the
+//!   files.
+//! - `cache='writeback'` keeps the guest's flushes (etcd, kubelet and image layers stay consistent), works on every
+//!   file system of the host (`none` needs `O_DIRECT`), and lets all guests share one copy of base image and payload in
+//!   the host's page cache. `discard='unmap'` gives deleted container layers back to the host.
 //! - The console and the first-boot channel write to files of the host, which are there from the first byte on, need no
 //!   reader and so can never stop a boot; virtlogd bounds their size.
 //! - No graphics, USB or tablet: nothing of a worker needs them.
@@ -14,11 +15,10 @@ use std::fmt;
 
 use super::mark::Mark;
 use super::xml::Element;
+use crate::boot::CHANNEL;
 use crate::config::{Arch, Mac};
 use crate::digest::Digest;
-
-/// Name of the virtio-serial port that first boot writes to, `/dev/virtio-ports/NAME` in the guest.
-pub const FIRST_BOOT_CHANNEL: &str = "io.nodebake.first-boot.0";
+use crate::render::payload_serial;
 
 /// How the guest's CPU is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -92,11 +92,6 @@ pub struct DomainSpec {
     pub console_log: String,
     /// Path of the file that the first-boot channel writes.
     pub first_boot_log: String,
-}
-
-/// Serial of the payload's disk (`/dev/disk/by-id/virtio-SERIAL`); virtio takes at most 20 bytes.
-pub fn payload_serial(payload: Digest) -> String {
-    format!("nb-{}", payload.short())
 }
 
 impl DomainSpec {
@@ -243,7 +238,7 @@ impl DomainSpec {
         Element::new("channel")
             .attr("type", "file")
             .child(Element::new("source").attr("path", &self.first_boot_log).attr("append", "off"))
-            .child(Element::new("target").attr("type", "virtio").attr("name", FIRST_BOOT_CHANNEL))
+            .child(Element::new("target").attr("type", "virtio").attr("name", CHANNEL))
     }
 }
 
@@ -307,7 +302,7 @@ mod tests {
         }
     }
 
-    /// tests/libvirt.rs has libvirt validate the same files. NODEBAKE_BLESS=1 writes them anew.
+    /// tests/libvirt.rs has libvirt validate the same files. `NODEBAKE_BLESS=1` writes them anew.
     #[test]
     fn golden() {
         let tcg = DomainSpec { virt: VirtType::Qemu, ..spec() };

@@ -130,16 +130,19 @@ impl MachineError {
             }
             Self::Full { .. } => "free space there, or name another pool in the cluster file".to_owned(),
             Self::Contended { .. } => "wait for the other run to end, then run the command again".to_owned(),
-            Self::Digest { .. } | Self::Size { .. } => "remove the file and build again".to_owned(),
-            Self::NotWhole { .. } => "run nodebake verify on the file".to_owned(),
+            Self::Digest { .. } | Self::Size { .. } | Self::NotWhole { .. } => {
+                "remove the file and build again".to_owned()
+            }
             Self::Missing { .. }
             | Self::Exists { .. }
             | Self::Active { .. }
-            | Self::Refused { .. }
             | Self::Busy { .. }
             | Self::Source { .. }
-            | Self::Answer { .. }
-            | Self::Failed { .. } => return None,
+            | Self::Answer { .. } => return None,
+            Self::Failed { .. } | Self::Refused { .. } => {
+                "the hypervisor's log tells more: journalctl -u libvirtd, and /var/log/libvirt/qemu/ for one machine"
+                    .to_owned()
+            }
         })
     }
 }

@@ -20,7 +20,7 @@ use virt::sys;
 
 use super::host_xml::{self, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
-use super::upload::{self, Claim};
+use super::upload::{self, Claim, Holder};
 use super::{
     Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
     PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
@@ -30,7 +30,7 @@ use crate::config::Arch;
 type Result<T> = std::result::Result<T, MachineError>;
 
 /// How long a pool may stay busy with jobs of others.
-const BUSY_LIMIT: Duration = Duration::from_secs(120);
+const BUSY_LIMIT: Duration = Duration::from_mins(2);
 /// Pause between two looks at something that no event tells about.
 const POLL: Duration = Duration::from_millis(200);
 /// An upload that has not grown for so long has been given up.
@@ -52,8 +52,8 @@ pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
     }
 }
 
-/// Why a URI cannot be one of a hypervisor of ours. Asked first, since libvirt hands a scheme that it does not know to the
-/// system's daemon, and then tells of that one.
+/// Why a URI cannot be one of a hypervisor of ours. Asked first, since libvirt hands a scheme that it does not know to
+/// the system's daemon, and then tells of that one.
 fn unfit(uri: &str) -> Option<&'static str> {
     let driver = uri.split_once(':').map(|(scheme, _)| scheme.split('+').next().unwrap_or_default());
     match driver {
@@ -95,15 +95,15 @@ fn found<T>(result: std::result::Result<T, VirtError>) -> std::result::Result<Op
     }
 }
 
-fn missing(kind: &'static str, name: impl ToString) -> MachineError {
+fn missing(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
     MachineError::Missing { kind, name: name.to_string() }
 }
 
-fn exists(kind: &'static str, name: impl ToString) -> MachineError {
+fn exists(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
     MachineError::Exists { kind, name: name.to_string() }
 }
 
-fn answer(kind: &'static str, name: impl ToString) -> impl FnOnce(String) -> MachineError {
+fn answer(kind: &'static str, name: &(impl ToString + ?Sized)) -> impl FnOnce(String) -> MachineError {
     let name = name.to_string();
     move |problem| MachineError::Answer { kind, name, problem }
 }
@@ -177,7 +177,7 @@ impl Libvirt {
         let name = volume.name().map_err(self.failed("name a volume"))?;
         match found(volume.xml_desc(0)) {
             Ok(None) => Ok(None),
-            Ok(Some(xml)) => host_xml::read_volume(&xml).map(Some).map_err(answer("volume", name)),
+            Ok(Some(xml)) => host_xml::read_volume(&xml).map(Some).map_err(answer("volume", &name)),
             Err(error) => Err(self.failed(format!("describe volume {name}"))(error)),
         }
     }
@@ -211,7 +211,7 @@ impl Libvirt {
 
     /// A domain with a mark of ours; whatever changes a domain goes through here.
     fn ours(&self, uuid: Uuid) -> Result<Domain> {
-        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", uuid))?;
+        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", &uuid))?;
         self.check_ours(&domain)?;
         Ok(domain)
     }
@@ -225,7 +225,7 @@ impl Libvirt {
         }
     }
 
-    fn state(&self, domain: &Domain) -> std::result::Result<DomainState, VirtError> {
+    fn state(domain: &Domain) -> std::result::Result<DomainState, VirtError> {
         use virt::domain::DomainState as V;
         // Not Domain::state(): in virt 0.5 it drops the error.
         Ok(match domain.info()?.state.known() {
@@ -243,9 +243,9 @@ impl Libvirt {
         let name = domain.name().map_err(self.failed("name a domain"))?;
         let uuid = domain.uuid().map_err(self.failed(format!("identify domain {name:?}")))?;
         let details = || {
-            // With the flag for secrets the XML is the whole definition; there are none in ours, and it needs no more rights.
+            // Without the flag for secrets: ours hold none, and a user who may only read has no right to it.
             let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-            Ok((self.state(domain)?, domain.autostart()?, xml))
+            Ok((Self::state(domain)?, domain.autostart()?, xml))
         };
         let details = found(details()).map_err(self.failed(format!("describe domain {name:?}")))?;
         Ok(details.map(|(state, autostart, xml)| {
@@ -263,12 +263,12 @@ impl Libvirt {
         change: impl FnOnce() -> std::result::Result<(), VirtError>,
     ) -> Result<()> {
         let named = || format!("{action} domain {:?}", domain.name().unwrap_or_default());
-        if reached(self.state(domain).map_err(self.failed(named()))?) {
+        if reached(Self::state(domain).map_err(self.failed(named()))?) {
             return Ok(());
         }
         match change() {
             Ok(()) => Ok(()),
-            Err(_) if self.state(domain).is_ok_and(reached) => Ok(()),
+            Err(_) if Self::state(domain).is_ok_and(reached) => Ok(()),
             Err(error) => Err(self.failed(named())(error)),
         }
     }
@@ -384,11 +384,11 @@ impl Libvirt {
         Ok(bytes)
     }
 
-    /// Whether the volume still carries the claim: nobody took it for given up and made it anew.
-    fn holds(&self, pool: &StoragePool, name: &VolumeName, claim: &Claim) -> Result<bool> {
-        let Some(volume) = self.find_volume(pool, name)? else { return Ok(false) };
+    /// Whose the volume is now: it may have been taken for given up, and made anew.
+    fn holder(&self, pool: &StoragePool, name: &VolumeName, claim: &Claim) -> Result<Holder> {
+        let Some(volume) = self.find_volume(pool, name)? else { return Ok(Holder::Other) };
         let page = self.read(&volume, name, upload::page_offset(name), upload::PAGE)?;
-        Ok(claim.is_on(&page))
+        Ok(claim.holder(&page))
     }
 
     /// One attempt to fill a volume that was just made; `None` when somebody else took it over.
@@ -402,16 +402,16 @@ impl Libvirt {
     ) -> Result<Option<()>> {
         let claim = Claim::new();
         let sent = self.send_body(volume, spec, &claim, source, on_bytes);
-        let held = self.holds(pool, &spec.name, &claim);
-        match (sent, held) {
-            (Ok(page), Ok(true)) => {
+        let holder = self.holder(pool, &spec.name, &claim);
+        match (sent, holder) {
+            (Ok(page), Ok(Holder::Us)) => {
                 self.send_page(volume, &spec.name, upload::page_offset(&spec.name), &page).map(Some)
             }
-            (Ok(_), Ok(false)) => Ok(None),
+            (Ok(_), Ok(Holder::Nobody | Holder::Other)) => Ok(None),
             (Ok(_), Err(error)) => Err(error),
-            (Err(error), held) => {
-                // Before its first block has arrived a volume of ours carries no claim, and is as empty as it was made.
-                if held.is_ok() {
+            (Err(error), holder) => {
+                // Nobody's: it failed before the first block had arrived.
+                if matches!(holder, Ok(Holder::Us | Holder::Nobody)) {
                     let _ = self.remove(pool, &spec.name);
                 }
                 Err(error)
@@ -646,7 +646,7 @@ impl Hypervisor for Libvirt {
     fn start(&self, uuid: Uuid) -> Result<()> {
         let domain = self.ours(uuid)?;
         let running = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
-        self.until(&domain, "start", running, || match self.state(&domain)? {
+        self.until(&domain, "start", running, || match Self::state(&domain)? {
             DomainState::Paused => domain.resume(),
             _ => domain.create(),
         })
@@ -673,7 +673,7 @@ impl Hypervisor for Libvirt {
         let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
         self.check_ours(&domain)?;
         // A running one would live on without its definition.
-        if self.state(&domain).map_err(self.failed(format!("look at domain {uuid}")))?.is_active() {
+        if Self::state(&domain).map_err(self.failed(format!("look at domain {uuid}")))?.is_active() {
             return Err(MachineError::Active { name: domain.name().unwrap_or_default() });
         }
         // Not every driver takes both flags, and each fails only where it is needed: so the plain way comes last.
@@ -692,7 +692,7 @@ impl Hypervisor for Libvirt {
             let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
             domain.set_metadata(kind, Some(&mark.bare_xml()), Some(PREFIX), Some(NAMESPACE), flags)
         };
-        let active = self.state(&domain).map_err(failed())?.is_active();
+        let active = Self::state(&domain).map_err(failed())?.is_active();
         if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {
             return Ok(());
         }

@@ -23,6 +23,8 @@ pub enum MarkState {
     Creating,
     /// Started; not known to be registered.
     Started,
+    /// Its kubelet ran; there was no kubeconfig to ask the cluster with.
+    Active,
     /// The node was seen in the cluster's API.
     Registered,
     /// It did not come up; kept for its logs, and made anew by the next `up`.
@@ -30,12 +32,18 @@ pub enum MarkState {
 }
 
 impl MarkState {
-    const ALL: [Self; 4] = [Self::Creating, Self::Started, Self::Registered, Self::Failed];
+    const ALL: [Self; 5] = [Self::Creating, Self::Started, Self::Active, Self::Registered, Self::Failed];
+
+    /// Whether the machine once was a node that worked: it may hold what nobody else has, and is never replaced unasked.
+    pub fn came_up(self) -> bool {
+        matches!(self, Self::Active | Self::Registered)
+    }
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Creating => "creating",
             Self::Started => "started",
+            Self::Active => "active",
             Self::Registered => "registered",
             Self::Failed => "failed",
         }
@@ -67,11 +75,12 @@ pub struct Mark {
     pub definition: Digest,
     /// How far the machine came.
     pub state: MarkState,
-    /// Digest of the domain's XML as libvirt kept it, see [`super::DomainInfo::stored_digest`]; known once it is defined.
+    /// Digest of the domain's XML as libvirt kept it, see [`super::DomainInfo::stored_digest`]; known once it is
+    /// defined.
     pub stored: Option<Digest>,
-    /// The guest's boot id (/proc/sys/kernel/random/boot_id), as it reported it last.
+    /// The guest's boot id (`/proc/sys/kernel/random/boot_id`), as it reported it last.
     pub boot_id: Option<String>,
-    /// Why it failed: the stage.
+    /// What kept it from coming up the last time: a stage, "stalled" or "stopped".
     pub stage: Option<String>,
 }
 

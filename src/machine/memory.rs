@@ -143,11 +143,11 @@ fn lost(action: String) -> MachineError {
     MachineError::Lost { uri: URI.to_owned(), action, source }
 }
 
-fn missing(kind: &'static str, name: impl ToString) -> MachineError {
+fn missing(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
     MachineError::Missing { kind, name: name.to_string() }
 }
 
-fn exists(kind: &'static str, name: impl ToString) -> MachineError {
+fn exists(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
     MachineError::Exists { kind, name: name.to_string() }
 }
 
@@ -170,7 +170,7 @@ impl State {
     }
 
     fn ours(&mut self, uuid: Uuid) -> Result<&mut DomainInfo> {
-        let domain = self.domains.get_mut(&uuid).ok_or_else(|| missing("domain", uuid))?;
+        let domain = self.domains.get_mut(&uuid).ok_or_else(|| missing("domain", &uuid))?;
         check_ours(domain)?;
         Ok(domain)
     }

@@ -5,11 +5,11 @@
 //!
 //! The contract, for every implementation:
 //!
-//! - Every verb names a state, not a step: starting what runs, stopping what is stopped and deleting what is gone succeed.
-//!   So each may be repeated after a crash.
-//! - Nothing without our mark is ever redefined, started, stopped or deleted ([`MachineError::Foreign`]): domains carry a [`Mark`] in
-//!   their metadata, networks a marking element in theirs, and a volume's mark is its [`VolumeName`], the only kind
-//!   of name that can be written or deleted.
+//! - Every verb names a state, not a step: starting what runs, stopping what is stopped and deleting what is gone
+//!   succeed. So each may be repeated after a crash.
+//! - Nothing without our mark is ever redefined, started, stopped or deleted ([`MachineError::Foreign`]): domains carry
+//!   a [`Mark`] in their metadata, networks a marking element in theirs, and a volume's mark is its [`VolumeName`], the
+//!   only kind of name that can be written or deleted.
 //! - A volume that was uploaded in part is never taken for a whole one: see [`VolumeInfo::is_whole`].
 //! - Paths are those of the hypervisor's machine, which need not be this one.
 
@@ -59,8 +59,8 @@ pub trait Hypervisor: Send + Sync {
 
     /// All volumes of an active pool, also those that are not ours, by name.
     fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>, MachineError>;
-    /// Makes a volume of exactly `source`'s bytes, which must have the size and digest of `spec`; `on_bytes` is told of each
-    /// block's length. A whole volume of that name is left as it is; a part of one is made anew, once nobody else
+    /// Makes a volume of exactly `source`'s bytes, which must have the size and digest of `spec`; `on_bytes` is told of
+    /// each block's length. A whole volume of that name is left as it is; a part of one is made anew, once nobody else
     /// writes it. After an error no volume of that name stays behind, unless the connection is lost.
     fn upload(
         &self,

@@ -1,11 +1,14 @@
 //! The body of an upload: what is sent when, so that a part is never taken for the whole.
 //!
 //! One page makes a file an image: it holds the magic number by which libvirt tells an ISO 9660 or qcow2 file. It is
-//! sent last, alone, once everything else has arrived and the digest was right. Until then the page holds a claim, a text that no
-//! other upload writes; who finds another claim there has been taken over and lets go.
+//! sent last, alone, once everything else has arrived and the digest was right. Until then the page holds a claim, a
+//! text that no other upload writes; who finds another claim there has been taken over and lets go.
 //!
 //! Marker volumes, or clones of a `.part` volume, would do for a client that dies, but a clone is not atomic when the
 //! daemon dies; and to download a volume in order to hash it costs as much as to send it again.
+//!
+//! What this does not cover: libvirt never syncs a volume, so a host that loses its power within seconds after an
+//! upload may find the last page on its disk and others not.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,10 +44,27 @@ impl Claim {
         Self(page)
     }
 
-    /// Whether a page read back is this claim.
-    pub(super) fn is_on(&self, page: &[u8]) -> bool {
-        page == self.0
+    /// Whose upload a page read back belongs to, if this claim is ours.
+    pub(super) fn holder(&self, page: &[u8]) -> Holder {
+        if page == self.0 {
+            Holder::Us
+        } else if page.iter().all(|byte| *byte == 0) {
+            Holder::Nobody
+        } else {
+            Holder::Other
+        }
     }
+}
+
+/// Who fills a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// This upload.
+    Us,
+    /// None yet: it is as empty as it was made.
+    Nobody,
+    /// Another upload.
+    Other,
 }
 
 /// Hands all of `source` to `send`, with the claim in place of the page that makes the image whole; returns that page
@@ -159,6 +179,7 @@ mod tests {
     #[test]
     fn claims_differ() {
         let (a, b) = (Claim::new(), Claim::new());
-        assert_eq!((a.is_on(&a.0), a.is_on(&b.0), a.is_on(&[])), (true, false, false));
+        let pages = [&a.0[..], &b.0, &[0; PAGE], &[]];
+        assert_eq!(pages.map(|page| a.holder(page)), [Holder::Us, Holder::Other, Holder::Nobody, Holder::Nobody]);
     }
 }

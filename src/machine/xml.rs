@@ -16,11 +16,13 @@ impl Element {
         Self { name, attributes: Vec::new(), text: String::new(), children: Vec::new() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals and numbers are passed as they are")]
     pub(super) fn attr(mut self, name: &'static str, value: impl ToString) -> Self {
         self.attributes.push((name, value.to_string()));
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals and numbers are passed as they are")]
     pub(super) fn text(mut self, text: impl ToString) -> Self {
         self.text = text.to_string();
         self
@@ -74,8 +76,8 @@ impl Element {
     }
 }
 
-/// Escapes for text and attributes alike. White space other than a blank is written as a reference, since a reader normalises it
-/// in attributes (XML 1.0, 3.3.3); what XML cannot hold at all (2.2) becomes U+FFFD.
+/// Escapes for text and attributes alike. White space other than a blank is written as a reference, since a reader
+/// normalises it in attributes (XML 1.0, 3.3.3); what XML cannot hold at all (2.2) becomes U+FFFD.
 fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {

@@ -6,9 +6,6 @@ use super::Request;
 use crate::config::{Node, NodeName};
 use crate::machine::MachineError;
 
-/// How long a lease counts as alive: `nodeLeaseDurationSeconds` of the kubelet.
-const LEASE_SECONDS: i64 = 40;
-
 /// Why nothing can be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum Blocked {
@@ -25,7 +22,7 @@ pub enum Blocked {
         node: NodeName,
     },
     /// A node of that name is in the cluster and alive, and its machine is not ours.
-    #[error("node {node} is in the cluster already, on a machine that is not ours")]
+    #[error("node {node} is in the cluster already, alive and on a machine that is not ours")]
     ForeignNode {
         /// The name.
         node: NodeName,
@@ -90,7 +87,10 @@ impl Blocked {
                 format!("rename the node in the cluster file, or remove the domain yourself: virsh undefine {node}")
             }
             Self::ForeignNode { node } => {
-                format!("drain and stop that machine first, then: kubectl delete node {node}")
+                format!(
+                    "drain and stop that machine first, then: kubectl delete node {node}; after `nodebake down` its lease \
+                     runs out within a minute"
+                )
             }
             Self::AddressOfNode { .. } | Self::AddressAnswers { .. } => {
                 "give the node another address in the cluster file, or stop the machine that has it".to_owned()
@@ -142,9 +142,10 @@ fn check_node(request: Request, node: &Node) -> Result<(), Blocked> {
             return Err(Blocked::AddressOfNode { node: name, address, by: other.name.clone() });
         }
     }
-    let alive = |renewed: i64| renewed + LEASE_SECONDS > now;
-    let same = nodes.clone().find(|other| other.name == name.to_string());
-    if ours.is_none() && same.and_then(|other| other.lease_renewed).is_some_and(alive) {
+    // At our own address it is either what we removed a moment ago, or somebody who answers there: that is asked later.
+    let mut same = nodes.clone().filter(|other| other.name == name.to_string());
+    let elsewhere = same.any(|other| other.internal_ip != address.to_string());
+    if ours.is_none() && elsewhere && inventory.is_alive(&name, now) {
         return Err(Blocked::ForeignNode { node: name });
     }
     if let Some(network) = &inventory.network

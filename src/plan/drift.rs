@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::Creation;
+use crate::config::ClusterId;
 use crate::digest::Digest;
-use crate::machine::{DomainInfo, Mark};
+use crate::machine::{DomainInfo, VolumeInfo, VolumeName};
 
 /// One difference; never a secret's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub enum Drift {
     Seed(Digest, Digest),
     /// Another base image.
     Base(String, String),
+    /// Another size of the root disk, in bytes.
+    Disk(u64, u64),
     /// Another machine: CPUs, memory, network ...
     Definition,
     /// Somebody edited the machine with other tools.
@@ -22,12 +26,19 @@ pub enum Drift {
     Unreadable,
 }
 
+impl Drift {
+    fn is_image(&self) -> bool {
+        matches!(self, Self::Payload(..) | Self::Seed(..) | Self::Base(..))
+    }
+}
+
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Payload(from, to) => write!(f, "payload {} -> {}", from.short(), to.short()),
             Self::Seed(from, to) => write!(f, "seed {} -> {}", from.short(), to.short()),
             Self::Base(from, to) => write!(f, "base image {from:.12} -> {to:.12}"),
+            Self::Disk(from, to) => write!(f, "disk {} MiB -> {} MiB", from >> 20, to >> 20),
             Self::Definition => f.write_str("machine changed in the cluster file"),
             Self::ByHand => f.write_str("machine changed by hand"),
             Self::Unreadable => f.write_str("mark not readable"),
@@ -35,9 +46,10 @@ impl fmt::Display for Drift {
     }
 }
 
-/// Differences between a domain and the mark that it would get today.
-pub(super) fn of(domain: &DomainInfo, wanted: &Mark) -> Vec<Drift> {
+/// Differences between a domain and the machine that would be made today.
+pub(super) fn of(domain: &DomainInfo, creation: &Creation, volumes: &[VolumeInfo], id: &ClusterId) -> Vec<Drift> {
     let Some(mark) = domain.mark() else { return vec![Drift::Unreadable] };
+    let wanted = &creation.mark;
     let mut drift = Vec::new();
     if mark.payload != wanted.payload {
         drift.push(Drift::Payload(mark.payload, wanted.payload));
@@ -48,8 +60,14 @@ pub(super) fn of(domain: &DomainInfo, wanted: &Mark) -> Vec<Drift> {
     if mark.base != wanted.base {
         drift.push(Drift::Base(mark.base.clone(), wanted.base.clone()));
     }
+    let root = VolumeName::root(id, &mark.node, mark.seed);
+    if let Some(volume) = volumes.iter().find(|volume| volume.ours().as_ref() == Some(&root))
+        && volume.capacity != creation.overlay.capacity
+    {
+        drift.push(Drift::Disk(volume.capacity, creation.overlay.capacity));
+    }
     // Other images change the definition's paths too; that is said above.
-    if drift.is_empty() && mark.definition != wanted.definition {
+    if !drift.iter().any(Drift::is_image) && mark.definition != wanted.definition {
         drift.push(Drift::Definition);
     }
     if mark.stored.is_some_and(|stored| stored != domain.stored_digest()) {

@@ -1,14 +1,12 @@
 //! What is there: read from the hypervisor and the cluster before anything is decided.
 
 use crate::cluster::Nodes;
-use crate::config::Config;
-use crate::machine::{Capabilities, DomainInfo, Hypervisor, MachineError, NetworkInfo, PoolInfo, VolumeInfo};
+use crate::config::{Config, NodeName};
+use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, NetworkInfo, PoolInfo, VolumeInfo};
 
 /// Everything that a plan depends on and that others may change.
 #[derive(Debug, Clone)]
 pub struct Inventory {
-    /// What the host can run.
-    pub capabilities: Capabilities,
     /// The workers' network, if it exists.
     pub network: Option<NetworkInfo>,
     /// The pool for images and disks, if it exists.
@@ -31,7 +29,22 @@ pub fn log_pool(pool: &str) -> String {
     format!("{pool}-logs")
 }
 
+/// How long a lease counts as alive, in seconds: `nodeLeaseDurationSeconds` of the kubelet.
+const LEASE_SECONDS: i64 = 40;
+
 impl Inventory {
+    /// Whether the cluster has heard of the node a moment ago; `now` in seconds since the epoch.
+    pub fn is_alive(&self, node: &NodeName, now: i64) -> bool {
+        let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&node.to_string()));
+        node.and_then(|node| node.lease_renewed).is_some_and(|renewed| renewed + LEASE_SECONDS > now)
+    }
+
+    /// Whether the boot that a machine reported last is the one that its Node in the cluster has.
+    pub(super) fn has_boot(&self, mark: &Mark) -> bool {
+        let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&mark.node.to_string()));
+        mark.boot_id.is_some() && node.map(|node| &node.boot_id) == mark.boot_id.as_ref()
+    }
+
     /// Reads all of it; nothing is changed.
     pub fn read(config: &Config, hypervisor: &dyn Hypervisor, nodes: Option<Nodes>) -> Result<Self, MachineError> {
         let name = &config.libvirt.pool;
@@ -43,7 +56,6 @@ impl Inventory {
             _ => Ok(Vec::new()),
         };
         Ok(Self {
-            capabilities: hypervisor.capabilities(config.arch)?,
             network: hypervisor.network(&config.network.name)?,
             volumes: volumes(name, &pool)?,
             log_volumes: volumes(&log_name, &log_pool)?,

@@ -18,8 +18,8 @@ use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
-    Backing, DomainInfo, DomainSpec, Firmware, Mark, MarkState, NetworkSpec, OverlaySpec, PoolSpec, VolumeName,
-    VolumeSpec,
+    Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkSpec, OverlaySpec,
+    PoolSpec, VolumeName, VolumeSpec,
 };
 
 /// A file on this machine that is to become a volume.
@@ -151,16 +151,23 @@ pub struct Request<'a> {
     pub built: &'a [Built],
     /// What is there.
     pub inventory: &'a Inventory,
+    /// What the host can run.
+    pub capabilities: &'a Capabilities,
     /// Seconds since the epoch.
     pub now: i64,
 }
 
 /// Plans `up`: creates, starts and finishes, and never replaces a machine that was started, but one marked as failed.
 pub fn up(request: Request) -> Result<Plan, Blocked> {
-    plan(request, |domain| match domain.mark().map(|mark| mark.state) {
-        Some(MarkState::Failed) => Some("the attempt before failed".to_owned()),
-        Some(MarkState::Creating) => Some("the attempt before was cut off".to_owned()),
-        _ => None,
+    plan(request, |domain| {
+        let mark = domain.mark()?;
+        match mark.state {
+            // A slow one may have got into the cluster after we gave it up.
+            MarkState::Failed if request.inventory.has_boot(mark) => None,
+            MarkState::Failed => Some("the attempt before failed".to_owned()),
+            MarkState::Creating => Some("the attempt before was cut off".to_owned()),
+            MarkState::Started | MarkState::Active | MarkState::Registered => None,
+        }
     })
 }
 
@@ -192,8 +199,8 @@ struct Layout<'a> {
 
 impl<'a> Layout<'a> {
     fn new(request: Request<'a>) -> Result<Self, Blocked> {
-        let Request { config, inventory, .. } = request;
-        let virt = inventory.capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
+        let Request { config, inventory, capabilities, .. } = request;
+        let virt = capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
         let wanted = config.libvirt.pool_path.to_string_lossy().into_owned();
         let pool_path = inventory.pool.as_ref().map_or(wanted, |pool| pool.path.clone());
         let beside = format!("{}-logs", pool_path.trim_end_matches('/'));
@@ -270,8 +277,10 @@ impl<'a> Layout<'a> {
         let (step, drift) = match domain {
             None => (Step::Create(Box::new(creation)), Vec::new()),
             Some(domain) => {
-                let drift = drift::of(domain, &creation.mark);
-                match (replace(domain), domain.state.is_active()) {
+                let drift = drift::of(domain, &creation, &inventory.volumes, id);
+                // A paused machine is started too: that resumes it.
+                let runs = domain.state.is_active() && domain.state != DomainState::Paused;
+                match (replace(domain), runs) {
                     (Some(reason), _) => {
                         let creation = Creation { reason: Some(reason), ..creation };
                         (Step::Create(Box::new(creation)), Vec::new())
@@ -288,9 +297,8 @@ impl<'a> Layout<'a> {
     /// Whether the machine's running boot is known to be in the cluster.
     fn is_registered(&self, domain: &DomainInfo) -> bool {
         let Some(mark) = domain.mark() else { return false };
-        let Some(nodes) = &self.request.inventory.nodes else { return mark.state == MarkState::Registered };
-        let node = nodes.get(&mark.node.to_string());
-        mark.state == MarkState::Registered && node.is_some_and(|node| Some(&node.boot_id) == mark.boot_id.as_ref())
+        let asked = self.request.inventory.nodes.is_some();
+        mark.state == MarkState::Registered && mark.stage.is_none() && (!asked || self.request.inventory.has_boot(mark))
     }
 
     fn creation(&self, node: &Node, built: &Built) -> Creation {

@@ -48,14 +48,13 @@ struct UserData {
     hostname: String,
     preserve_hostname: bool,
     manage_etc_hosts: bool,
-    #[serde(default)]
-    ssh_pwauth: bool,
     #[serde(default, rename = "disable_root")]
     _disable_root: Option<bool>,
     #[serde(default, rename = "ssh_deletekeys")]
     _ssh_deletekeys: Option<bool>,
     #[serde(default, rename = "ssh_genkeytypes")]
     _ssh_genkeytypes: Vec<String>,
+    #[serde(default)]
     users: Vec<User>,
     bootcmd: Vec<Vec<String>>,
     cloud_init_modules: Vec<String>,
@@ -83,7 +82,6 @@ fn user_data(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), St
     same("hostname", &data.hostname, &node.name.to_string())?;
     same("preserve_hostname", &data.preserve_hostname, &false)?;
     same("manage_etc_hosts", &data.manage_etc_hosts, &false)?;
-    same("ssh_pwauth", &data.ssh_pwauth, &false)?;
     let users: Vec<_> = data.users.iter().map(|u| (&u.name, u.lock_passwd, &u.ssh_authorized_keys)).collect();
     let wanted: Vec<_> = config.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
     same("users", &users, &wanted)?;

@@ -97,9 +97,9 @@ pub struct Credentials<'a> {
     pub key: &'a Secret,
 }
 
-/// virtio serial of the payload's drive (at most 20 bytes); first boot and every later one mount the payload by it, so a
-/// node never runs from another payload than the one it was rendered for.
-pub fn payload_serial(payload: &Digest) -> String {
+/// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
+/// payload by it, so that a node never runs from another payload than the one it was rendered for.
+pub fn payload_serial(payload: Digest) -> String {
     format!("nb-{}", payload.short())
 }
 
@@ -197,6 +197,9 @@ const MASKED: [&str; 19] = [
 /// Masked as well where the cluster file gives no login.
 const MASKED_WITHOUT_LOGIN: [&str; 2] = ["ssh.service", "ssh.socket"];
 
+/// Keys only; cloud-init would set this in a module that we do not run.
+const SSHD: &str = "PasswordAuthentication no\n";
+
 /// Where the units expect the binaries, and which of the payload's each one is.
 const BINARIES: [(&str, &str); 5] = [
     ("/usr/local/bin/containerd", "containerd"),
@@ -247,6 +250,9 @@ fn guest_files(
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone()));
+    if config.ssh.is_some() {
+        add("/etc/ssh/sshd_config.d/10-nodebake.conf", Content::Public(SSHD.into(), 0o644));
+    }
     for (path, binary) in BINARIES {
         add(path, Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
     }
@@ -284,6 +290,7 @@ struct Values<'a> {
     paths: Paths,
     ssh: Option<SshValues<'a>>,
     payload_serial: String,
+    channel: &'static str,
     sandbox_image: &'static str,
     masked_units: String,
 }
@@ -358,7 +365,8 @@ impl<'a> Values<'a> {
                 key: format!("/etc/kubernetes/pki/{}-key.pem", node.name),
             },
             ssh: config.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
-            payload_serial: payload_serial(payload),
+            payload_serial: payload_serial(*payload),
+            channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(&config.versions.kubernetes),
             masked_units: masked(config).join(" "),
         }

@@ -1,56 +1,22 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::path::Path;
+
 use super::*;
-use crate::config::{Acceleration, Arch, Cluster, Host, Libvirt, Network, Ssh, Versions};
+use crate::config::{INIT, Ssh, parse};
+
+/// Damages a bundle.
+type Spoil = fn(&mut NodeBundle);
 
 const MAC: &str = "52:54:00:12:34:56";
 
+/// The seed cluster with one node of this name and two nameservers.
 fn config(name: &str) -> Config {
-    Config {
-        file: "/clusters/seed/nodebake.yaml".into(),
-        cluster: Cluster {
-            name: "seed".parse().unwrap(),
-            api_server: "https://10.0.0.4:6443".to_owned(),
-            control_plane: vec![Host {
-                name: "control-plane-1".parse().unwrap(),
-                address: "10.0.0.4".parse().unwrap(),
-            }],
-            cluster_domain: "cluster.local".to_owned(),
-            cluster_dns: vec!["10.96.0.10".parse().unwrap()],
-            pki: "/clusters/seed/pki".into(),
-            kubeconfig: None,
-        },
-        versions: Versions {
-            kubernetes: semver::Version::new(1, 35, 1),
-            containerd: semver::Version::new(2, 2, 1),
-            runc: semver::Version::new(1, 2, 8),
-            cni_plugins: semver::Version::new(1, 9, 0),
-        },
-        image: "ubuntu-24.04".to_owned(),
-        arch: Arch::Amd64,
-        mirror: None,
-        network: Network {
-            name: "nodebake".to_owned(),
-            cidr: "10.0.0.0/24".parse().unwrap(),
-            gateway: "10.0.0.1".parse().unwrap(),
-            nameservers: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-        },
-        libvirt: Libvirt {
-            uri: "qemu:///system".to_owned(),
-            acceleration: Acceleration::Auto,
-            pool: "nodebake".to_owned(),
-            pool_path: "/var/lib/libvirt/images/nodebake".into(),
-        },
-        ssh: None,
-        nodes: vec![Node {
-            name: name.parse().unwrap(),
-            address: "10.0.0.36".parse().unwrap(),
-            mac: None,
-            cpus: 2,
-            memory: 4 << 30,
-            disk: 20 << 30,
-        }],
-    }
+    let mut config = parse(Path::new("/clusters/seed/nodebake.yaml"), INIT).unwrap();
+    config.nodes.truncate(1);
+    config.nodes[0].name = name.parse().unwrap();
+    config.network.nameservers.push("fd00::1".parse().unwrap());
+    config
 }
 
 fn bundle(config: &Config) -> NodeBundle {
@@ -134,13 +100,16 @@ fn containerd_is_configured_for_its_major_version() {
 fn a_login_is_made_only_when_asked_for() {
     let without = bundle(&config("worker-node-1"));
     let mask = "/etc/systemd/system/ssh.service";
-    assert!(without.user_data.contains("users: []\n"));
+    // cloud-init's schema wants no empty list; without its module no default user is made either.
+    assert!(!without.user_data.contains("users"), "{}", without.user_data);
     assert_eq!(without.file(mask), Some(&Content::Link("/dev/null".to_owned())));
     let mut config = config("worker-node-1");
     config.ssh = Some(Ssh { user: "n".to_owned(), authorized_keys: vec!["ssh-ed25519 AAAA \"me\": # \\".to_owned()] });
     let with = bundle(&config);
     assert!(with.user_data.contains("  - name: \"n\"\n"), "{}", with.user_data);
     assert_eq!(with.file(mask), None);
+    let sshd = "/etc/ssh/sshd_config.d/10-nodebake.conf";
+    assert_eq!((public(&with, sshd), without.file(sshd)), (("PasswordAuthentication no\n", 0o644), None));
 }
 
 #[test]
@@ -177,7 +146,7 @@ fn another_node_changes_no_byte() {
 #[test]
 fn a_bundle_that_reads_back_otherwise_is_refused() {
     let config = config("worker-node-1");
-    let spoil: [(&str, fn(&mut NodeBundle)); 4] = [
+    let spoil: [(&str, Spoil); 4] = [
         ("user-data", |b| b.user_data = b.user_data.replace("preserve_hostname", "preserve_hostnam")),
         ("meta-data", |b| b.first_boot.push('\n')),
         ("network-config", |b| b.network_config = b.network_config.replace("0.0.0.0/0", "default")),

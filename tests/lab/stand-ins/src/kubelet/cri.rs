@@ -486,14 +486,18 @@ impl Runtime {
         method: &'static str,
         question: &Q,
     ) -> Result<A, GrpcError> {
-        let mut channel = self.channel.lock().await;
-        if channel.as_ref().is_none_or(Channel::is_closed) {
-            *channel = Some(Channel::connect(&self.socket).await?);
+        self.channel().await?.call(method, question, self.timeout).await
+    }
+
+    /// The connection, made anew when it broke; calls run beside each other on it.
+    async fn channel(&self) -> Result<Channel, GrpcError> {
+        let mut held = self.channel.lock().await;
+        if let Some(channel) = held.as_ref().filter(|channel| !channel.is_closed()) {
+            return Ok(channel.clone());
         }
-        match channel.as_ref() {
-            Some(channel) => channel.call(method, question, self.timeout).await,
-            None => Err(GrpcError::Malformed { method, why: "not connected".to_owned() }),
-        }
+        let channel = Channel::connect(&self.socket).await?;
+        *held = Some(channel.clone());
+        Ok(channel)
     }
 
     /// `Version`.

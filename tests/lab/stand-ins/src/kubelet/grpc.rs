@@ -66,8 +66,6 @@ pub enum GrpcError {
 
 /// gRPC's code for a method that the other side does not have.
 pub const UNIMPLEMENTED: u32 = 12;
-/// gRPC's code for a thing that is not there.
-pub const NOT_FOUND: u32 = 5;
 
 impl GrpcError {
     /// The gRPC status code, if the other side answered.
@@ -77,8 +75,8 @@ impl GrpcError {
     }
 }
 
-/// A connection to one socket.
-#[derive(Debug)]
+/// A connection to one socket; its clones share it.
+#[derive(Debug, Clone)]
 pub struct Channel {
     sender: SendRequest<Full<Bytes>>,
 }

@@ -1,0 +1,266 @@
+//! The verbs on machines, as far as they go without a hypervisor: one that cannot be reached, no terminal to ask on, and
+//! libvirt's own test driver with the machines of a file, which it forgets at the end of each run.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use nodebake::config::ClusterId;
+
+use crate::world::{Ran, World};
+
+const MACHINE_VERBS: [&[&str]; 6] = [
+    &["up"],
+    &["rebuild", "--yes", "worker-node-1"],
+    &["status"],
+    &["down"],
+    &["down", "--yes"],
+    &["logs", "worker-node-1"],
+];
+
+#[test]
+fn a_libvirt_that_does_not_answer_is_told() {
+    let world = World::locked();
+    world.edit("uri: test:///default", "uri: qemu+unix:///system?socket=/nonexistent");
+    let unreachable = Ran::failed(
+        1,
+        "libvirt does not answer at qemu+unix:///system?socket=/nonexistent: Failed to connect socket to \
+         '/nonexistent': No such file or directory",
+        "install libvirt-daemon-system and qemu-system, then: systemctl enable --now libvirtd",
+    );
+    for verb in MACHINE_VERBS {
+        assert_eq!(world.run(verb), unreachable, "{verb:?}");
+    }
+    // It was asked first: nothing was fetched or built in vain.
+    assert!(!world.path("build").exists() && !world.path("cache").exists() && !world.path(".nodebake").exists());
+    world.must(&["build", "--all"]);
+}
+
+#[test]
+fn a_host_that_can_run_no_node_is_told_before_anything_is_fetched() {
+    let world = World::locked();
+    // The test driver names no emulator.
+    let refused = Ran::failed(1, "cannot read libvirt's description of host \"capabilities\": no path", "");
+    for verb in [&["up"][..], &["rebuild", "--yes", "worker-node-1"]] {
+        assert_eq!(world.run(verb), refused, "{verb:?}");
+    }
+    assert!(!world.path("build").exists() && !world.path("cache").exists() && !world.path(".nodebake").exists());
+}
+
+#[test]
+fn rebuild_needs_consent_before_anything_is_done() {
+    let world = World::locked();
+    world.edit("uri: test:///default", "uri: qemu+unix:///system?socket=/nonexistent");
+    let refused = Ran::failed(2, "this needs your consent, and there is no terminal to ask on", "add --yes");
+    for verb in [&["rebuild", "worker-node-1"][..], &["rebuild", "worker-node-1", "worker-node-2"]] {
+        assert_eq!(world.run(verb), refused, "{verb:?}");
+    }
+    assert!(!world.path("build").exists() && !world.path("cache").exists());
+}
+
+#[test]
+fn a_kubeconfig_that_is_missing_or_none_is_told() {
+    let world = World::locked();
+    world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
+    let missing = Ran::failed(
+        2,
+        "kubeconfig FOLDER/admin.kubeconfig is not there",
+        "run `nodebake kubeconfig` to make FOLDER/admin.kubeconfig, or remove cluster.kubeconfig from the cluster file \
+         to stop at \"kubelet active\"",
+    );
+    for verb in [&["up"][..], &["rebuild", "--yes", "worker-node-1"]] {
+        assert_eq!(world.run(verb), missing, "{verb:?}");
+    }
+    // What status can say without the cluster, it says.
+    let warning = "warning: kubeconfig FOLDER/admin.kubeconfig is not there\n";
+    assert_eq!(world.run(&["status"]), Ran::ok(NOTHING, warning));
+    fs::write(world.path("admin.kubeconfig"), "clusters: 7\n").unwrap();
+    let none = Ran::failed(
+        2,
+        "kubeconfig FOLDER/admin.kubeconfig: failed to parse kubeconfig YAML: error: line 1 column 11: expected \
+         sequence start\n --> <input>:1:11\n  |\n1 | clusters: 7\n  |           ^ expected sequence start",
+        "cluster.kubeconfig must name a kubeconfig of an administrator",
+    );
+    assert_eq!(world.run(&["up"]), none);
+    assert!(!world.path("build").exists() && !world.path("cache").exists());
+}
+
+#[test]
+fn an_apiserver_that_does_not_answer_is_told() {
+    let world = World::locked();
+    world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
+    world.must(&["kubeconfig"]);
+    // A port that nothing listens on: this one was free, and is again.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kubeconfig = world.read("admin.kubeconfig").replace("10.0.0.4:6443", &free.to_string());
+    fs::write(world.path("admin.kubeconfig"), kubeconfig).unwrap();
+    let ran = world.run(&["up"]);
+    let refused = Ran::failed(
+        1,
+        "asking the apiserver for nodes: ServiceError: client error (Connect): client error (Connect): tcp connect \
+         error: Connection refused (os error 111)",
+        "check that the apiserver in the kubeconfig runs and can be reached from here, and that its user may list nodes \
+         and leases",
+    );
+    assert_eq!(ran, refused);
+    assert!(!world.path("build").exists() && !world.path("cache").exists());
+}
+
+/// `status` where there is no machine.
+const NOTHING: &str = "NAME            MACHINE   STATE   CLUSTER   ADDRESS     DIFFERS\n\
+                       worker-node-1   -         -       ?         10.0.0.36   -\n\
+                       worker-node-2   -         -       ?         10.0.0.37   -\n";
+
+#[test]
+fn without_machines_there_is_little_to_say() {
+    let world = World::built();
+    let before = world.tree("");
+    assert_eq!(world.run(&["status"]), Ran::ok(NOTHING, ""));
+    // The test driver has a machine, and it is somebody else's.
+    for verb in [&["down"][..], &["down", "--yes"], &["down", "worker-node-2"]] {
+        assert_eq!(world.run(verb), Ran::ok("", "nothing of this cluster is there\n"), "{verb:?}");
+    }
+    let hint = "`nodebake status` lists the nodes";
+    let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
+    assert_eq!(world.run(&["down", "worker-node-3"]), Ran::failed(2, error, hint));
+    assert_eq!(world.run(&["logs", "worker-node-3"]), Ran::failed(2, error, hint));
+    assert_eq!(world.run(&["logs", "worker-node-1"]), Ran::ok("", "worker-node-1 has no log yet\n"));
+    assert_eq!(world.tree(""), before);
+}
+
+/// One machine on the host of the test driver.
+struct Machine<'a> {
+    cluster: &'a ClusterId,
+    node: &'a str,
+    payload: &'a str,
+    seed: &'a str,
+    /// Attributes of the mark that are not always there, and its state.
+    state: &'a str,
+    /// The domain's name.
+    name: &'a str,
+}
+
+impl Machine<'_> {
+    fn xml(&self, host: &mut String) {
+        let Self { cluster, node, payload, seed, state, name: domain } = self;
+        let (name, ca, uuid) = (&cluster.name, cluster.ca, cluster.uuid(&node.parse().unwrap()));
+        write!(
+            host,
+            "<domain type='test'><name>{domain}</name><uuid>{uuid}</uuid><metadata><n:mark \
+             xmlns:n='https://nodebake.dev/xmlns/domain/1' cluster='{name}' ca='{ca}' node='{node}' payload='{payload}' \
+             seed='{seed}' base='sha256:{seed}' definition='{seed}' {state}/></metadata>\
+             <memory>2048</memory><os><type>hvm</type></os></domain>"
+        )
+        .unwrap();
+    }
+
+    /// Its root disk and seed.
+    fn volumes(&self) -> [String; 2] {
+        let Self { cluster, node, seed, .. } = self;
+        let stem = format!("nodebake.{}.{}.{node}", cluster.name, &cluster.ca.to_string()[..8]);
+        [format!("{stem}.root.{}.qcow2", &seed[..12]), format!("{stem}.seed.{}.iso", &seed[..12])]
+    }
+}
+
+/// Gives the test driver two machines of this cluster, one of a namesake and one of nobody, with their disks.
+fn with_machines(world: &World) {
+    let manifest = |node: &str| -> serde_json::Value {
+        serde_json::from_str(&world.read(&format!("build/{node}/manifest.json"))).unwrap()
+    };
+    let built = manifest("worker-node-1");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let ours = ClusterId { name: "seed".parse().unwrap(), ca: text(&built["ca"]).parse().unwrap() };
+    let other = "0".repeat(64);
+    let namesake = ClusterId { name: ours.name.clone(), ca: other.parse().unwrap() };
+    let (payload, seed) = (text(&built["payload"]["digest"]), text(&built["seed"]["digest"]));
+    let machines = [
+        Machine {
+            cluster: &ours,
+            node: "worker-node-1",
+            payload: &payload,
+            seed: &seed,
+            state: "state='registered'",
+            name: "worker-node-1",
+        },
+        Machine {
+            cluster: &ours,
+            node: "worker-node-2",
+            payload: &other,
+            seed: &seed,
+            state: &format!("state='failed' stored='{other}' stage='containerd active'"),
+            name: "worker-node-2",
+        },
+        Machine {
+            cluster: &ours,
+            node: "old-node",
+            payload: &payload,
+            seed: &seed,
+            state: "state='started'",
+            name: "old-node",
+        },
+        Machine {
+            cluster: &namesake,
+            node: "worker-node-1",
+            payload: &payload,
+            seed: &seed,
+            state: "state='started'",
+            name: "of-the-namesake",
+        },
+    ];
+    let mut host =
+        "<node><domain type='test'><name>users-domain</name><memory>2048</memory><os><type>hvm</type></os></domain>"
+            .to_owned();
+    for machine in &machines {
+        machine.xml(&mut host);
+    }
+    let folder = world.path("pool");
+    write!(host, "<pool type='dir'><name>nodebake</name><target><path>{}</path></target>", folder.display()).unwrap();
+    for name in machines.iter().flat_map(Machine::volumes).chain(["users-disk.qcow2".to_owned()]) {
+        let path = folder.join(&name);
+        let format = if name.ends_with("iso") { "raw" } else { "qcow2" };
+        write!(
+            host,
+            "<volume><name>{name}</name><capacity>1024</capacity><target><path>{}</path><format type='{format}'/>\
+             </target></volume>",
+            path.display()
+        )
+        .unwrap();
+    }
+    host.push_str("</pool></node>");
+    fs::write(world.path("host.xml"), host).unwrap();
+    world.edit("uri: test:///default", &format!("uri: test://{}", world.path("host.xml").display()));
+}
+
+#[test]
+fn status_lists_the_clusters_machines_and_how_they_differ() {
+    let world = World::built();
+    with_machines(&world);
+    let table = "NAME            MACHINE   STATE                        CLUSTER   ADDRESS     DIFFERS\n\
+                 worker-node-1   running   registered                   ?         10.0.0.36   -\n\
+                 worker-node-2   running   failed (containerd active)   ?         10.0.0.37   payload, seed, changed by \
+                 hand\n\
+                 old-node        running   started                      ?         -           not in the cluster file\n";
+    assert_eq!(world.run(&["status"]), Ran::ok(table, ""));
+    // Without images there is nothing to compare with.
+    let elsewhere = table.replace("payload, seed, ", "");
+    assert_eq!(world.run(&["status", "--out", "elsewhere"]), Ran::ok(elsewhere, ""));
+}
+
+#[test]
+fn down_names_what_goes_and_needs_consent() {
+    let world = World::built();
+    with_machines(&world);
+    let all = "old-node: its machine and 2 volumes\n\
+               worker-node-1: its machine and 2 volumes\n\
+               worker-node-2: its machine and 2 volumes\n";
+    let refused = Ran::failed(2, "this needs your consent, and there is no terminal to ask on", "add --yes");
+    assert_eq!(world.run(&["down"]), refused.clone().after(all));
+    let one = "worker-node-2: its machine and 2 volumes\n";
+    assert_eq!(world.run(&["down", "worker-node-2"]), refused.after(one));
+    let removed = "old-node removed\nworker-node-1 removed\nworker-node-2 removed\n";
+    assert_eq!(world.run(&["down", "--yes"]), Ran::ok(removed, all));
+    assert_eq!(world.run(&["down", "--yes", "worker-node-2"]), Ran::ok("worker-node-2 removed\n", one));
+    assert_eq!(
+        world.run(&["down", "old-node", "--yes"]),
+        Ran::ok("old-node removed\n", "old-node: its machine and 2 volumes\n")
+    );
+}

@@ -1,0 +1,19 @@
+//! The command line: the real program, its whole output and exit code, and every file that it leaves.
+//!
+//! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
+//! upstream's names. Needs openssl, tar, gzip, sha256sum, qemu-img, taskset and faketime; a missing one fails the tests.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod building;
+mod faults;
+mod http;
+mod identities;
+mod locking;
+mod machines;
+mod mirror;
+mod modes;
+mod reproducible;
+mod secrets;
+mod usage;
+mod world;

@@ -1,0 +1,592 @@
+//! Plans and what becomes of them, on a hypervisor in memory that keeps libvirt's contract: every transition, and a fault
+//! at every single call followed by a plain run.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use nodebake::apply::{Apply, ApplyError, Outcome, Patience};
+use nodebake::cluster::{NodeStatus, Nodes};
+use nodebake::config::{ClusterId, Config, INIT, parse};
+use nodebake::digest::Digest;
+use nodebake::machine::mark::LogKind;
+use nodebake::machine::memory::{Memory, Moment};
+use nodebake::machine::{
+    DomainInfo, DomainState, Firmware, Hypervisor, Mark, MarkState, NetworkInfo, PoolInfo, VolumeFormat, VolumeInfo,
+    VolumeName,
+};
+use nodebake::plan::{self, Blocked, Built, ImageFile, Images, Inventory, Plan, Request, SharedAction, Step};
+use nodebake::progress::Silent;
+
+const NOW: i64 = 1_700_000_000;
+const POOL: &str = "/var/lib/libvirt/nodebake";
+
+/// Puts something in the way of a plan; gives the cluster's nodes.
+type Prepare<'a> = &'a dyn Fn(&World) -> Option<Nodes>;
+
+/// A cluster of two nodes with images on the disk, and a host that has none of it.
+struct World {
+    config: Config,
+    id: ClusterId,
+    images: Images,
+    built: Vec<Built>,
+    host: Memory,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = parse(Path::new("/clusters/seed/nodebake.yaml"), INIT).unwrap();
+        let id = ClusterId { name: config.cluster.name.clone(), ca: Digest::of(b"ca") };
+        let image = |name: &str, bytes: Vec<u8>| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, &bytes).unwrap();
+            ImageFile { path, digest: Digest::of(&bytes), size: bytes.len() as u64 }
+        };
+        let images = Images {
+            payload: image("payload", iso(b"payload")),
+            base: image("base", qcow2(b"base")),
+            firmware: Firmware::Bios,
+        };
+        let nodes = config.nodes.iter().map(|node| node.name.clone());
+        let built =
+            nodes.map(|node| Built { seed: image(&format!("seed-{node}"), iso(node.to_string().as_bytes())), node });
+        let built = built.collect();
+        Self { config, id, images, built, host: Memory::new(), _folder: folder }
+    }
+
+    /// As [`World::new`], and the guests' logs are there: every machine that is started gets to an active kubelet.
+    fn with_good_guests() -> Self {
+        let world = Self::new();
+        world.host.put_pool(pool("nodebake", POOL));
+        world.host.put_pool(pool("nodebake-logs", "/logs"));
+        for built in &world.built {
+            world.guest_says(&built.node.to_string(), &report("kubelet-active", "ok", ""));
+        }
+        world
+    }
+
+    fn guest_says(&self, node: &str, text: &str) {
+        let name = VolumeName::log(&self.id, &node.parse().unwrap(), LogKind::FirstBoot).to_string();
+        let size = text.len() as u64;
+        let info = VolumeInfo {
+            path: format!("/logs/{name}"),
+            name,
+            capacity: size,
+            allocation: size,
+            format: VolumeFormat::Raw,
+            backing: None,
+        };
+        self.host.put_volume("nodebake-logs", info, text.as_bytes());
+    }
+
+    fn inventory(&self, nodes: Option<Nodes>) -> Inventory {
+        Inventory::read(&self.config, &self.host, nodes).unwrap()
+    }
+
+    fn plan_with(&self, nodes: Option<Nodes>, make: fn(Request) -> Result<Plan, Blocked>) -> Result<Plan, Blocked> {
+        let inventory = self.inventory(nodes);
+        let Self { config, id, images, built, .. } = self;
+        let capabilities = self.host.capabilities(config.arch).unwrap();
+        make(Request { config, id, images, built, inventory: &inventory, capabilities: &capabilities, now: NOW })
+    }
+
+    fn plan(&self) -> Plan {
+        self.plan_with(None, plan::up).unwrap()
+    }
+
+    fn apply(&self) -> Apply<'_> {
+        let patience = Patience::of_silence(Duration::ZERO);
+        Apply { hypervisor: &self.host, id: &self.id, watch: None, patience, progress: &Silent }
+    }
+
+    fn carry_out(&self, plan: &Plan) -> Result<Vec<Outcome>, ApplyError> {
+        let apply = self.apply();
+        plan.shared.iter().try_for_each(|action| apply.shared(action))?;
+        plan.nodes.iter().map(|node| apply.node(node)).collect()
+    }
+
+    fn uuid(&self, node: &str) -> uuid::Uuid {
+        self.id.uuid(&node.parse().unwrap())
+    }
+
+    fn domain(&self, node: &str) -> DomainInfo {
+        self.host.domain(self.uuid(node)).unwrap().unwrap()
+    }
+
+    fn change_mark(&self, node: &str, change: impl FnOnce(&mut Mark)) {
+        let mut mark = self.domain(node).mark().unwrap().clone();
+        change(&mut mark);
+        self.host.set_mark(self.uuid(node), &mark).unwrap();
+    }
+}
+
+fn iso(content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 20 * 2048];
+    bytes[32768..32774].copy_from_slice(b"\x01CD001");
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+fn qcow2(content: &[u8]) -> Vec<u8> {
+    [b"QFI\xfb\0\0\0\x03".as_slice(), &[0; 4096], content].concat()
+}
+
+fn report(stage: &str, state: &str, log: &str) -> String {
+    format!(
+        "{{\"v\":1,\"boot\":\"00000000-0000-4000-8000-000000000007\",\"booted\":{NOW},\"instance\":\"i\",\"uptime\":1.5,\
+         \"stage\":\"{stage}\",\"state\":\"{state}\",\"log\":\"{log}\"}}\n"
+    )
+}
+
+fn pool(name: &str, path: &str) -> PoolInfo {
+    PoolInfo {
+        name: name.to_owned(),
+        kind: "dir".to_owned(),
+        path: path.to_owned(),
+        active: true,
+        autostart: true,
+        capacity: 1 << 40,
+        available: 1 << 40,
+    }
+}
+
+fn network(address: &str) -> NetworkInfo {
+    NetworkInfo {
+        name: "nodebake".to_owned(),
+        active: true,
+        autostart: true,
+        bridge: Some("virbr1".to_owned()),
+        forward: Some("nat".to_owned()),
+        address: Some(address.parse().unwrap()),
+        dhcp: Vec::new(),
+        ours: false,
+    }
+}
+
+fn steps(plan: &Plan) -> Vec<String> {
+    let name = |step: &Step| match step {
+        Step::Create(creation) => {
+            format!("create{}", creation.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())
+        }
+        Step::Start(_) => "start".to_owned(),
+        Step::Finish(_) => "finish".to_owned(),
+        Step::Nothing => "nothing".to_owned(),
+    };
+    plan.nodes.iter().map(|plan| format!("{} {}", plan.node, name(&plan.step))).collect()
+}
+
+/// What a hypervisor holds, without what moves by itself.
+fn holdings(world: &World) -> Vec<String> {
+    let inventory = world.inventory(None);
+    let mut all: Vec<String> = inventory
+        .domains
+        .iter()
+        .map(|domain| format!("{} {:?} autostart {} {:?}", domain.name, domain.state, domain.autostart, domain.mark()))
+        .collect();
+    all.extend(inventory.volumes.iter().map(|volume| format!("{} whole {}", volume.name, volume.is_whole())));
+    all.extend(inventory.network.map(|network| format!("{network:?}")));
+    all
+}
+
+#[test]
+fn an_empty_host_gets_everything_once_and_each_node_its_own() {
+    let world = World::new();
+    let plan = world.plan();
+    let shared: Vec<String> = plan
+        .shared
+        .iter()
+        .map(|action| match action {
+            SharedAction::CreateNetwork(spec) => format!("network {} {}", spec.name, spec.cidr),
+            SharedAction::CreatePool(spec) => format!("pool {} {}", spec.name, spec.path),
+            SharedAction::Upload(upload) => format!("upload {} to {}", upload.spec.name, upload.pool),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let Images { payload, base, .. } = &world.images;
+    let wanted = [
+        "network nodebake 10.0.0.0/24".to_owned(),
+        format!("pool nodebake {POOL}"),
+        format!("pool nodebake-logs {POOL}-logs"),
+        format!("upload nodebake.base.{}.qcow2 to nodebake", base.digest),
+        format!("upload nodebake.payload.{}.iso to nodebake", payload.digest),
+    ];
+    assert_eq!(shared, wanted);
+    assert_eq!(steps(&plan), ["worker-node-1 create", "worker-node-2 create"]);
+}
+
+#[test]
+fn what_is_there_is_used_as_it_is() {
+    let world = World::with_good_guests();
+    world.host.put_network(network("10.0.0.1/24"));
+    world.carry_out(&world.plan()).unwrap();
+    let before = holdings(&world);
+    let again = world.plan();
+    assert_eq!(again.shared, []);
+    assert_eq!(steps(&again), ["worker-node-1 finish", "worker-node-2 finish"]);
+    let calls = world.host.calls().len();
+    world.carry_out(&again).unwrap();
+    assert_eq!(holdings(&world), before);
+    assert_eq!(world.host.calls().len(), calls, "nothing was changed: {:?}", &world.host.calls()[calls..]);
+}
+
+#[test]
+fn a_machine_becomes_what_its_mark_and_state_call_for() {
+    let set = |world: &World, state, active| {
+        world.change_mark("worker-node-1", |mark| mark.state = state);
+        let domain = world.domain("worker-node-1");
+        let state = if active { DomainState::Running } else { DomainState::ShutOff };
+        world.host.put_domain(DomainInfo { state, ..domain });
+    };
+    for (state, active, wanted) in [
+        (MarkState::Creating, false, "create: the attempt before was cut off"),
+        (MarkState::Started, false, "start"),
+        (MarkState::Started, true, "finish"),
+        (MarkState::Registered, false, "start"),
+        (MarkState::Registered, true, "nothing"),
+        (MarkState::Failed, true, "create: the attempt before failed"),
+        (MarkState::Failed, false, "create: the attempt before failed"),
+    ] {
+        let world = World::with_good_guests();
+        world.carry_out(&world.plan()).unwrap();
+        set(&world, state, active);
+        assert_eq!(steps(&world.plan())[0], format!("worker-node-1 {wanted}"), "{state} {active}");
+    }
+}
+
+#[test]
+fn a_registered_machine_of_another_boot_is_watched_again() {
+    let world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    world.change_mark("worker-node-1", |mark| {
+        mark.state = MarkState::Registered;
+        mark.boot_id = Some("a".to_owned());
+    });
+    for (boot_id, wanted) in [("a", "worker-node-1 nothing"), ("b", "worker-node-1 finish")] {
+        let node = NodeStatus {
+            name: "worker-node-1".to_owned(),
+            boot_id: boot_id.to_owned(),
+            internal_ip: "10.0.0.36".to_owned(),
+            ..NodeStatus::default()
+        };
+        let nodes = Nodes::from([(node.name.clone(), node)]);
+        assert_eq!(steps(&world.plan_with(Some(nodes), plan::up).unwrap())[0], wanted);
+    }
+}
+
+#[test]
+fn drift_is_told_and_replaces_nothing() {
+    let mut world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let old = world.built[0].seed.digest;
+    world.built[0].seed.digest = Digest::of(b"another seed");
+    let plan = world.plan();
+    let drift: Vec<_> = plan.nodes[0].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, [format!("seed {} -> {}", old.short(), Digest::of(b"another seed").short())]);
+    assert_eq!((steps(&plan)[0].as_str(), &plan.nodes[1].drift), ("worker-node-1 finish", &Vec::new()));
+
+    world.config.nodes[1].cpus = 7;
+    let drift: Vec<_> = world.plan().nodes[1].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, ["machine changed in the cluster file"]);
+    world.config.nodes[0].disk = 40 << 30;
+    let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).skip(1).collect();
+    assert_eq!(drift, ["disk 20480 MiB -> 40960 MiB"]);
+
+    let domain = world.domain("worker-node-2");
+    let xml = domain.xml.replace(">2</vcpu>", ">3</vcpu>");
+    assert_ne!(xml, domain.xml, "the XML has the element that is changed");
+    world.host.put_domain(DomainInfo { xml, ..domain });
+    let drift: Vec<_> = world.plan().nodes[1].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, ["machine changed in the cluster file", "machine changed by hand"]);
+}
+
+#[test]
+fn rebuild_keeps_who_the_node_is() {
+    let mut world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let before = world.domain("worker-node-1");
+    world.built.truncate(1);
+    let bytes = iso(b"another seed");
+    std::fs::write(&world.built[0].seed.path, &bytes).unwrap();
+    world.built[0].seed =
+        ImageFile { digest: Digest::of(&bytes), size: bytes.len() as u64, ..world.built[0].seed.clone() };
+    let plan = world.plan_with(None, plan::rebuild).unwrap();
+    assert_eq!(steps(&plan), ["worker-node-1 create: asked for"]);
+    world.carry_out(&plan).unwrap();
+    let after = world.domain("worker-node-1");
+    let mac = |domain: &DomainInfo| domain.xml.lines().find(|line| line.contains("<mac ")).map(ToOwned::to_owned);
+    assert!(mac(&before).is_some());
+    assert_eq!((after.uuid, &after.name, mac(&after)), (before.uuid, &before.name, mac(&before)));
+    let disks = world.inventory(None).volumes;
+    let disks: Vec<_> = disks.iter().filter(|v| v.name.contains(".worker-node-1.")).map(|v| v.name.clone()).collect();
+    let short = Digest::of(&bytes).short();
+    let name = |kind: &str| format!("nodebake.seed.{}.worker-node-1.{kind}", &world.id.ca.to_string()[..8]);
+    assert_eq!(disks, [name(&format!("root.{short}.qcow2")), name(&format!("seed.{short}.iso"))]);
+}
+
+#[test]
+fn down_removes_ours_and_nothing_else() {
+    let world = World::with_good_guests();
+    world.host.put_network(network("10.0.0.1/24"));
+    let foreign = DomainInfo {
+        name: "users".to_owned(),
+        uuid: uuid::Uuid::from_u128(7),
+        state: DomainState::Running,
+        autostart: false,
+        mark: Ok(None),
+        xml: "<domain/>".to_owned(),
+    };
+    world.host.put_domain(foreign.clone());
+    let names = ["users.qcow2", "nodebake.other.01234567.worker-node-1.root.0123456789ab.qcow2", "nodebake.iso"];
+    for name in names {
+        let (name, path) = (name.to_owned(), format!("{POOL}/{name}"));
+        let info = VolumeInfo { name, path, capacity: 1, allocation: 1, format: VolumeFormat::Raw, backing: None };
+        world.host.put_volume("nodebake", info, b"x");
+    }
+    let before = holdings(&world);
+    world.carry_out(&world.plan()).unwrap();
+    let inventory = world.inventory(None);
+    let removals = plan::removals(&world.id, &world.config, &inventory);
+    assert_eq!(removals.keys().map(ToString::to_string).collect::<Vec<_>>(), ["worker-node-1", "worker-node-2"]);
+    for (node, removal) in &removals {
+        world.apply().remove(node, removal).unwrap();
+    }
+    let kept = ["nodebake.base.", "nodebake.payload."];
+    let mut left = holdings(&world);
+    let images = left.extract_if(.., |line| kept.iter().any(|kept| line.starts_with(kept))).count();
+    assert_eq!((images, left), (2, before));
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_before_anything_is_made() {
+    let foreign = |world: &World, name: &str, uuid| {
+        let (name, xml) = (name.to_owned(), "<domain/>".to_owned());
+        world.host.put_domain(DomainInfo {
+            name,
+            uuid,
+            state: DomainState::ShutOff,
+            autostart: false,
+            mark: Ok(None),
+            xml,
+        });
+    };
+    let node = |name: &str, address: &str, renewed| {
+        let node = NodeStatus {
+            name: name.to_owned(),
+            internal_ip: address.to_owned(),
+            lease_renewed: Some(renewed),
+            ..NodeStatus::default()
+        };
+        Some(Nodes::from([(node.name.clone(), node)]))
+    };
+    let cases: [(Prepare, &str); 7] = [
+        (
+            &|w| {
+                foreign(w, "worker-node-1", uuid::Uuid::from_u128(7));
+                None
+            },
+            "domain worker-node-1 exists and is not of this cluster",
+        ),
+        (
+            &|w| {
+                foreign(w, "other", w.uuid("worker-node-2"));
+                None
+            },
+            "domain worker-node-2 exists and is not of this cluster",
+        ),
+        (&|_| node("db-1", "10.0.0.37", NOW), "the address 10.0.0.37 of worker-node-2 is taken by node db-1"),
+        (
+            &|_| node("worker-node-1", "10.0.0.99", NOW - 39),
+            "node worker-node-1 is in the cluster already, alive and on a machine that is not ours",
+        ),
+        (
+            &|w| {
+                w.host.put_network(network("10.0.1.1/24"));
+                None
+            },
+            "network nodebake has the address 10.0.1.0/24, the cluster file says 10.0.0.0/24",
+        ),
+        (
+            &|w| {
+                let dhcp = vec![("10.0.0.30".parse().unwrap(), "10.0.0.36".parse().unwrap())];
+                w.host.put_network(NetworkInfo { dhcp, ..network("10.0.0.1/24") });
+                None
+            },
+            "the address 10.0.0.36 of worker-node-1 lies in the DHCP range of network nodebake",
+        ),
+        (
+            &|w| {
+                w.host.put_pool(PoolInfo { kind: "logical".to_owned(), ..pool("nodebake", "/dev/vg") });
+                None
+            },
+            "storage pool nodebake is of type logical; disks need a pool over a folder",
+        ),
+    ];
+    for (prepare, wanted) in cases {
+        let world = World::new();
+        let nodes = prepare(&world);
+        match world.plan_with(nodes, plan::up) {
+            Err(blocked) => {
+                assert_eq!(blocked.to_string(), wanted);
+                assert!(blocked.hint().is_some(), "{wanted}");
+            }
+            Ok(plan) => panic!("{wanted}: {plan:?}"),
+        }
+    }
+    // A lease that has run out, or a node that we removed a moment ago, stands in nobody's way.
+    for nodes in [node("worker-node-1", "10.0.0.99", NOW - 40), node("worker-node-1", "10.0.0.36", NOW)] {
+        assert!(World::new().plan_with(nodes, plan::up).is_ok());
+    }
+}
+
+#[test]
+fn a_failing_stage_leaves_the_machine_for_its_logs() {
+    let world = World::with_good_guests();
+    world.guest_says("worker-node-1", &report("containerd-active", "failed", "Ym9vbQo="));
+    let plan = world.plan();
+    plan.shared.iter().for_each(|action| world.apply().shared(action).unwrap());
+    let error = world.apply().node(&plan.nodes[0]).unwrap_err();
+    assert_eq!(error.to_string(), "worker-node-1: failed to get to \"containerd active\"");
+    assert_eq!((error.log(), error.is_node_down()), (Some("boom\n"), true));
+    let domain = world.domain("worker-node-1");
+    let mark = domain.mark().unwrap();
+    assert_eq!((mark.state, mark.stage.as_deref()), (MarkState::Failed, Some("containerd active")));
+    assert_eq!(domain.state, DomainState::Running);
+    world.guest_says("worker-node-1", &report("kubelet-active", "ok", ""));
+    assert_eq!(steps(&world.plan())[0], "worker-node-1 create: the attempt before failed");
+    assert_eq!(world.carry_out(&world.plan()).unwrap(), [Outcome::KubeletActive; 2]);
+}
+
+#[test]
+fn a_failure_is_overcome_by_its_own_stage_alone() {
+    let kubelet = report("kubelet-active", "ok", "");
+    for (between, wanted) in [
+        (report("containerd-active", "ok", ""), None),
+        (report("payload-mounted", "ok", ""), Some("worker-node-1: failed to get to \"containerd active\"")),
+    ] {
+        let world = World::with_good_guests();
+        let text = report("containerd-active", "failed", "") + &between + &kubelet;
+        world.guest_says("worker-node-1", &text);
+        assert_eq!(world.carry_out(&world.plan()).err().map(|error| error.to_string()).as_deref(), wanted);
+    }
+}
+
+#[test]
+fn a_first_boot_is_up_when_it_is_finished_and_a_later_one_without_that_word() {
+    let first = report("seed-read", "ok", "") + &report("kubelet-active", "ok", "");
+    let finished = first.clone() + &report("finished", "ok", "");
+    let other = "00000000-0000-4000-8000-000000000008";
+    let later =
+        first.clone() + &report("kubelet-active", "ok", "").replace("00000000-0000-4000-8000-000000000007", other);
+    for (text, wanted) in [(&first, false), (&finished, true), (&later, true)] {
+        let world = World::with_good_guests();
+        world.guest_says("worker-node-1", text);
+        assert_eq!(world.carry_out(&world.plan()).is_ok(), wanted, "{text}");
+    }
+}
+
+/// A machine that once came up may hold what nobody else has: whatever keeps it down, `up` starts it again and no more.
+#[test]
+fn what_once_came_up_is_never_replaced_unasked() {
+    for state in [MarkState::Active, MarkState::Registered] {
+        let world = World::with_good_guests();
+        world.carry_out(&world.plan()).unwrap();
+        world.change_mark("worker-node-1", |mark| mark.state = state);
+        let domain = world.domain("worker-node-1");
+        world.host.put_domain(DomainInfo { state: DomainState::ShutOff, ..domain });
+        world.guest_says("worker-node-1", "");
+        assert!(world.carry_out(&world.plan()).is_err());
+        let mark = world.domain("worker-node-1").mark().unwrap().clone();
+        assert_eq!((mark.state, mark.stage.as_deref()), (state, Some("stalled")));
+        assert_eq!(steps(&world.plan())[0], "worker-node-1 finish");
+    }
+}
+
+#[test]
+fn one_that_registered_after_it_was_given_up_is_kept() {
+    let world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    world.change_mark("worker-node-1", |mark| {
+        mark.state = MarkState::Failed;
+        mark.boot_id = Some("a".to_owned());
+    });
+    for (boot_id, wanted) in [("a", "worker-node-1 finish"), ("b", "worker-node-1 create: the attempt before failed")] {
+        let node = NodeStatus {
+            name: "worker-node-1".to_owned(),
+            boot_id: boot_id.to_owned(),
+            internal_ip: "10.0.0.36".to_owned(),
+            ..NodeStatus::default()
+        };
+        let nodes = Nodes::from([(node.name.clone(), node)]);
+        assert_eq!(steps(&world.plan_with(Some(nodes), plan::up).unwrap())[0], wanted);
+    }
+}
+
+#[test]
+fn a_paused_machine_is_resumed() {
+    let world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let domain = world.domain("worker-node-1");
+    world.host.put_domain(DomainInfo { state: DomainState::Paused, ..domain });
+    assert_eq!(steps(&world.plan())[0], "worker-node-1 start");
+    world.carry_out(&world.plan()).unwrap();
+    assert_eq!(world.domain("worker-node-1").state, DomainState::Running);
+}
+
+#[test]
+fn a_silent_guest_and_a_stopped_one_are_given_up() {
+    let world = World::with_good_guests();
+    world.guest_says("worker-node-1", "");
+    world.carry_out(&Plan { nodes: Vec::new(), ..world.plan() }).unwrap();
+    let plan = world.plan();
+    let error = world.apply().node(&plan.nodes[0]).unwrap_err();
+    assert_eq!(error.to_string(), "worker-node-1: nothing new for 0 s; last seen: nothing");
+
+    let domain = world.domain("worker-node-1");
+    world.host.put_domain(DomainInfo { state: DomainState::Crashed, ..domain });
+    let uuid = world.uuid("worker-node-1");
+    let finish = plan::NodePlan { step: Step::Finish(uuid), ..plan.nodes[0].clone() };
+    let error = world.apply().node(&finish).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "worker-node-1: the guest stopped (Crashed) before it was in the cluster; last seen: nothing"
+    );
+    assert_eq!(world.domain("worker-node-1").mark().unwrap().stage.as_deref(), Some("stopped"));
+}
+
+/// A fault at each call of `up`, at each moment of it, then a plain run: the same as without the fault.
+#[test]
+fn up_converges_from_a_fault_at_every_call() {
+    let whole = World::with_good_guests();
+    whole.carry_out(&whole.plan()).unwrap();
+    let (wanted, calls) = (holdings(&whole), whole.host.calls().len());
+    assert!(calls > 10, "{:?}", whole.host.calls());
+    for call in 0..calls {
+        for moment in [Moment::Before, Moment::Midway, Moment::After] {
+            let world = World::with_good_guests();
+            world.host.fail_at(call, moment);
+            let first = world.carry_out(&world.plan());
+            let when = format!("call {call} ({}), {moment:?}: {first:?}", whole.host.calls()[call]);
+            world.carry_out(&world.plan()).unwrap_or_else(|error| panic!("{when}: {error:?}"));
+            assert_eq!(holdings(&world), wanted, "{when}");
+        }
+    }
+}
+
+/// A failure before the machine runs leaves nothing of it behind.
+#[test]
+fn what_fails_before_the_start_is_undone() {
+    let whole = World::with_good_guests();
+    whole.carry_out(&whole.plan()).unwrap();
+    for (call, text) in whole.host.calls().iter().enumerate() {
+        let world = World::with_good_guests();
+        world.host.fail_at(call, Moment::Before);
+        if world.carry_out(&world.plan()).is_ok() {
+            continue;
+        }
+        let inventory = world.inventory(None);
+        let off: Vec<_> = inventory.domains.iter().filter(|domain| !domain.state.is_active()).collect();
+        assert!(off.is_empty(), "call {call} ({text}): {off:?}");
+    }
+}
