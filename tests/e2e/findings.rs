@@ -14,6 +14,7 @@ impl Findings {
     }
 
     /// `got` must be `wanted`, whole.
+    #[expect(clippy::needless_pass_by_value, reason = "both are made for the comparison")]
     pub fn same<T: Debug + PartialEq>(&mut self, what: &str, got: T, wanted: T) {
         if got != wanted {
             self.found.push(format!("{what}:\n    is:     {got:?}\n    should: {wanted:?}"));

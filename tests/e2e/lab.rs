@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::guest::Guest;
 
 /// Longest silence of a guest before a test gives up on it; how long it takes altogether says nothing.
-const STALL: Duration = Duration::from_secs(300);
+const STALL: Duration = Duration::from_mins(5);
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -173,6 +173,7 @@ impl Lab {
     }
 
     /// Waits until `done` gives something, as long as one of the files still grows.
+    #[expect(clippy::unused_self, reason = "reads as what it is: the lab is waited for")]
     pub fn wait<T>(&self, what: &str, signs: &[PathBuf], mut done: impl FnMut() -> Option<T>) -> T {
         let size = |path: &PathBuf| fs::metadata(path).map_or(0, |info| info.len());
         let (mut life, mut seen) = (Instant::now(), u64::MAX);

@@ -25,7 +25,7 @@ impl Key {
 
     /// How many of its pieces are in the file.
     pub fn pieces_in(&self, path: &Path) -> usize {
-        let finders: Vec<_> = self.0.iter().map(|piece| memchr::memmem::Finder::new(piece)).collect();
+        let finders: Vec<_> = self.0.iter().map(memchr::memmem::Finder::new).collect();
         let mut found = vec![false; finders.len()];
         each_block(path, |block| {
             for (finder, found) in finders.iter().zip(&mut found) {

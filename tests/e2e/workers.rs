@@ -108,7 +108,7 @@ fn spoke_for_themselves(cluster: &Cluster) {
         let own: Vec<_> = log.iter().filter(|entry| text(entry, "user") == user).collect();
         let serial = cluster.manifest(name)["certificate"]["serial"].as_str().unwrap().to_owned();
         let who = |entry: &&Value| (text(entry, "remote").split(':').next().unwrap().to_owned(), text(entry, "serial"));
-        let mut callers: Vec<_> = own.iter().map(|entry| who(entry)).collect();
+        let mut callers: Vec<_> = own.iter().map(who).collect();
         callers.sort();
         callers.dedup();
         findings.same("address and serial", callers, vec![(address.to_owned(), serial)]);
@@ -177,7 +177,7 @@ pub fn reboot(cluster: &Cluster, boots: &[String]) -> Vec<String> {
         lab.virsh(&["reboot", "--mode", "acpi", name]);
     }
     let reboots: Vec<_> =
-        WORKERS.iter().zip(boots).map(|((name, _), boot)| Guest::new(lab, name).next_audit(&[boot.clone()])).collect();
+        WORKERS.iter().zip(boots).map(|((name, _), boot)| Guest::new(lab, name).next_audit(std::slice::from_ref(boot))).collect();
     are_registered(cluster, &reboots);
     let ran = cluster.run(&["up"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
