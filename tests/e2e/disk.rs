@@ -128,12 +128,13 @@ fn kernel(audit: &Audit, findings: &mut Findings) {
     }
     let sysctls = BTreeMap::from(
         [
-            "net.bridge.bridge-nf-call-ip6tables",
-            "net.bridge.bridge-nf-call-iptables",
-            "net.ipv4.ip_forward",
-            "net.ipv6.conf.all.forwarding",
+            ("net.bridge.bridge-nf-call-ip6tables", "1"),
+            ("net.bridge.bridge-nf-call-iptables", "1"),
+            ("net.ipv4.ip_forward", "1"),
+            // The seed cluster has no IPv6.
+            ("net.ipv6.conf.all.forwarding", "0"),
         ]
-        .map(|name| (name.to_owned(), Some("1".to_owned()))),
+        .map(|(name, value)| (name.to_owned(), Some(value.to_owned()))),
     );
     findings.same("sysctls", &audit.sysctls, &sysctls);
     findings.same("swap", &audit.swaps, &Vec::new());

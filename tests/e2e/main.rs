@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests, which tell what they do")]
 #![expect(unreachable_pub, reason = "the modules of one binary")]
+#![expect(clippy::case_sensitive_file_extension_comparisons, reason = "units, which are no files of a user")]
 
 mod audit;
 mod disk;

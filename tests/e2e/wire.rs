@@ -62,17 +62,20 @@ fn ipv4(packet: &[u8]) -> String {
     let (from, to, protocol) = (address(12), address(16), packet[9]);
     let ports = usize::from(packet[0] & 0xf) * 4;
     let port = |at: usize| u16::from_be_bytes(packet[ports + at..ports + at + 2].try_into().unwrap());
+    // The kernel's bridge itself, where it is born: it joins the group of all snoopers.
+    if protocol == 2 && from == GATEWAY && packet[ports..].windows(4).any(|group| group == [224, 0, 0, 106]) {
+        return "IGMP of the bridge itself (multicast snooping)".to_owned();
+    }
     if !matches!(protocol, 6 | 17) {
         return format!("foreign: IP protocol {protocol} {from} -> {to}");
     }
     let (source, target) = ((from, port(0)), (to, port(2)));
     match protocol {
         6 if source == APISERVER || target == APISERVER => "apiserver".to_owned(),
-        6 if source == (GATEWAY, 53) || target == (GATEWAY, 53) => "DNS".to_owned(),
+        6 | 17 if source == (GATEWAY, 53) || target == (GATEWAY, 53) => "DNS".to_owned(),
         6 if (from == GATEWAY && target.1 == KUBELET) || (to == GATEWAY && source.1 == KUBELET) => {
             "nodebake asks whether an address is free".to_owned()
         }
-        17 if source == (GATEWAY, 53) || target == (GATEWAY, 53) => "DNS".to_owned(),
         17 if source.1 == 123 || target.1 == 123 => "NTP".to_owned(),
         _ => format!("foreign: IP protocol {protocol} {source:?} -> {target:?}"),
     }

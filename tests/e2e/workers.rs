@@ -176,8 +176,11 @@ pub fn reboot(cluster: &Cluster, boots: &[String]) -> Vec<String> {
     for (name, _) in WORKERS {
         lab.virsh(&["reboot", "--mode", "acpi", name]);
     }
-    let reboots: Vec<_> =
-        WORKERS.iter().zip(boots).map(|((name, _), boot)| Guest::new(lab, name).next_audit(std::slice::from_ref(boot))).collect();
+    let reboots: Vec<_> = WORKERS
+        .iter()
+        .zip(boots)
+        .map(|((name, _), boot)| Guest::new(lab, name).next_audit(std::slice::from_ref(boot)))
+        .collect();
     are_registered(cluster, &reboots);
     let ran = cluster.run(&["up"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
