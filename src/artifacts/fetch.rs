@@ -7,6 +7,7 @@ use super::lock::{Entry, list};
 use super::parallel;
 use super::source::{Body, Resume, Source, SourceError};
 use super::store::{Begun, Held, Part, Store, StoreError};
+use crate::config::Location;
 use crate::progress::{Progress, Task};
 
 /// A locked file in the store, verified.
@@ -172,7 +173,7 @@ impl Fetching<'_> {
         }
         part.finish().map_err(|error| self.storing(error))?.map_err(|got| FetchError::Mismatch {
             artifact: self.entry.to_string(),
-            place: self.source.place(&self.entry.url),
+            place: self.place(),
             want: Box::new(*checksum),
             got: Box::new(got),
         })
@@ -187,7 +188,11 @@ impl Fetching<'_> {
         self.source.patiently(may_pass, || {
             let resume = validator.clone().filter(|_| part.length() > 0);
             let resume = resume.map(|validator| Resume { from: part.length(), validator });
-            let mut body = self.source.open(&self.entry.url, resume.as_ref()).map_err(|error| self.sourcing(error))?;
+            let opened = match &self.entry.from {
+                Location::Url(url) => self.source.open(url, resume.as_ref()),
+                Location::Path(path) => Source::open_path(path),
+            };
+            let mut body = opened.map_err(|error| self.sourcing(error))?;
             if body.start == 0 {
                 part.restart().map_err(|error| self.storing(error))?;
             }
@@ -224,15 +229,22 @@ impl Fetching<'_> {
             task.advance(n as u64);
         }
         if part.length() < *size {
-            let place = self.source.place(&self.entry.url);
+            let place = self.place();
             return Err(self.sourcing(SourceError::Short { place, got: part.length(), want: *size }));
         }
         task.done();
         Ok(())
     }
 
+    fn place(&self) -> String {
+        match &self.entry.from {
+            Location::Url(url) => self.source.place(url),
+            Location::Path(path) => path.display().to_string(),
+        }
+    }
+
     fn wrong_size(&self, got: u64, more: bool) -> FetchError {
-        let place = self.source.place(&self.entry.url);
+        let place = self.place();
         FetchError::WrongSize { artifact: self.entry.to_string(), place, want: self.entry.size, got, more }
     }
 
@@ -274,9 +286,12 @@ mod tests {
             kind: Kind::Runc,
             arch: Arch::Amd64,
             version: name.to_owned(),
-            url: Url::parse(&format!("https://example.org/{name}")).unwrap(),
+            from: Location::Url(Url::parse(&format!("https://example.org/{name}")).unwrap()),
+            alternates: Vec::new(),
             size: bytes.len() as u64,
             checksum: hasher.finish(),
+            released: None,
+            trust: super::super::lock::Trust::Given,
         }
     }
 

@@ -356,6 +356,13 @@ impl Source {
         }
     }
 
+    /// Opens a file of this machine, which no mirror has a say in.
+    pub fn open_path(path: &Path) -> Result<Body, SourceError> {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (size, file) = opened.map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
+        Ok(Body { size: Some(size), start: 0, validator: None, bytes: Bytes::File(file, path.to_owned()) })
+    }
+
     /// A small file whole.
     pub fn read(&self, url: &Url, limit: usize) -> Result<Vec<u8>, SourceError> {
         let mut body = self.open(url, None)?;

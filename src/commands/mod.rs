@@ -81,7 +81,7 @@ impl Session<'_> {
 
     /// The flag or the environment, else the cluster file, else upstream.
     fn source(&self) -> Result<Source, Error> {
-        let setting = self.cli.mirror.as_deref().or(self.config.mirror.as_deref());
+        let setting = self.cli.mirror.as_deref().or(self.config.download.mirrors.first().map(String::as_str));
         Ok(Source::from_setting(setting)?)
     }
 
