@@ -328,7 +328,7 @@ fn the_manifest_tells_what_went_in_and_came_out() {
             "kind": item.kind(),
             "version": item.version(),
             "arch": "amd64",
-            "url": format!("https://{}", item.place(item.version())),
+            "from": format!("https://{}", item.place(item.version())),
             "size": fs::metadata(&path).unwrap().len(),
             "checksum": format!("sha256:{}", sha256(&path)),
         })
