@@ -15,6 +15,7 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use super::contents::PayloadContents;
 use super::elf::{self, ElfError};
 use super::iso9660::{Entry, Image, Kind, Label, ReadError, Slot, Time, WriteError, Writer};
 use super::unpack::{self, Limits, Member, UnpackError};
@@ -65,6 +66,8 @@ pub struct Payload {
     pub digest: Digest,
     /// In bytes.
     pub size: u64,
+    /// What of the user's own it holds.
+    pub contents: PayloadContents,
 }
 
 /// Why a payload could not be made.
@@ -191,6 +194,7 @@ struct Sidecar {
     arch: String,
     digest: Digest,
     size: u64,
+    contents: PayloadContents,
 }
 
 /// `payload.json` in the payload.
@@ -224,7 +228,7 @@ pub fn find(folder: &Path, inputs: Digest) -> Option<Payload> {
         let image = folder.join(image_name(sidecar.digest));
         let whole = fs::symlink_metadata(&image).is_ok_and(|image| image.is_file() && image.len() == sidecar.size);
         if sidecar.inputs == inputs && whole {
-            found.push(Payload { path: image, digest: sidecar.digest, size: sidecar.size });
+            found.push(Payload { path: image, digest: sidecar.digest, size: sidecar.size, contents: sidecar.contents });
         }
     }
     found.into_iter().min_by(|a, b| a.path.cmp(&b.path))
@@ -246,9 +250,11 @@ pub fn bake(inputs: &PayloadInputs<'_>, folder: &Path, progress: &dyn Progress) 
     let (digest, size) = check(file.as_file(), folder, inputs.time, &programs)?;
     let path = folder.join(image_name(digest));
     output::publish(file, 0o644, &path).map_err(output(&path))?;
-    let sidecar = Sidecar { inputs: inputs.inputs, arch: inputs.arch.to_string(), digest, size };
+    let contents = PayloadContents::default();
+    let sidecar =
+        Sidecar { inputs: inputs.inputs, arch: inputs.arch.to_string(), digest, size, contents: contents.clone() };
     write_sidecar(&sidecar, &path.with_extension("json"))?;
-    Ok(Payload { path, digest, size })
+    Ok(Payload { path, digest, size, contents })
 }
 
 fn write_sidecar(sidecar: &Sidecar, path: &Path) -> Result<(), PayloadError> {
@@ -611,7 +617,7 @@ mod tests {
         let bytes = fs::read(&payload.path).unwrap();
         let digest = Digest::of(&bytes);
         let path = out.path().join(format!("payload-{}.iso", digest.short()));
-        assert_eq!(payload, Payload { path, digest, size: bytes.len() as u64 });
+        assert_eq!(payload, Payload { path, digest, size: bytes.len() as u64, contents: PayloadContents::default() });
         assert_eq!(fs::metadata(&payload.path).unwrap().mode(), 0o100_644);
 
         let image = Image::open(bytes.as_slice()).unwrap();
