@@ -5,7 +5,6 @@ mod contents;
 mod elf;
 mod gunzip;
 pub mod iso9660;
-mod output;
 pub mod payload;
 pub mod seed;
 pub mod unpack;

@@ -312,18 +312,20 @@ fn the_cluster_itself_is_never_reached_through_the_proxy() {
     assert_eq!(public(&bundle(&config), proxy::DROP_IN), (wanted, 0o644));
 }
 
+/// Replaces a text in a public file, which must hold it.
+fn edit(bundle: &mut NodeBundle, path: &str, from: &str, to: &str) {
+    let file = bundle.files.iter_mut().find(|file| file.path == path).unwrap();
+    let Content::Public(bytes, _) = &mut file.content else { panic!("{path}") };
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert!(text.contains(from), "{text}");
+    *bytes = text.replace(from, to).into_bytes();
+}
+
 #[test]
 fn what_was_given_and_reads_back_otherwise_is_refused() {
     let mut config = config("worker-node-1");
     config.ntp = vec!["10.0.0.1".to_owned()];
     config.proxy = Some(Proxy { http: Some("http://10.0.0.9:3128".to_owned()), https: None, no: Vec::new() });
-    fn edit(bundle: &mut NodeBundle, path: &str, from: &str, to: &str) {
-        let file = bundle.files.iter_mut().find(|file| file.path == path).unwrap();
-        let Content::Public(bytes, _) = &mut file.content else { panic!("{path}") };
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        assert!(text.contains(from), "{text}");
-        *bytes = text.replace(from, to).into_bytes();
-    }
     let lib = "/usr/local/lib/nodebake";
     let units = "/etc/systemd/system";
     for (wanted, path, from, to) in [
