@@ -268,5 +268,5 @@ impl Apply<'_> {
 }
 
 fn last_seen(boot: &Boot) -> String {
-    boot.last.as_ref().map_or_else(|| "nothing".to_owned(), |event| event.stage.to_string())
+    boot.last.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
 }

@@ -475,12 +475,6 @@ impl Runtime {
         Self { socket: socket.to_owned(), timeout, channel: Mutex::new(None) }
     }
 
-    /// The socket.
-    #[must_use]
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     async fn call<Q: prost::Message, A: prost::Message + Default>(
         &self,
         method: &'static str,
@@ -513,8 +507,8 @@ impl Runtime {
     ///
     /// # Errors
     /// The call failed.
-    pub async fn status(&self, verbose: bool) -> Result<StatusResponse, GrpcError> {
-        self.call("/runtime.v1.RuntimeService/Status", &StatusRequest { verbose }).await
+    pub async fn status(&self) -> Result<StatusResponse, GrpcError> {
+        self.call("/runtime.v1.RuntimeService/Status", &StatusRequest { verbose: false }).await
     }
 
     /// `RuntimeConfig`: the runtime's cgroup driver; none when the runtime is too old to tell.
