@@ -3,7 +3,6 @@
 
 mod contents;
 mod elf;
-mod gunzip;
 pub mod iso9660;
 mod output;
 pub mod payload;
@@ -12,7 +11,7 @@ pub mod unpack;
 
 pub use contents::{PayloadContents, PreloadedImage};
 pub use elf::ElfError;
-pub use payload::{Payload, PayloadError, PayloadInputs};
+pub use payload::{Ingredient, Payload, PayloadError, PayloadInputs};
 
 pub use seed::{Baked, SeedError};
 pub use unpack::UnpackError;
