@@ -21,18 +21,17 @@ mod tests;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::contents::PayloadContents;
 use super::iso9660::{Label, Time};
-use super::output;
 use crate::artifacts::{Checksum, Kind};
 use crate::config::Arch;
 use crate::digest::Digest;
 use crate::progress::Progress;
+use crate::whole_file;
 pub use error::PayloadError;
 
 /// Label of every payload.
@@ -154,27 +153,25 @@ fn image_name(digest: Digest) -> String {
 }
 
 /// Makes a payload in `folder`, which must exist, reads it back, and gives it its name (mode 0644) once it is on disk.
-pub fn bake(inputs: &PayloadInputs, folder: &Path, progress: &dyn Progress) -> Result<Payload, PayloadError> {
+/// False beside it: another process has just made the same.
+pub fn bake(inputs: &PayloadInputs, folder: &Path, progress: &dyn Progress) -> Result<(Payload, bool), PayloadError> {
     let output = |path: &Path| {
         let path = path.to_owned();
         move |source| PayloadError::Output { path, source }
     };
-    let file = output::begin(folder).map_err(output(folder))?;
+    let file = whole_file::begin(&folder.join(format!("payload-{}.iso", inputs.arch))).map_err(output(folder))?;
+    let name = inputs.digest();
+    // Another process may have made it while we waited for the name.
+    if let Some(payload) = find(folder, name) {
+        return Ok((payload, false));
+    }
     let bake::Baked { digest, size, contents } = bake::write(inputs, folder, file.as_file(), progress)?;
     let path = folder.join(image_name(digest));
-    output::publish(file, 0o644, &path).map_err(output(&path))?;
-    let sidecar =
-        Sidecar { inputs: inputs.digest(), arch: inputs.arch.to_string(), digest, size, contents: contents.clone() };
+    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
+    let sidecar = Sidecar { inputs: name, arch: inputs.arch.to_string(), digest, size, contents: contents.clone() };
     let beside = path.with_extension("json");
-    write_sidecar(&sidecar, &beside).map_err(output(&beside))?;
-    Ok(Payload { path, digest, size, contents })
-}
-
-fn write_sidecar(sidecar: &Sidecar, path: &Path) -> std::io::Result<()> {
-    let mut file = output::begin(path.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(&json(sidecar))?;
-    file.as_file().sync_all()?;
-    output::publish(file, 0o644, path)
+    whole_file::write(&beside, &json(&sidecar), 0o644).map_err(output(&beside))?;
+    Ok((Payload { path, digest, size, contents }, true))
 }
 
 /// Our structs always serialize; a fault would show as a file that does not read back.

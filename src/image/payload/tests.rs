@@ -73,7 +73,7 @@ impl Artifacts {
     }
 
     fn bake(&self, out: &Path) -> Result<Payload, PayloadError> {
-        bake(&self.inputs(), out, &Silent)
+        bake(&self.inputs(), out, &Silent).map(|(payload, _)| payload)
     }
 
     /// The chain of an error's messages, the artifacts' folder called F.
@@ -235,8 +235,9 @@ fn faults_name_the_artifact_and_leave_nothing() {
 
 #[test]
 fn a_file_that_changed_is_told_before_all_that_follows_from_it() {
+    type Change = fn(&mut Vec<u8>);
     // What a change leads to: nothing at all, a program that is none, an archive that cannot be read or lacks a program.
-    let cases: [(&str, &str, fn(&mut Vec<u8>)); 5] = [
+    let cases: [(&str, &str, Change); 5] = [
         ("kubelet", "kubelet", |bytes| bytes.push(0)),
         ("runc", "runc", |bytes| bytes[0] = 0),
         ("containerd", "containerd", |bytes| bytes.truncate(100)),
