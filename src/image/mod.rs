@@ -3,7 +3,6 @@
 
 mod contents;
 mod elf;
-mod gunzip;
 pub mod iso9660;
 pub mod payload;
 pub mod seed;
@@ -11,7 +10,7 @@ pub mod unpack;
 
 pub use contents::{PayloadContents, PreloadedImage};
 pub use elf::ElfError;
-pub use payload::{Payload, PayloadError, PayloadInputs};
+pub use payload::{Ingredient, Payload, PayloadError, PayloadInputs};
 
 pub use seed::{Baked, SeedError};
 pub use unpack::UnpackError;
