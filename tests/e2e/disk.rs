@@ -140,6 +140,10 @@ fn given(cluster: &Cluster, audit: &Audit, is_first: bool, findings: &mut Findin
     }
     let names: Vec<_> = audit.images.keys().map(String::as_str).filter(|name| !name.starts_with("sha256:")).collect();
     findings.same("images", names, vec!["nodebake-lab.invalid/pause:1", "nodebake-lab.invalid/pod:1"]);
+    // At a first boot the pod may start a moment before the label is set.
+    if !is_first {
+        findings.same("the pod's image is pinned for the kubelet", &audit.pod.said["pinned"], &true.into());
+    }
     findings.same("time servers", audit.time_servers.out.as_str(), "10.0.0.1");
     for unit in ["nodebake-images.service", "nodebake-packages.service"] {
         let property = |name| audit.unit(unit, name);

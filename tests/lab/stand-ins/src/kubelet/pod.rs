@@ -74,7 +74,7 @@ impl Pod<'_> {
     /// # Errors
     /// The runtime does not answer.
     pub async fn has_image(&self) -> Result<bool, PodError> {
-        self.runtime.has_image(IMAGE).await.map_err(PodError::Cri)
+        Ok(self.runtime.image(IMAGE).await.map_err(PodError::Cri)?.is_some())
     }
 
     /// Runs the pod anew and writes the report; the pod as the API would show it comes back.
@@ -102,12 +102,14 @@ impl Pod<'_> {
             return Err(PodError::Exec { code: exec.exit_code, message: stderr });
         }
         let version = self.runtime.version().await.map_err(PodError::Cri)?;
+        let image = self.runtime.image(IMAGE).await.map_err(PodError::Cri)?;
         let report = json!({
             "time": jiff::Timestamp::now().to_string(),
             "node": self.node, "bootID": self.boot_id,
             "runtime": {"name": version.runtime_name, "version": version.runtime_version},
             "pod": {"namespace": NAMESPACE, "name": POD, "uid": uid, "cgroupParent": cgroup_parent},
             "sandbox": sandbox, "container": container, "image": IMAGE,
+            "pinned": image.is_some_and(|image| image.pinned),
             "pid": pid, "cgroup": cgroup.lines().collect::<Vec<_>>(),
             "hostNetwork": same_network_namespace(pid),
             "exec": {"command": COMMAND, "exitCode": exec.exit_code, "stdout": stdout, "stderr": stderr},
