@@ -93,9 +93,9 @@ impl Error {
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
             | Self::NoConsent
-            | Self::Source(SourceError::NotAMirror { .. } | SourceError::MirrorFolder { .. })
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
+            Self::Source(error) if error.is_setting() => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,

@@ -82,14 +82,16 @@ impl Session<'_> {
     /// The flag or the environment, else the cluster file, else upstream.
     fn source(&self) -> Result<Source, Error> {
         let setting = self.cli.mirror.as_deref().or(self.config.mirror.as_deref());
-        Ok(Source::from_setting(setting)?)
+        let mirrors: Vec<_> = setting.map(ToOwned::to_owned).into_iter().collect();
+        Ok(Source::new(&mirrors, false, None)?)
     }
 
     fn store(&self) -> Result<Store, Error> {
-        Ok(Store::new(match &self.cli.cache_dir {
+        let folder = match &self.cli.cache_dir {
             Some(folder) => folder.clone(),
             None => Store::default_folder()?,
-        }))
+        };
+        Ok(Store::new(folder).used_by(&self.config.file))
     }
 
     /// The lock, which must hold what the cluster file asks for.
