@@ -13,9 +13,13 @@ pub struct Cli {
     /// The cluster file; nodebake.lock and .nodebake/ stand beside it.
     #[arg(long, global = true, value_name = "FILE", default_value = "nodebake.yaml")]
     pub config: PathBuf,
-    /// Download from here alone: an http(s) base or a folder that holds each upstream URL under HOST/PATH.
-    #[arg(long, global = true, value_name = "BASE|DIR", env = "NODEBAKE_MIRROR")]
-    pub mirror: Option<String>,
+    /// Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order.
+    #[arg(long, global = true, value_name = "BASE|DIR", env = "NODEBAKE_MIRROR", value_delimiter = ',')]
+    pub mirror: Vec<String>,
+    /// Give a download up, and try it again, after this many seconds without a byte.
+    #[arg(long, global = true, value_name = "SECONDS", env = "NODEBAKE_DOWNLOAD_STALL", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub download_stall: u64,
     /// Folder of the download cache [default: ~/.cache/nodebake].
     #[arg(long, global = true, value_name = "DIR", env = "NODEBAKE_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nodebake::apply::{Apply, ApplyError, Outcome, Patience};
 use nodebake::cluster::{NodeStatus, Nodes};
-use nodebake::config::{ClusterId, Config, INIT, parse};
+use nodebake::config::{Arch, ClusterId, Config, INIT, parse};
 use nodebake::digest::Digest;
 use nodebake::machine::mark::LogKind;
 use nodebake::machine::memory::{Memory, Moment};
@@ -50,10 +50,16 @@ impl World {
             firmware: Firmware::Bios,
         };
         let nodes = config.nodes.iter().map(|node| node.name.clone());
-        let built =
-            nodes.map(|node| Built { seed: image(&format!("seed-{node}"), iso(node.to_string().as_bytes())), node });
+        let host = Memory::new();
+        let capabilities = host.capabilities(Arch::Amd64).unwrap();
+        let built = nodes.map(|node| Built {
+            seed: image(&format!("seed-{node}"), iso(node.to_string().as_bytes())),
+            node,
+            images: images.clone(),
+            capabilities: capabilities.clone(),
+        });
         let built = built.collect();
-        Self { config, id, images, built, host: Memory::new(), _folder: folder }
+        Self { config, id, images, built, host, _folder: folder }
     }
 
     /// As [`World::new`], and the guests' logs are there: every machine that is started gets to an active kubelet.
@@ -87,9 +93,8 @@ impl World {
 
     fn plan_with(&self, nodes: Option<Nodes>, make: fn(Request) -> Result<Plan, Blocked>) -> Result<Plan, Blocked> {
         let inventory = self.inventory(nodes);
-        let Self { config, id, images, built, .. } = self;
-        let capabilities = self.host.capabilities(config.arch).unwrap();
-        make(Request { config, id, images, built, inventory: &inventory, capabilities: &capabilities, now: NOW })
+        let Self { config, id, built, .. } = self;
+        make(Request { config, id, built, inventory: &inventory, now: NOW })
     }
 
     fn plan(&self) -> Plan {

@@ -25,18 +25,52 @@ pub enum Kind {
     CniPlugins,
     /// The disk that nodes start from.
     BaseImage,
+    /// A program of the user's own.
+    Binary,
+    /// A Debian package of the user's own.
+    Package,
+    /// A container image of the user's own: an OCI or docker archive.
+    ContainerImage,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Kind {
+    /// All of them, in the order of the lock file.
+    pub const ALL: [Self; 9] = [
+        Self::Kubelet,
+        Self::Kubectl,
+        Self::Containerd,
+        Self::Runc,
+        Self::CniPlugins,
+        Self::BaseImage,
+        Self::Binary,
+        Self::Package,
+        Self::ContainerImage,
+    ];
+
+    /// As in cluster file and lock file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Kubelet => "kubelet",
             Self::Kubectl => "kubectl",
             Self::Containerd => "containerd",
             Self::Runc => "runc",
             Self::CniPlugins => "cni-plugins",
             Self::BaseImage => "base-image",
-        })
+            Self::Binary => "binary",
+            Self::Package => "package",
+            Self::ContainerImage => "container-image",
+        }
+    }
+
+    /// Whether there can be several, told apart by their names: what upstream does not release for us.
+    pub const fn is_named(self) -> bool {
+        matches!(self, Self::Binary | Self::Package | Self::ContainerImage)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -210,17 +244,22 @@ impl BaseImage {
     }
 }
 
-/// Everything that the cluster file asks for, sorted by kind.
+/// Everything that the cluster file asks for of upstream, sorted by kind and architecture.
 pub fn wanted(config: &Config) -> Result<Vec<Wanted>, CatalogError> {
-    let (versions, arch) = (&config.versions, config.arch);
-    Ok(vec![
-        kubernetes(Kind::Kubelet, &versions.kubernetes, arch)?,
-        kubernetes(Kind::Kubectl, &versions.kubernetes, arch)?,
-        containerd(&versions.containerd, arch)?,
-        runc(&versions.runc, arch)?,
-        cni_plugins(&versions.cni_plugins, arch)?,
-        BaseImage::named(&config.image)?.wanted(arch)?,
-    ])
+    let versions = &config.versions;
+    let mut wanted = Vec::new();
+    for arch in config.architectures() {
+        wanted.extend([
+            kubernetes(Kind::Kubelet, &versions.kubernetes, arch)?,
+            kubernetes(Kind::Kubectl, &versions.kubernetes, arch)?,
+            containerd(&versions.containerd, arch)?,
+            runc(&versions.runc, arch)?,
+            cni_plugins(&versions.cni_plugins, arch)?,
+            BaseImage::named(&config.image)?.wanted(arch)?,
+        ]);
+    }
+    wanted.sort_by_key(|wanted| (wanted.kind, wanted.arch));
+    Ok(wanted)
 }
 
 /// dl.k8s.io has .sha256 and .sha512 beside each binary, each with the digest alone.

@@ -1,15 +1,17 @@
 //! From a lock to verified files in the store.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use url::Url;
 
 use super::checksum::Checksum;
-use super::lock::{Entry, list};
+use super::lock::{Entry, Trust, list};
 use super::parallel;
 use super::source::{Body, Resume, Site, Source, SourceError};
 use super::store::{Begun, Held, Note, Part, Store, StoreError};
+use crate::config::Location;
 use crate::error::chain;
 use crate::progress::{Progress, Task};
 
@@ -50,6 +52,8 @@ pub enum FetchError {
         want: Box<Checksum>,
         /// What came.
         got: Box<Checksum>,
+        /// Whether the locked digest was given in the cluster file.
+        given: bool,
     },
     /// The file has another size than the locked one; nothing of it was kept.
     #[error("{artifact} from {place} has {got} bytes{}, and {want} are locked", if *more { " or more" } else { "" })]
@@ -64,6 +68,8 @@ pub enum FetchError {
         got: u64,
         /// Whether there may be more: reading stopped there.
         more: bool,
+        /// Whether the locked digest was given in the cluster file.
+        given: bool,
     },
     /// Several places were asked, and at least one of them has other bytes than the locked ones.
     #[error("no place gives {artifact} as it is locked: {}", failures.iter().map(Self::short).collect::<Vec<_>>().join("; "))]
@@ -99,6 +105,11 @@ impl FetchError {
         match self {
             Self::Offline { .. } => Some("run `nodebake fetch` without --offline where there is a network or a mirror".to_owned()),
             Self::Missing { missing } => missing.first()?.hint(),
+            Self::Mismatch { given: true, .. } | Self::WrongSize { given: true, .. } => Some(
+                "if the file is the right one, give its digest in the cluster file and run `nodebake lock`; else somebody \
+                 has tampered with it"
+                    .to_owned(),
+            ),
             Self::Mismatch { .. } | Self::WrongSize { .. } | Self::Nowhere { .. } => Some(
                 "if upstream has replaced the file (cloud images move on under one address), `nodebake lock` takes the new \
                  one; else somebody has tampered with it"
@@ -144,11 +155,11 @@ pub fn fetch(
     progress: &dyn Progress,
 ) -> Result<Vec<Blob>, FetchError> {
     let held = held(entries, store)?;
-    let lacking: Vec<&Entry> =
-        entries.iter().zip(&held).filter(|(_, held)| !held.is_good()).map(|(entry, _)| *entry).collect();
     if offline {
-        return all_held(entries, held);
+        nothing_to_download(entries, &held)?;
     }
+    let lacking = entries.iter().zip(&held).filter(|(_, held)| !held.is_good()).map(|(entry, _)| *entry);
+    let lacking: Vec<&Entry> = lacking.collect();
     let total = Total::new(&lacking, progress);
     let one = |entry: &&Entry| Fetching { entry, store, source, progress, total: &total }.run();
     let stop = |result: &Result<PathBuf, FetchError>| result.as_ref().is_err_and(|error| !error.is_missing());
@@ -183,17 +194,17 @@ fn held(entries: &[&Entry], store: &Store) -> Result<Vec<Held>, FetchError> {
     entries.iter().zip(all.into_iter().flatten()).map(named).collect()
 }
 
-/// What is in the store already; an error names everything that is not.
-fn all_held(entries: &[&Entry], held: Vec<Held>) -> Result<Vec<Blob>, FetchError> {
-    let (mut blobs, mut missing) = (Vec::new(), Vec::new());
-    for (&entry, held) in entries.iter().zip(held) {
-        match held {
-            Held::Good(path) => blobs.push(Blob { entry: entry.clone(), path, fresh: false }),
-            Held::Damaged(path) => missing.push(format!("{entry}, whose copy {} is damaged", path.display())),
-            Held::No => missing.push(entry.to_string()),
-        }
-    }
-    if missing.is_empty() { Ok(blobs) } else { Err(FetchError::Offline { missing }) }
+/// Fails with everything that is neither in the store nor a file of this machine, which needs no network.
+fn nothing_to_download(entries: &[&Entry], held: &[Held]) -> Result<(), FetchError> {
+    let lacking = |(entry, held): (&&Entry, &Held)| match (held, &entry.from) {
+        (Held::Good(_), _) => None,
+        (_, Location::Path(path)) if path.exists() => None,
+        (_, Location::Path(path)) => Some(format!("{entry}, whose file {} is not there", path.display())),
+        (Held::Damaged(path), _) => Some(format!("{entry}, whose copy {} is damaged", path.display())),
+        (Held::No, _) => Some(entry.to_string()),
+    };
+    let missing: Vec<_> = entries.iter().zip(held).filter_map(lacking).collect();
+    if missing.is_empty() { Ok(()) } else { Err(FetchError::Offline { missing }) }
 }
 
 /// The progress of all files together; said by nobody where there is only one.
@@ -257,7 +268,7 @@ impl Fetching<'_> {
         meter.reached(part.length());
         // All had come, and only the name was missing.
         if part.length() < *size {
-            self.from_anywhere(&mut part, &mut meter)?;
+            self.fill(&mut part, &mut meter)?;
         }
         let path = match part.finish().map_err(|error| self.storing(error))? {
             Ok(path) => path,
@@ -267,50 +278,73 @@ impl Fetching<'_> {
         Ok(path)
     }
 
-    /// Fills the part with the right bytes from the first place that has them.
-    fn from_anywhere(&self, part: &mut Part, meter: &mut Meter) -> Result<(), FetchError> {
+    /// Fills the part with the right bytes.
+    fn fill(&self, part: &mut Part, meter: &mut Meter) -> Result<(), FetchError> {
+        let filled = match &self.entry.from {
+            Location::Url(url) => self.fill_from_web(url, part, meter),
+            Location::Path(path) => self.fill_from_path(path, part, meter),
+        };
+        if let Err(FetchError::Store { .. }) = &filled {
+            // Space, if that is what lacks, is not kept from others.
+            let _ = part.restart();
+        }
+        filled
+    }
+
+    /// From the first place that has the right bytes; each is asked for all the addresses.
+    fn fill_from_web(&self, url: &Url, part: &mut Part, meter: &mut Meter) -> Result<(), FetchError> {
         let mut failures = Vec::new();
-        for (site, url) in self.source.sites().flat_map(|site| self.urls().map(move |url| (site, url))) {
+        let urls = || std::iter::once(url).chain(&self.entry.alternates);
+        for (site, url) in self.source.sites().flat_map(|site| urls().map(move |url| (site, url))) {
             let came = match site.passed_over(url) {
                 Some(down) => Err(self.sourcing(down)),
-                None => self.from(site, url, part, meter),
+                None => self.fill_from_site(site, url, part, meter),
             };
             match came {
                 Ok(()) => {
                     self.warn(&failures, &site.place(url));
                     return Ok(());
                 }
-                Err(error @ FetchError::Store { .. }) => {
-                    // Space, if that is what lacks, is not kept from others.
-                    let _ = part.restart();
-                    return Err(error);
-                }
+                Err(error @ FetchError::Store { .. }) => return Err(error),
                 Err(error) => failures.push(error),
             }
         }
-        Err(self.nowhere(failures))
+        Err(self.nowhere(url, failures))
     }
 
-    /// The addresses of the same bytes, in the order in which each place is asked.
-    fn urls(&self) -> impl Iterator<Item = &Url> {
-        std::iter::once(&self.entry.url)
+    fn fill_from_path(&self, path: &Path, part: &mut Part, meter: &mut Meter) -> Result<(), FetchError> {
+        let place = path.display().to_string();
+        part.restart().map_err(|error| self.storing(error))?;
+        let mut body = Body::of_file(path).map_err(|source| {
+            self.sourcing(match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SourceError::NoFile { path: path.to_owned() },
+                _ => SourceError::Read { path: path.to_owned(), source },
+            })
+        })?;
+        self.announced(&body, &place)?;
+        self.copy(&mut body, part, meter, &place)?;
+        self.compare(part, place, None)
     }
 
     /// Fills the part from one place and compares the digest.
-    fn from(&self, site: Site<'_>, url: &Url, part: &mut Part, meter: &mut Meter) -> Result<(), FetchError> {
+    fn fill_from_site(&self, site: Site<'_>, url: &Url, part: &mut Part, meter: &mut Meter) -> Result<(), FetchError> {
         let mut came = self.download(site, url, part, meter)?;
         if came.resumed && part.digest() != self.entry.checksum {
             // Two halves of two files, whatever the server said of their being one: once more, in one piece.
             part.restart().map_err(|error| self.storing(error))?;
             came = self.download(site, url, part, meter)?;
         }
+        self.compare(part, site.place(url), came.encoding)
+    }
+
+    /// Whether the part is what is locked; nothing stays of what is not.
+    fn compare(&self, part: &mut Part, place: String, encoding: Option<String>) -> Result<(), FetchError> {
         let got = part.digest();
         if got == self.entry.checksum {
             return Ok(());
         }
         part.restart().map_err(|error| self.storing(error))?;
-        let place = site.place(url);
-        Err(match came.encoding {
+        Err(match encoding {
             Some(encoding) => self.sourcing(SourceError::Encoded { place, encoding }),
             None => self.mismatch(place, got),
         })
@@ -337,13 +371,9 @@ impl Fetching<'_> {
 
     /// A server that announces another size is not asked for the bytes.
     fn announced(&self, body: &Body, place: &str) -> Result<(), FetchError> {
-        match (body.size, &body.encoding) {
-            (Some(got), _) if got == self.entry.size => Ok(()),
-            (None, _) => Ok(()),
-            (Some(_), Some(encoding)) => {
-                Err(self.sourcing(SourceError::Encoded { place: place.to_owned(), encoding: encoding.clone() }))
-            }
-            (Some(got), None) => Err(self.wrong_size(place, got, false)),
+        match body.size {
+            Some(got) if got != self.entry.size => Err(self.wrong_size(body, place, got, false)),
+            _ => Ok(()),
         }
     }
 
@@ -355,18 +385,13 @@ impl Fetching<'_> {
             if n == 0 {
                 break;
             }
-            if part.length() + n as u64 > want {
-                let got = part.length() + n as u64;
+            let reached = part.length() + n as u64;
+            if reached > want {
                 part.restart().map_err(|error| self.storing(error))?;
-                return Err(match &body.encoding {
-                    Some(encoding) => {
-                        self.sourcing(SourceError::Encoded { place: place.to_owned(), encoding: encoding.clone() })
-                    }
-                    None => self.wrong_size(place, got, true),
-                });
+                return Err(self.wrong_size(body, place, reached, true));
             }
             part.write(&block[..n]).map_err(|error| self.storing(error))?;
-            meter.reached(part.length());
+            meter.reached(reached);
         }
         let got = part.length();
         if got < want {
@@ -386,7 +411,7 @@ impl Fetching<'_> {
     }
 
     /// One error for all the places that were asked.
-    fn nowhere(&self, mut failures: Vec<FetchError>) -> FetchError {
+    fn nowhere(&self, url: &Url, mut failures: Vec<FetchError>) -> FetchError {
         if let [_] = failures.as_slice()
             && let Some(only) = failures.pop()
         {
@@ -399,17 +424,21 @@ impl Fetching<'_> {
             FetchError::Source { source, .. } => Some(source),
             _ => None,
         });
-        self.sourcing(SourceError::nowhere(&self.entry.url, tried.collect()))
+        self.sourcing(SourceError::nowhere(url, tried.collect()))
     }
 
     fn mismatch(&self, place: String, got: Checksum) -> FetchError {
         let (artifact, want) = (self.entry.to_string(), Box::new(self.entry.checksum));
-        FetchError::Mismatch { artifact, place, want, got: Box::new(got) }
+        FetchError::Mismatch { artifact, place, want, got: Box::new(got), given: self.entry.trust == Trust::Given }
     }
 
-    fn wrong_size(&self, place: &str, got: u64, more: bool) -> FetchError {
+    fn wrong_size(&self, body: &Body, place: &str, got: u64, more: bool) -> FetchError {
         let (artifact, place) = (self.entry.to_string(), place.to_owned());
-        FetchError::WrongSize { artifact, place, want: self.entry.size, got, more }
+        if let Some(encoding) = body.encoding.clone() {
+            return self.sourcing(SourceError::Encoded { place, encoding });
+        }
+        let given = self.entry.trust == Trust::Given;
+        FetchError::WrongSize { artifact, place, want: self.entry.size, got, more, given }
     }
 
     fn sourcing(&self, source: SourceError) -> FetchError {
@@ -450,9 +479,12 @@ mod tests {
             kind: Kind::Runc,
             arch: Arch::Amd64,
             version: name.to_owned(),
-            url: Url::parse(&format!("https://example.org/{name}")).unwrap(),
+            from: Location::Url(Url::parse(&format!("https://example.org/{name}")).unwrap()),
+            alternates: Vec::new(),
             size: bytes.len() as u64,
             checksum: hasher.finish(),
+            released: None,
+            trust: super::super::lock::Trust::Given,
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -12,7 +13,7 @@ use super::catalog::{Kind, Wanted};
 use super::checksum::{self, Algorithm, Checksum, ChecksumFileError};
 use super::parallel;
 use super::source::{Source, SourceError};
-use crate::config::Arch;
+use crate::config::{Arch, Location};
 use crate::progress::Progress;
 
 /// Larger than any checksum file that upstream publishes.
@@ -38,14 +39,32 @@ pub struct Entry {
     pub kind: Kind,
     /// The architecture that it is for.
     pub arch: Arch,
-    /// Its version without a leading `v`; of a base image the name in the catalogue.
+    /// Its version without a leading `v`; of a base image the name in the catalogue, of a kind that
+    /// [is named](Kind::is_named) its name.
     pub version: String,
-    /// Upstream's address of it.
-    pub url: Url,
+    /// Where it is.
+    pub from: Location,
+    /// Further addresses of the same bytes, asked after the first.
+    pub alternates: Vec<Url>,
     /// Its size in bytes.
     pub size: u64,
     /// Its digest.
     pub checksum: Checksum,
+    /// When upstream released it, where that says something: of a base image.
+    pub released: Option<Date>,
+    /// Why the digest is believed.
+    pub trust: Trust,
+}
+
+/// Why a digest is believed to be what its publisher meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// The list that it stands in was signed by this key (fingerprint, uppercase hexadecimal digits).
+    Signed(String),
+    /// Nothing but the way that it came by; the reason why no signature was checked.
+    Unsigned(String),
+    /// It stands in the cluster file.
+    Given,
 }
 
 impl fmt::Display for Entry {
@@ -230,7 +249,12 @@ impl Lock {
         &self.entries
     }
 
-    /// The entry of a kind for an architecture.
+    /// The entries of a kind for an architecture, sorted by name.
+    pub fn of_kind(&self, kind: Kind, arch: Arch) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| (entry.kind, entry.arch) == (kind, arch))
+    }
+
+    /// The entry of a kind of which there is one for an architecture.
     pub fn get(&self, kind: Kind, arch: Arch) -> Option<&Entry> {
         self.entries.iter().find(|entry| (entry.kind, entry.arch) == (kind, arch))
     }
@@ -253,7 +277,9 @@ impl Lock {
 }
 
 fn by_kind_and_arch(a: &Entry, b: &Entry) -> Ordering {
-    (a.kind, a.arch).cmp(&(b.kind, b.arch))
+    // Of what upstream releases there is one for each architecture, of the named ones any number.
+    let name = |entry: &Entry| entry.kind.is_named().then(|| entry.version.clone());
+    (a.kind, name(a), a.arch).cmp(&(b.kind, name(b), b.arch))
 }
 
 /// The entries; or the first error that is more than a missing file, else all missing files at once.
@@ -283,7 +309,17 @@ fn lock_one(wanted: &Wanted, source: &Source) -> Result<Entry, LockError> {
     if size == 0 {
         return Err(LockError::Empty { artifact, place: source.place(url) });
     }
-    Ok(Entry { kind: *kind, arch: *arch, version: version.clone(), url: url.clone(), size, checksum })
+    Ok(Entry {
+        kind: *kind,
+        arch: *arch,
+        version: version.clone(),
+        from: Location::Url(url.clone()),
+        alternates: Vec::new(),
+        size,
+        checksum,
+        released: None,
+        trust: Trust::Unsigned("its signature was not looked at".to_owned()),
+    })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -294,25 +330,73 @@ struct LockYaml {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EntryYaml {
     kind: Kind,
-    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     arch: Arch,
-    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    alternates: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<String>,
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha512: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsigned: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    given: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl From<&Entry> for EntryYaml {
     fn from(entry: &Entry) -> Self {
-        let Entry { kind, arch, version, url, size, checksum } = entry.clone();
+        let Entry { kind, arch, version, from, alternates, size, checksum, released, trust } = entry.clone();
         let hex = |algorithm| (checksum.algorithm() == algorithm).then(|| checksum.hex());
         let (sha256, sha512) = (hex(Algorithm::Sha256), hex(Algorithm::Sha512));
-        Self { kind, version, arch, url: url.into(), size, sha256, sha512 }
+        let (version, name) = if kind.is_named() { (None, Some(version)) } else { (Some(version), None) };
+        let (url, path) = match from {
+            Location::Url(url) => (Some(url.into()), None),
+            Location::Path(path) => (None, Some(path)),
+        };
+        let alternates = alternates.into_iter().map(Into::into).collect();
+        let released = released.map(|date| date.to_string());
+        let (signed_by, unsigned, given) = match trust {
+            Trust::Signed(fingerprint) => (Some(fingerprint), None, false),
+            Trust::Unsigned(reason) => (None, Some(reason), false),
+            Trust::Given => (None, None, true),
+        };
+        Self {
+            kind,
+            version,
+            name,
+            arch,
+            url,
+            path,
+            alternates,
+            released,
+            size,
+            sha256,
+            sha512,
+            signed_by,
+            unsigned,
+            given,
+        }
     }
 }
 
@@ -325,6 +409,7 @@ impl LockYaml {
         let lock = Lock::sorted(entries);
         let twice = lock.entries.windows(2).find(|pair| by_kind_and_arch(&pair[0], &pair[1]).is_eq());
         match twice {
+            Some(pair) if pair[0].kind.is_named() => Err(format!("{} is listed twice", pair[0])),
             Some(pair) => Err(format!("{} ({}) is listed twice", pair[0].kind, pair[0].arch)),
             None => Ok(lock),
         }
@@ -333,7 +418,13 @@ impl LockYaml {
 
 impl EntryYaml {
     fn check(self) -> Result<Entry, String> {
-        let Self { kind, version, arch, url, size, sha256, sha512 } = self;
+        let Self { kind, version, name, arch, url, path, alternates, released, size, sha256, sha512, .. } = self;
+        let trust = match (self.signed_by, self.unsigned, self.given) {
+            (Some(fingerprint), None, false) => Some(Trust::Signed(fingerprint)),
+            (None, Some(reason), false) => Some(Trust::Unsigned(reason)),
+            (None, None, true) => Some(Trust::Given),
+            _ => None,
+        };
         let about = |reason: &str| format!("{kind} ({arch}): {reason}");
         let parse = |algorithm: Algorithm, hex: String| {
             algorithm.parse(&hex).ok_or_else(|| about(&format!("{hex:?} is not a {algorithm} digest")))
@@ -343,11 +434,27 @@ impl EntryYaml {
             (None, Some(hex)) => parse(Algorithm::Sha512, hex)?,
             _ => return Err(about("needs either sha256 or sha512")),
         };
+        let trust = trust.ok_or_else(|| about("needs either signedBy, unsigned or given"))?;
+        let version = match (version, name, kind.is_named()) {
+            (None, Some(name), true) => name,
+            (Some(version), None, false) => version,
+            (_, _, true) => return Err(about("needs a name and no version")),
+            (_, _, false) => return Err(about("needs a version and no name")),
+        };
         if version.is_empty() || size == 0 {
             return Err(about("version and size must not be empty"));
         }
-        let url = address(&url).ok_or_else(|| about(&format!("{url:?} is not an http(s) address of a file")))?;
-        Ok(Entry { kind, arch, version, url, size, checksum })
+        let web =
+            |text: &str| address(text).ok_or_else(|| about(&format!("{text:?} is not an http(s) address of a file")));
+        let from = match (url, path) {
+            (Some(url), None) => Location::Url(web(&url)?),
+            (None, Some(path)) => Location::Path(path),
+            _ => return Err(about("needs either url or path")),
+        };
+        let alternates = alternates.iter().map(|text| web(text)).collect::<Result<_, _>>()?;
+        let date = |text: String| text.parse().map_err(|_| about(&format!("{text:?} is not a date")));
+        let released = released.map(date).transpose()?;
+        Ok(Entry { kind, arch, version, from, alternates, size, checksum, released, trust })
     }
 }
 
@@ -390,9 +497,12 @@ mod tests {
             kind,
             arch: Arch::Amd64,
             version: version.to_owned(),
-            url: Url::parse(&format!("https://example.org/{version}/{name}")).unwrap(),
+            from: Location::Url(Url::parse(&format!("https://example.org/{version}/{name}")).unwrap()),
+            alternates: Vec::new(),
             size: 3,
             checksum: Algorithm::Sha256.parse(ABC).unwrap(),
+            released: None,
+            trust: Trust::Unsigned("its signature was not looked at".to_owned()),
         }
     }
 
@@ -465,6 +575,7 @@ artifacts:
   url: https://example.org/1.0.0/a
   size: 3
   sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+  unsigned: its signature was not looked at
 - kind: base-image
   version: debian-13
   arch: amd64
@@ -472,6 +583,7 @@ artifacts:
   size: 3
   sha512: \
         ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f
+  unsigned: its signature was not looked at
 ";
 
     #[test]
@@ -506,10 +618,7 @@ artifacts:
                 "kubelet (amd64) is listed twice".to_owned(),
             ),
             (one.replace("size: 3", "size: 0"), "kubelet (amd64): version and size must not be empty".to_owned()),
-            (
-                one.replace("1.0.0\n  arch", "\n  arch"),
-                "kubelet (amd64): version and size must not be empty".to_owned(),
-            ),
+            (one.replace("1.0.0\n  arch", "\n  arch"), "kubelet (amd64): needs a version and no name".to_owned()),
             (one.replace(ABC, &ABC[1..]), format!("kubelet (amd64): {:?} is not a sha256 digest", &ABC[1..])),
             (one.replace("sha256", "sha512"), format!("kubelet (amd64): {ABC:?} is not a sha512 digest")),
             (

@@ -15,7 +15,7 @@ pub use advisories::{Warning, warnings};
 pub use catalog::{BaseImage, Firmware, ImageFormat, Kind, Wanted, wanted};
 pub use checksum::{Algorithm, Checksum};
 pub use fetch::{Blob, fetch};
-pub use lock::{Entry, Lock};
+pub use lock::{Entry, Lock, Trust};
 pub use source::{Limits, Source};
 pub use store::Store;
 

@@ -46,7 +46,7 @@ struct Artifact {
     kind: String,
     version: String,
     arch: String,
-    url: String,
+    from: String,
     size: u64,
     checksum: String,
 }
@@ -75,11 +75,11 @@ impl Manifest {
         seed: &ImageFile,
     ) -> Self {
         let kinds = [Kind::BaseImage, Kind::CniPlugins, Kind::Containerd, Kind::Kubelet, Kind::Runc];
-        let artifacts = build.entries(&kinds).into_iter().map(|entry| Artifact {
+        let artifacts = build.entries(&kinds, node.arch).into_iter().map(|entry| Artifact {
             kind: entry.kind.to_string(),
             version: entry.version.clone(),
             arch: entry.arch.to_string(),
-            url: entry.url.to_string(),
+            from: entry.from.to_string(),
             size: entry.size,
             checksum: entry.checksum.to_string(),
         });

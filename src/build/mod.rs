@@ -13,7 +13,7 @@ pub use manifest::Manifest;
 pub(crate) use output::folder as make_output_folder;
 
 use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Store, fetch};
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{Arch, ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::error::ExitCode;
 use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity};
@@ -21,7 +21,7 @@ use crate::image::iso9660::Time;
 use crate::image::payload::{self, PayloadError, PayloadInputs};
 use crate::image::{Payload, SeedError, seed};
 use crate::machine::Firmware;
-use crate::plan::{Built, ImageFile, Images};
+use crate::plan::{ImageFile, Images};
 use crate::progress::Progress;
 use crate::render::{self, Credentials, RenderError};
 
@@ -122,19 +122,14 @@ pub struct Build<'a> {
 pub struct NodeOutput {
     /// The node.
     pub node: NodeName,
+    /// Its architecture.
+    pub arch: Arch,
     /// Its seed.
     pub seed: ImageFile,
     /// Whether anything was written.
     pub changed: bool,
     /// Its identity.
     pub identity: NodeIdentity,
-}
-
-impl NodeOutput {
-    /// What a plan needs of it.
-    pub fn built(&self) -> Built {
-        Built { node: self.node.clone(), seed: self.seed.clone() }
-    }
 }
 
 /// The kinds that go into a payload, in the order of its inputs.
@@ -146,14 +141,13 @@ impl Build<'_> {
         ClusterId { name: self.config.cluster.name.clone(), ca: self.ca.digest() }
     }
 
-    /// The payload: found if it stands in the output folder, else baked. Says whether it was baked.
-    pub fn payload(&self) -> Result<(Payload, bool), BuildError> {
-        let entries = self.entries(&PAYLOAD);
+    /// The payload of an architecture: found if it stands in the output folder, else baked. Says whether it was baked.
+    pub fn payload(&self, arch: Arch) -> Result<(Payload, bool), BuildError> {
+        let entries = self.entries(&PAYLOAD, arch);
         let checksums: Vec<String> = entries.iter().map(|entry| entry.checksum.to_string()).collect();
         let [kubelet, containerd, runc, cni_plugins] = checksums.as_slice() else {
             return Err(self.lacking());
         };
-        let arch = self.config.arch;
         let inputs = payload::inputs_digest(arch, Time::FIXED, [kubelet, containerd, runc, cni_plugins]);
         if let Some(payload) = payload::find(self.out, inputs) {
             return Ok((payload, false));
@@ -182,8 +176,8 @@ impl Build<'_> {
         }
     }
 
-    fn entries(&self, kinds: &[Kind]) -> Vec<&Entry> {
-        kinds.iter().filter_map(|kind| self.lock.get(*kind, self.config.arch)).collect()
+    fn entries(&self, kinds: &[Kind], arch: Arch) -> Vec<&Entry> {
+        kinds.iter().filter_map(|kind| self.lock.get(*kind, arch)).collect()
     }
 
     /// The seed of one node with the files that went into it.
@@ -217,7 +211,7 @@ impl Build<'_> {
         let seed = ImageFile { path, digest: baked.digest, size: baked.size };
         let manifest = Manifest::new(self, node, &bundle, &identity, payload, &seed);
         changed |= output::file(&folder.join("manifest.json"), &manifest.to_json())?;
-        Ok(NodeOutput { node: node.name.clone(), seed, changed, identity })
+        Ok(NodeOutput { node: node.name.clone(), arch: node.arch, seed, changed, identity })
     }
 
     fn check_disk(&self, node: &Node) -> Result<(), BuildError> {
@@ -229,14 +223,14 @@ impl Build<'_> {
         Err(BuildError::SmallDisk { node: node.name.clone(), disk, image, needed })
     }
 
-    /// The shared images as a plan needs them; the base image is fetched for it.
-    pub fn images(&self, payload: &Payload) -> Result<Images, BuildError> {
-        let blobs = fetch(&self.entries(&[Kind::BaseImage]), self.store, self.source, self.offline, self.progress)?;
+    /// The shared images of an architecture as a plan needs them; the base image is fetched for it.
+    pub fn images(&self, arch: Arch, payload: &Payload) -> Result<Images, BuildError> {
+        let blobs =
+            fetch(&self.entries(&[Kind::BaseImage], arch), self.store, self.source, self.offline, self.progress)?;
         let [base] = blobs.as_slice() else { return Err(self.lacking()) };
         let digest = sha256_of(base)?;
-        let uefi = |image: BaseImage| {
-            image.file(self.config.arch).is_ok_and(|file| file.firmware == crate::artifacts::Firmware::Uefi)
-        };
+        let uefi =
+            |image: BaseImage| image.file(arch).is_ok_and(|file| file.firmware == crate::artifacts::Firmware::Uefi);
         let firmware =
             if BaseImage::named(&self.config.image).is_ok_and(uefi) { Firmware::Uefi } else { Firmware::Bios };
         Ok(Images {

@@ -1,26 +1,39 @@
 //! `nodebake build`: images, without touching a machine.
 
-use super::{Inputs, Session};
+use std::collections::BTreeMap;
+
+use super::Session;
 use crate::build::{Build, NodeOutput};
 use crate::cli;
-use crate::config::Node;
+use crate::config::{Arch, Node};
 use crate::error::Error;
 use crate::identity::Origin;
 use crate::image::Payload;
+
+/// What was built.
+pub(super) struct Outputs {
+    /// One for each architecture of the nodes, and whether it was made now.
+    pub(super) payloads: BTreeMap<Arch, (Payload, bool)>,
+    /// The nodes, in the order asked for.
+    pub(super) nodes: Vec<NodeOutput>,
+}
 
 pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
     let nodes = session.nodes(&args.nodes)?;
     let inputs = session.inputs()?;
     let build = session.build(&inputs, &args.out.dir);
-    let (payload, baked, outputs) = all(session, &build, &nodes)?;
+    let outputs = all(session, &build, &nodes)?;
     let word = |changed| if changed { "made" } else { "unchanged" };
-    let mut rows = vec![vec![
-        "payload".to_owned(),
-        payload.path.display().to_string(),
-        format!("sha256:{}", payload.digest),
-        word(baked).to_owned(),
-    ]];
-    for output in &outputs {
+    let mut rows = Vec::new();
+    for (payload, baked) in outputs.payloads.values() {
+        rows.push(vec![
+            "payload".to_owned(),
+            payload.path.display().to_string(),
+            format!("sha256:{}", payload.digest),
+            word(*baked).to_owned(),
+        ]);
+    }
+    for output in &outputs.nodes {
         rows.push(vec![
             output.node.to_string(),
             output.seed.path.display().to_string(),
@@ -32,16 +45,15 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
     Ok(())
 }
 
-/// Payload and seeds of the nodes; says what was done for their identities.
-pub(super) fn all(
-    session: &Session,
-    build: &Build,
-    nodes: &[&Node],
-) -> Result<(Payload, bool, Vec<NodeOutput>), Error> {
-    let (payload, baked) = build.payload()?;
-    let mut outputs = Vec::new();
+/// Payloads and seeds of the nodes; says what was done for their identities.
+pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node]) -> Result<Outputs, Error> {
+    let (mut payloads, mut outputs) = (BTreeMap::new(), Vec::new());
     for node in nodes {
-        let output = build.node(node, &payload)?;
+        let (payload, _) = match payloads.entry(node.arch) {
+            std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => place.insert(build.payload(node.arch)?),
+        };
+        let output = build.node(node, payload)?;
         for warning in &output.identity.warnings {
             session.ui.say(&format!("warning: {}: {warning}", node.name));
         }
@@ -52,17 +64,5 @@ pub(super) fn all(
         }
         outputs.push(output);
     }
-    Ok((payload, baked, outputs))
-}
-
-/// The same for a verb that goes on with it.
-pub(super) fn for_plan(
-    session: &Session,
-    inputs: &Inputs,
-    out: &std::path::Path,
-    nodes: &[&Node],
-) -> Result<(Payload, Vec<NodeOutput>), Error> {
-    let build = session.build(inputs, out);
-    let (payload, _, outputs) = all(session, &build, nodes)?;
-    Ok((payload, outputs))
+    Ok(Outputs { payloads, nodes: outputs })
 }

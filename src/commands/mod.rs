@@ -12,15 +12,16 @@ mod up;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::artifacts::{Lock, Source, Store, wanted};
+use crate::artifacts::{Limits, Lock, Source, Store, wanted};
 use crate::build::Build;
 use crate::cli::{Cli, Consent, Verb};
 use crate::cluster::Cluster;
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
 use crate::ui::Ui;
@@ -79,11 +80,13 @@ impl Session<'_> {
         Ok(ca)
     }
 
-    /// The flag or the environment, else the cluster file, else upstream.
+    /// The mirrors of the flag or the environment, else of the cluster file, else upstream.
     fn source(&self) -> Result<Source, Error> {
-        let setting = self.cli.mirror.as_deref().or(self.config.mirror.as_deref());
-        let mirrors: Vec<_> = setting.map(ToOwned::to_owned).into_iter().collect();
-        Ok(Source::new(&mirrors, false, None)?)
+        let Download { mirrors, fallback, ca_file } = &self.config.download;
+        let mirrors = if self.cli.mirror.is_empty() { mirrors } else { &self.cli.mirror };
+        let source = Source::new(mirrors, *fallback, ca_file.as_deref())?;
+        let stall = Duration::from_secs(self.cli.download_stall);
+        Ok(source.with_limits(Limits { stall, ..Limits::default() }))
     }
 
     fn store(&self) -> Result<Store, Error> {

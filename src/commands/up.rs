@@ -1,14 +1,17 @@
 //! `nodebake up` and `nodebake rebuild`: from images to nodes in the cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Session;
+use super::build::Outputs;
 use crate::apply::{Apply, ApplyError, Outcome, Patience, Presence, presence};
+use crate::build::{Build, NodeOutput};
 use crate::cli::{Rebuild, Up, Wait};
 use crate::cluster::{Cluster, Nodes};
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
-use crate::machine;
+use crate::machine::{self, Hypervisor};
 use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
 
 /// Machines that are brought up at the same time.
@@ -41,22 +44,12 @@ fn bring(
     let cluster = session.cluster()?;
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
-    let capabilities = hypervisor.capabilities(config.arch)?;
-    let (payload, outputs) = super::build::for_plan(session, &inputs, out, nodes)?;
     let build = session.build(&inputs, out);
-    let (id, images) = (build.cluster_id(), build.images(&payload)?);
-    let built: Vec<Built> = outputs.iter().map(crate::build::NodeOutput::built).collect();
+    let id = build.cluster_id();
+    let built = built(session, &build, &*hypervisor, nodes)?;
     let inventory = Inventory::read(config, &*hypervisor, known)?;
     let now = session.now.as_second();
-    let plan = make(Request {
-        config,
-        id: &id,
-        images: &images,
-        built: &built,
-        inventory: &inventory,
-        capabilities: &capabilities,
-        now,
-    })?;
+    let plan = make(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
     check_addresses(config, &plan, &inventory, &id, now)?;
     tell_drift(session, &plan);
     let watch = cluster.as_ref().map(Cluster::watch);
@@ -73,6 +66,22 @@ fn bring(
     let results = run_all(&apply, &plan.nodes);
     session.ui.finish();
     report(session, cluster.as_ref(), nodes, results)
+}
+
+/// What the nodes are made from: images, and what the host can run of their architectures.
+fn built(session: &Session, build: &Build, hypervisor: &dyn Hypervisor, nodes: &[&Node]) -> Result<Vec<Built>, Error> {
+    let architectures: BTreeSet<_> = nodes.iter().map(|node| node.arch).collect();
+    let able = architectures.iter().map(|arch| Ok((*arch, hypervisor.capabilities(*arch)?)));
+    // Before the work of building.
+    let able = able.collect::<Result<BTreeMap<_, _>, Error>>()?;
+    let Outputs { payloads, nodes } = super::build::all(session, build, nodes)?;
+    let images = payloads.iter().map(|(arch, (payload, _))| Ok((*arch, build.images(*arch, payload)?)));
+    let shared = images.collect::<Result<BTreeMap<_, _>, Error>>()?;
+    let built = |output: &NodeOutput| {
+        let (images, capabilities) = (shared.get(&output.arch)?.clone(), able.get(&output.arch)?.clone());
+        Some(Built { node: output.node.clone(), seed: output.seed.clone(), images, capabilities })
+    };
+    Ok(nodes.iter().filter_map(built).collect())
 }
 
 /// An address that somebody has is found out before a machine is made that would share it.

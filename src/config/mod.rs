@@ -8,11 +8,15 @@
 //! text. Where a number belongs, only plain decimal digits are one. Duplicate keys, anchors, aliases, tags and further
 //! documents are problems.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use url::Url;
+
+use crate::artifacts::{Checksum, Kind};
 use crate::digest::Digest;
 
 mod crowd;
@@ -20,6 +24,7 @@ mod names;
 mod problem;
 mod read;
 mod scalar;
+mod supply;
 mod tree;
 mod value;
 
@@ -82,14 +87,18 @@ pub struct Config {
     pub versions: Versions,
     /// Name of the base image in the catalogue, `ubuntu-24.04`.
     pub image: String,
-    /// Architecture of every node.
-    pub arch: Arch,
-    /// A mirror (http(s) base or folder) set in the file; the flag and the environment win over it.
-    pub mirror: Option<String>,
+    /// Where files are downloaded from.
+    pub download: Download,
+    /// The user's own files, in the file's order; at most one for a kind (or a kind and name) and architecture.
+    pub artifacts: Vec<Given>,
     /// The network of the workers.
     pub network: Network,
     /// Where the machines run.
     pub libvirt: Libvirt,
+    /// Servers that the nodes take their time from, addresses or host names; where there are none, the image's own.
+    pub ntp: Vec<String>,
+    /// The proxy that containerd pulls images through.
+    pub proxy: Option<Proxy>,
     /// A login on the nodes; without it there is no user and no SSH host key.
     pub ssh: Option<Ssh>,
     /// The workers, in the file's order. Names, addresses and MACs are unique.
@@ -163,6 +172,78 @@ pub struct Libvirt {
     pub pool_path: PathBuf,
 }
 
+/// Where files are downloaded from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Download {
+    /// Mirrors (http(s) bases or folders), asked in this order; the flag and the environment win over them.
+    pub mirrors: Vec<String>,
+    /// Whether upstream itself is asked after the mirrors.
+    pub fallback: bool,
+    /// PEM file with CA certificates that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A file of the user's own: in place of what upstream publishes, or beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// What it is.
+    pub kind: Kind,
+    /// What it is called in the nodes; for kinds of which there can be several: binary, package, container image.
+    pub name: Option<String>,
+    /// The architecture that it is for.
+    pub arch: Arch,
+    /// Where it is.
+    pub from: Location,
+    /// Its digest.
+    pub checksum: Checksum,
+}
+
+impl Given {
+    /// Whether both would stand at one place of a node.
+    fn is_same_place(&self, other: &Self) -> bool {
+        (self.kind, &self.name, self.arch) == (other.kind, &other.name, other.arch)
+    }
+}
+
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Location {
+    /// An http(s) address of a file, as upstream publishes it; a mirror holds it under HOST/PATH.
+    Url(Url),
+    /// A file of this machine.
+    Path(PathBuf),
+}
+
+impl Location {
+    /// The last name in it.
+    pub fn file_name(&self) -> String {
+        match self {
+            Self::Url(url) => url.path_segments().and_then(Iterator::last).unwrap_or_default().to_owned(),
+            Self::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url) => url.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The proxy of the nodes, without user and password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// For http, `http://HOST:PORT`.
+    pub http: Option<String>,
+    /// For https.
+    pub https: Option<String>,
+    /// Hosts, domains and networks that are reached without it, besides the cluster's own.
+    pub no: Vec<String>,
+}
+
 /// How guests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceleration {
@@ -188,6 +269,8 @@ pub struct Ssh {
 pub struct Node {
     /// Host name and name of the Node object.
     pub name: NodeName,
+    /// Its architecture.
+    pub arch: Arch,
     /// Static address inside the network.
     pub address: Ipv4Addr,
     /// MAC of its network card; derived from cluster, CA and name when the file gives none.
@@ -255,6 +338,11 @@ impl Config {
     /// Folder of the cluster file; nodebake.lock and .nodebake/ stand there.
     pub fn folder(&self) -> PathBuf {
         self.file.parent().map_or_else(PathBuf::new, Into::into)
+    }
+
+    /// The architectures of the nodes, sorted, each once.
+    pub fn architectures(&self) -> BTreeSet<Arch> {
+        self.nodes.iter().map(|node| node.arch).collect()
     }
 
     /// The node's MAC: as given, else derived.

@@ -8,10 +8,12 @@ use ipnet::Ipv4Net;
 use super::crowd::Crowd;
 use super::problem::Problems;
 use super::scalar::{self, ApiServer};
+use super::supply;
 use super::tree::Tree;
 use super::value::{Fields, Placed, Value};
 use super::{
-    Acceleration, Arch, Cluster, ClusterName, Config, Host, Libvirt, Mac, Network, Node, NodeName, Ssh, Versions,
+    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Node, NodeName, Ssh,
+    Versions,
 };
 
 /// The one form of cluster files that this nodebake reads.
@@ -28,10 +30,13 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         "versions",
         "image",
         "arch",
-        "mirror",
+        "download",
+        "artifacts",
         "network",
         "libvirt",
         "machine",
+        "ntp",
+        "proxy",
         "ssh",
         "nodes",
     ];
@@ -47,12 +52,19 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
     let versions = fields.must("versions", "what is baked").and_then(|value| versions(&value));
     let image = fields.required("image", "a base image such as ubuntu-24.04", scalar::image);
     let arch = fields.optional("arch", "amd64 or arm64", scalar::arch);
-    let mirror = fields.optional("mirror", "an http(s) base or a folder", scalar::mirror(folder));
+    let arch = arch.map_or(Arch::Amd64, |arch| arch.value);
+    let download =
+        fields.get("download").map_or_else(|| Some(Download::default()), |value| supply::download(&value, folder));
+    let artifacts = fields.get("artifacts").map(|value| supply::artifacts(&value, folder, arch)).unwrap_or_default();
     let network = fields.must("network", "the network of the nodes").and_then(|value| network(&value));
     let libvirt = fields.get("libvirt").map_or_else(|| Some(default_libvirt()), |value| libvirt(&value));
     let machine = fields.get("machine").map_or(Some(Machine::DEFAULT), |value| machine(&value, Machine::DEFAULT));
+    let ntp = fields
+        .get("ntp")
+        .and_then(|_| fields.list("ntp", "addresses or host names of time servers", scalar::time_server));
+    let proxy = fields.get("proxy").and_then(|value| supply::proxy(&value));
     let ssh = fields.get("ssh").and_then(|value| ssh(&value));
-    let nodes = nodes(&fields, machine.unwrap_or(Machine::DEFAULT));
+    let nodes = nodes(&fields, arch, machine.unwrap_or(Machine::DEFAULT));
     Crowd {
         cluster: cluster.as_ref(),
         network: network.as_ref(),
@@ -65,10 +77,12 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         cluster: cluster?.finish()?,
         versions: versions?,
         image: image?.value,
-        arch: arch.map_or(Arch::Amd64, |arch| arch.value),
-        mirror: mirror.map(|mirror| mirror.value),
+        download: download?,
+        artifacts,
         network: network?.finish()?,
         libvirt: libvirt?,
+        ntp: values(ntp.unwrap_or_default()),
+        proxy,
         ssh,
         nodes: nodes?.into_iter().map(NodeDraft::finish).collect::<Option<_>>()?,
     })
@@ -252,25 +266,28 @@ pub(super) struct NodeDraft {
     pub(super) name: Option<Placed<NodeName>>,
     pub(super) address: Option<Placed<Ipv4Addr>>,
     pub(super) mac: Option<Placed<Mac>>,
+    arch: Arch,
     machine: Machine,
 }
 
-fn nodes(fields: &Fields<'_>, default: Machine) -> Option<Vec<NodeDraft>> {
+fn nodes(fields: &Fields<'_>, arch: Arch, default: Machine) -> Option<Vec<NodeDraft>> {
     const ITEMS: &str = "nodes with name and address";
     let value = fields.must("nodes", &format!("a list of {ITEMS}"))?;
     let items = value.items(ITEMS)?;
     if items.is_empty() {
         value.report("expected at least one node, found an empty list");
     }
-    Some(items.iter().filter_map(|item| node(item, default)).collect())
+    Some(items.iter().filter_map(|item| node(item, arch, default)).collect())
 }
 
-fn node(value: &Value<'_>, default: Machine) -> Option<NodeDraft> {
-    let fields = value.fields(&["name", "address", "mac", "cpus", "memory", "disk"])?;
+fn node(value: &Value<'_>, arch: Arch, default: Machine) -> Option<NodeDraft> {
+    let fields = value.fields(&["name", "address", "arch", "mac", "cpus", "memory", "disk"])?;
+    let own = fields.optional("arch", "amd64 or arm64", scalar::arch);
     Some(NodeDraft {
         name: fields.required("name", NODE_NAME, scalar::host_name),
         address: fields.required("address", ADDRESS, scalar::ipv4),
         mac: fields.optional("mac", "a MAC address such as 52:54:00:12:34:56", scalar::mac),
+        arch: own.map_or(arch, |arch| arch.value),
         machine: default.with(&fields),
     })
 }
@@ -279,6 +296,7 @@ impl NodeDraft {
     fn finish(self) -> Option<Node> {
         Some(Node {
             name: self.name?.value,
+            arch: self.arch,
             address: self.address?.value,
             mac: self.mac.map(|mac| mac.value),
             cpus: self.machine.cpus,

@@ -14,6 +14,7 @@ use url::Url;
 use super::problem::quoted;
 use super::value::nearest;
 use super::{Acceleration, Arch, Mac, NodeName};
+use crate::artifacts::{Algorithm, Checksum, Kind};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -336,6 +337,81 @@ fn mirror_url(text: &str) -> Result<String, String> {
         return Err(format!("{} has a query or fragment, meant is the base of a tree of files", quoted(text)));
     }
     Ok(text.to_owned())
+}
+
+/// `true` or `false`; what else YAML 1.1 takes for a boolean is refused.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| unknown_word(text, &["true", "false"]))
+}
+
+/// What a file of the user's own is.
+pub(super) fn kind(text: &str) -> Result<Kind, String> {
+    let known = Kind::ALL.map(|kind| (kind.as_str(), kind));
+    let found = known.iter().find(|(name, _)| *name == text);
+    found.map(|(_, kind)| *kind).ok_or_else(|| unknown_word(text, &known.map(|(name, _)| name)))
+}
+
+/// The file name of a program.
+pub(super) fn program(text: &str) -> Result<String, String> {
+    plain_name(text).ok_or_else(|| format!("{} is not a program's name such as crictl", quoted(text)))
+}
+
+/// What a file of this kind may be called; it becomes a file's name in an image and in the nodes.
+pub(super) fn file_name(kind: Kind, name: &str) -> Result<String, String> {
+    let endings: &[&str] = if kind == Kind::Package { &[".deb"] } else { &[".tar", ".tar.gz", ".tgz"] };
+    let fits = endings.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending));
+    plain_name(name).filter(|_| fits).ok_or_else(|| {
+        let endings = endings.join(", ");
+        format!(
+            "{} is not the name of a {kind}'s file: letters, digits and \"-_.+~\", ending in {endings}",
+            quoted(name)
+        )
+    })
+}
+
+fn plain_name(text: &str) -> Option<String> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.+~".contains(&b);
+    (text.bytes().all(inner) && text.len() <= 128 && !text.starts_with(['.', '-'])).then(|| text.to_owned())
+}
+
+/// An address that a mirror can hold as HOST/PATH.
+pub(super) fn file_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(mirror_url(text)?.as_str()).map_err(|error| format!("not a URL: {error}"))?;
+    if url.path().ends_with('/') {
+        return Err(format!("{} is a folder, meant is a file", quoted(text)));
+    }
+    Ok(url)
+}
+
+/// A digest in hexadecimal digits.
+pub(super) fn digest(algorithm: Algorithm) -> impl Fn(&str) -> Result<Checksum, String> {
+    move |text| algorithm.parse(text).ok_or_else(|| format!("{} is not a {algorithm} digest", quoted(text)))
+}
+
+/// A server that nodes ask for the time: an address, or a name that they can look up.
+pub(super) fn time_server(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return server(text).map(|address| address.to_string());
+    }
+    host_of(text).map(|_| text.to_owned())
+}
+
+/// `http://HOST:PORT` of a proxy.
+pub(super) fn proxy(text: &str) -> Result<String, String> {
+    let url = Url::parse(mirror_url(text)?.as_str()).map_err(|error| format!("not a URL: {error}"))?;
+    if url.path() != "/" {
+        return Err(format!("{} has more than a host and a port", quoted(text)));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// One of the words of `NO_PROXY`, which are parted by commas.
+pub(super) fn no_proxy(text: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/*[]".contains(&b);
+    if text.bytes().all(inner) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not a host, a domain or a network", quoted(text)))
 }
 
 /// A name that libvirt takes for a network or a pool: it becomes a file's name there, so no slash.

@@ -55,6 +55,7 @@ fn node(name: &str, address: [u8; 4]) -> Node {
     Node {
         name: name.parse().unwrap(),
         address: address.into(),
+        arch: Arch::Amd64,
         mac: None,
         cpus: 2,
         memory: 4 * 1024 * 1024 * 1024,
@@ -82,8 +83,8 @@ fn seed() -> Config {
             cni_plugins: semver::Version::new(1, 9, 0),
         },
         image: "ubuntu-24.04".to_owned(),
-        arch: Arch::Amd64,
-        mirror: None,
+        download: Download::default(),
+        artifacts: Vec::new(),
         network: Network {
             name: "nodebake".to_owned(),
             cidr: "10.0.0.0/24".parse().unwrap(),
@@ -96,6 +97,8 @@ fn seed() -> Config {
             pool: "nodebake".to_owned(),
             pool_path: "/var/lib/libvirt/nodebake".into(),
         },
+        ntp: Vec::new(),
+        proxy: None,
         ssh: None,
         nodes: vec![node("worker-node-1", [10, 0, 0, 36]), node("worker-node-2", [10, 0, 0, 37])],
     }
@@ -109,13 +112,46 @@ fn init_is_the_seed_cluster() {
 #[test]
 fn what_init_shows_as_a_comment_is_valid_too() {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
-    let text = INIT
-        .replace("# mirror:", "mirror:")
-        .replace("# ssh:\n#   user:", "ssh:\n  user:")
-        .replace("#   authorizedKeys:\n#     -", "  authorizedKeys:\n    -")
-        .replace("ssh-ed25519 AAAAC3Nza... ops@example", key);
+    // Every line that is a key behind "# ", below a comment in words.
+    let shown = |line: &str| {
+        let rest = line.strip_prefix("# ")?;
+        let key = rest.trim_start().trim_start_matches("- ").split(':').next()?;
+        let yaml =
+            rest.contains(':') && key.starts_with(char::is_lowercase) && key.bytes().all(|b| b.is_ascii_alphanumeric())
+                || rest.trim_start().starts_with("- ssh");
+        yaml.then(|| rest.to_owned())
+    };
+    let text: Vec<String> = INIT.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned())).collect();
+    let text = text.join("\n").replace("ssh-ed25519 AAAAC3Nza... ops@example", key);
     let mut expected = seed();
-    expected.mirror = Some("https://mirror.example/upstream".to_owned());
+    expected.download = Download {
+        mirrors: vec!["https://mirror.example/upstream".to_owned()],
+        fallback: false,
+        ca_file: Some("/srv/lab/mirror-ca.pem".into()),
+    };
+    let sha256 = |text: &[u8]| Checksum::Sha256(Digest::of(text));
+    expected.artifacts = vec![
+        Given {
+            kind: Kind::Binary,
+            name: Some("crictl".to_owned()),
+            arch: Arch::Amd64,
+            from: Location::Path("/srv/lab/files/crictl".into()),
+            checksum: sha256(b"hello"),
+        },
+        Given {
+            kind: Kind::ContainerImage,
+            name: Some("pause-3.10.tar".to_owned()),
+            arch: Arch::Amd64,
+            from: Location::Url("https://mirror.example/images/pause-3.10.tar".parse().unwrap()),
+            checksum: sha256(b"world"),
+        },
+    ];
+    expected.ntp = vec!["10.0.0.1".to_owned()];
+    expected.proxy = Some(Proxy {
+        http: Some("http://10.0.0.1:3128".to_owned()),
+        https: Some("http://10.0.0.1:3128".to_owned()),
+        no: vec![".example.internal".to_owned()],
+    });
     expected.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
     assert_eq!(read(&text).unwrap(), expected);
 }
@@ -151,7 +187,7 @@ fn everything_can_be_given() {
             "    address: 10.0.0.36\n    mac: 52:54:00:AB:cd:0f\n    cpus: 8\n    disk: 2GiB\n",
         )
         + &format!(
-            "mirror: files\narch: arm64\nmachine: {{cpus: 3, memory: 1TiB, disk: 30GiB}}\n\
+            "download: {{mirrors: [files, 'http://m/b'], fallback: true}}\narch: arm64\nmachine: {{cpus: 3, memory: 1TiB, disk: 30GiB}}\n\
              libvirt: {{uri: 'qemu+ssh://ops@host/system', acceleration: tcg, pool: p, poolPath: /p}}\n\
              ssh: {{user: ops, authorizedKeys: [{key}]}}\n"
         );
@@ -165,8 +201,8 @@ fn everything_can_be_given() {
         pki: "/etc/pki".into(),
         kubeconfig: Some("/srv/lab/../admin".into()),
     };
-    expected.arch = Arch::Arm64;
-    expected.mirror = Some("/srv/lab/files".to_owned());
+    let mirrors = vec!["/srv/lab/files".to_owned(), "http://m/b".to_owned()];
+    expected.download = Download { mirrors, fallback: true, ca_file: None };
     expected.network.name = "my net".to_owned();
     expected.libvirt = Libvirt {
         uri: "qemu+ssh://ops@host/system".to_owned(),
@@ -176,6 +212,7 @@ fn everything_can_be_given() {
     };
     expected.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
     expected.nodes = vec![Node {
+        arch: Arch::Arm64,
         mac: Some(Mac::from([0x52, 0x54, 0, 0xab, 0xcd, 0x0f])),
         cpus: 8,
         memory: 1 << 40,
@@ -324,14 +361,14 @@ fn kinds_are_told_apart() {
     assert_eq!(
         problems("just text"),
         [
-            "1:1: expected a map with apiVersion, cluster, versions, image, arch, mirror, network, libvirt, machine, ssh, nodes, found a single value"
+            "1:1: expected a map with apiVersion, cluster, versions, image, arch, download, artifacts, network, libvirt, machine, ntp, proxy, ssh, nodes, found a single value"
         ]
     );
     check(&[
         (
             "name: a\n    address: 10.0.0.36",
             "a",
-            &["14:5: nodes[0]: expected a map with name, address, mac, cpus, memory, disk, found a single value"],
+            &["14:5: nodes[0]: expected a map with name, address, arch, mac, cpus, memory, disk, found a single value"],
         ),
         (
             "image: ubuntu-24.04",
@@ -594,12 +631,97 @@ fn secrets_are_not_repeated() {
     let cases = [
         ("nodes:", format!("ssh: {{user: ops, authorizedKeys: ['{key}', 'ssh-rsa b3BlbnNza', 'b3BlbnNza']}}\nnodes:")),
         ("https://10.0.0.4:6443", "https://ops:b3BlbnNza@10.0.0.4:6443".to_owned()),
-        ("nodes:", "mirror: https://ops:b3BlbnNza@mirror.example\nnodes:".to_owned()),
-        ("nodes:", "mirror: ftp://b3BlbnNza@mirror.example\nnodes:".to_owned()),
+        ("nodes:", "download: {mirrors: ['https://ops:b3BlbnNza@mirror.example']}\nnodes:".to_owned()),
+        ("nodes:", "download: {mirrors: ['ftp://b3BlbnNza@mirror.example']}\nnodes:".to_owned()),
+        ("nodes:", "proxy: {http: 'http://ops:b3BlbnNza@proxy.example'}\nnodes:".to_owned()),
         ("nodes:", "libvirt: {uri: 'qemu+ssh://ops:b3BlbnNza@host/system'}\nnodes:".to_owned()),
     ];
     for (from, to) in cases {
         let problems = changed(from, &to);
         assert!(!problems.is_empty() && !problems.concat().contains("b3BlbnNza"), "{problems:?}");
+    }
+}
+
+#[test]
+fn files_of_the_users_own_are_known_by_their_digest() {
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let artifacts = |items: &str| problems(&format!("{LEAST}artifacts:\n{items}"));
+    let good = format!(
+        "- {{kind: kubelet, path: k, sha256: {ABC}}}\n- {{kind: kubelet, path: k, sha256: {ABC}, arch: arm64}}\n\
+         - {{kind: package, path: a_1.0-1~b+c_amd64.deb, sha512: {ABC}{ABC}}}\n\
+         - {{kind: binary, name: a, path: p, sha256: {ABC}}}\n- {{kind: binary, name: b, path: p, sha256: {ABC}}}\n"
+    );
+    assert_eq!(artifacts(&good), [""; 0]);
+    let cases = [
+        (
+            format!("- {{kind: kubelt, path: k, sha256: {ABC}}}"),
+            "17:10: artifacts[0].kind: \"kubelt\" is not known, did you mean \"kubelet\"?",
+        ),
+        (
+            format!("- {{kind: binary, path: k, sha256: {ABC}}}"),
+            "17:3: artifacts[0].name: missing key: the program's name in the nodes",
+        ),
+        (
+            format!("- {{kind: binary, name: ../k, path: k, sha256: {ABC}}}"),
+            "17:24: artifacts[0].name: \"../k\" is not a program's name such as crictl",
+        ),
+        (
+            format!("- {{kind: runc, name: k, path: k, sha256: {ABC}}}"),
+            "17:3: artifacts[0]: runc takes its name from its file, so \"k\" has no place here",
+        ),
+        (
+            format!("- {{kind: package, path: a.rpm, sha256: {ABC}}}"),
+            "17:3: artifacts[0]: \"a.rpm\" is not the name of a package's file: letters, digits and \"-_.+~\", ending \
+             in .deb",
+        ),
+        (
+            format!("- {{kind: container-image, url: 'https://h/a b.tar', sha256: {ABC}}}"),
+            "17:3: artifacts[0]: \"a%20b.tar\" is not the name of a container-image's file: letters, digits and \
+             \"-_.+~\", ending in .tar, .tar.gz, .tgz",
+        ),
+        (
+            format!("- {{kind: kubelet, url: 'https://h/', sha256: {ABC}}}"),
+            "17:24: artifacts[0].url: \"https://h/\" is a folder, meant is a file",
+        ),
+        (format!("- {{kind: kubelet, sha256: {ABC}}}"), "17:3: artifacts[0]: missing key: url or path"),
+        (
+            format!("- {{kind: kubelet, url: 'https://h/k', path: k, sha256: {ABC}}}"),
+            "17:3: artifacts[0]: url and path are both given; one of them says where the file is",
+        ),
+        (
+            "- {kind: kubelet, path: k}".to_owned(),
+            "17:3: artifacts[0]: missing key: sha256 or sha512, which is how a file is known",
+        ),
+        (
+            format!("- {{kind: kubelet, path: k, sha512: {ABC}}}"),
+            "17:36: artifacts[0].sha512: \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f200\"... is not a sha512 digest",
+        ),
+        (
+            format!("- {{kind: runc, path: a, sha256: {ABC}}}\n- {{kind: runc, path: b, sha256: {ABC}}}"),
+            "18:3: artifacts[1]: runc (amd64) is given already in line 17",
+        ),
+    ];
+    for (items, problem) in cases {
+        assert_eq!(artifacts(&items), [problem], "{items}");
+    }
+}
+
+#[test]
+fn what_nodes_use_of_their_surroundings_is_checked() {
+    let more = |text: &str| problems(&format!("{LEAST}{text}\n"));
+    assert_eq!(more("ntp: [10.0.0.1, 'fd00::1', ntp.example]"), [""; 0]);
+    for (text, problem) in [
+        ("ntp: [127.0.0.1]", "16:7: ntp[0]: 127.0.0.1 is a loopback address, no server that a node could reach"),
+        ("ntp: []", "16:6: ntp: expected at least one of addresses or host names of time servers, found an empty list"),
+        ("proxy: {no: [a]}", "16:8: proxy: expected http, https or both, found neither"),
+        ("proxy: {http: 'http://p:1/x'}", "16:15: proxy.http: \"http://p:1/x\" has more than a host and a port"),
+        (
+            "proxy: {http: 'http://p:1', no: ['a,b']}",
+            "16:34: proxy.no[0]: \"a,b\" is not a host, a domain or a network",
+        ),
+        ("download: {fallback: true}", "16:11: download: fallback means something only beside mirrors"),
+        ("download: {mirrors: [m], fallback: yes}", "16:36: download.fallback: \"yes\" is not one of true, false"),
+    ] {
+        assert_eq!(more(text), [problem], "{text}");
     }
 }

@@ -45,6 +45,11 @@ impl<'t> Value<'t> {
         Self { tree, at: tree.at, path: String::new(), problems }
     }
 
+    /// The line where it stands, from 1.
+    pub(super) fn line(&self) -> usize {
+        self.at.line
+    }
+
     pub(super) fn report(&self, text: impl Into<String>) {
         self.problems.report(self.at, &self.path, text);
     }

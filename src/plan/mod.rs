@@ -40,9 +40,13 @@ pub struct Built {
     pub node: NodeName,
     /// Its seed.
     pub seed: ImageFile,
+    /// What it shares with all nodes of its architecture.
+    pub images: Images,
+    /// What the host can run of its architecture.
+    pub capabilities: Capabilities,
 }
 
-/// What was built for all nodes.
+/// What was built for all nodes of an architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Images {
     /// The binaries.
@@ -145,14 +149,10 @@ pub struct Request<'a> {
     pub config: &'a Config,
     /// The cluster.
     pub id: &'a ClusterId,
-    /// The shared images.
-    pub images: &'a Images,
-    /// The nodes asked for, with their seeds.
+    /// The nodes asked for, with their images.
     pub built: &'a [Built],
     /// What is there.
     pub inventory: &'a Inventory,
-    /// What the host can run.
-    pub capabilities: &'a Capabilities,
     /// Seconds since the epoch.
     pub now: i64,
 }
@@ -178,12 +178,12 @@ pub fn rebuild(request: Request) -> Result<Plan, Blocked> {
 
 fn plan(request: Request, replace: impl Fn(&DomainInfo) -> Option<String>) -> Result<Plan, Blocked> {
     blocked::check(request)?;
-    let layout = Layout::new(request)?;
+    let layout = Layout::new(request);
     let mut nodes = Vec::new();
     for built in request.built {
         let node = request.config.nodes.iter().find(|node| node.name == built.node);
         let node = node.ok_or_else(|| Blocked::UnknownNode { node: built.node.clone() })?;
-        nodes.push(layout.node(node, built, &replace));
+        nodes.push(layout.node(node, built, &replace)?);
     }
     let shared = layout.shared(&nodes);
     Ok(Plan { shared, nodes })
@@ -194,18 +194,16 @@ struct Layout<'a> {
     request: Request<'a>,
     pool_path: String,
     log_path: String,
-    virt: crate::machine::VirtType,
 }
 
 impl<'a> Layout<'a> {
-    fn new(request: Request<'a>) -> Result<Self, Blocked> {
-        let Request { config, inventory, capabilities, .. } = request;
-        let virt = capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
+    fn new(request: Request<'a>) -> Self {
+        let Request { config, inventory, .. } = request;
         let wanted = config.libvirt.pool_path.to_string_lossy().into_owned();
         let pool_path = inventory.pool.as_ref().map_or(wanted, |pool| pool.path.clone());
         let beside = format!("{}-logs", pool_path.trim_end_matches('/'));
         let log_path = inventory.log_pool.as_ref().map_or(beside, |pool| pool.path.clone());
-        Ok(Self { request, pool_path, log_path, virt })
+        Self { request, pool_path, log_path }
     }
 
     fn path(&self, volume: &VolumeName) -> String {
@@ -219,7 +217,7 @@ impl<'a> Layout<'a> {
 
     /// Network, pools and images: only what is missing, and only if a node needs it.
     fn shared(&self, nodes: &[NodePlan]) -> Vec<SharedAction> {
-        let Request { config, id, inventory, images, .. } = self.request;
+        let Request { config, id, inventory, built, .. } = self.request;
         let boots = nodes.iter().any(|node| matches!(node.step, Step::Create(_) | Step::Start(_)));
         if !boots {
             return Vec::new();
@@ -245,17 +243,20 @@ impl<'a> Layout<'a> {
                 Some(_) => {}
             }
         }
-        if nodes.iter().any(|node| matches!(node.step, Step::Create(_))) {
-            let uploads = [
-                (VolumeName::Base(images.base.digest), &images.base),
-                (VolumeName::Payload(images.payload.digest), &images.payload),
-            ];
-            for (name, file) in uploads {
-                let whole =
-                    |volume: &&crate::machine::VolumeInfo| volume.ours().as_ref() == Some(&name) && volume.is_whole();
-                if inventory.volumes.iter().find(whole).is_none() {
-                    actions.push(SharedAction::Upload(self.upload(name, file)));
+        let mut images = Vec::new();
+        for (_, built) in nodes.iter().zip(built).filter(|(node, _)| matches!(node.step, Step::Create(_))) {
+            let Images { base, payload, .. } = &built.images;
+            for image in [(VolumeName::Base(base.digest), base), (VolumeName::Payload(payload.digest), payload)] {
+                if !images.contains(&image) {
+                    images.push(image);
                 }
+            }
+        }
+        for (name, file) in images {
+            let whole =
+                |volume: &&crate::machine::VolumeInfo| volume.ours().as_ref() == Some(&name) && volume.is_whole();
+            if inventory.volumes.iter().find(whole).is_none() {
+                actions.push(SharedAction::Upload(self.upload(name, file)));
             }
         }
         actions
@@ -269,9 +270,14 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn node(&self, node: &Node, built: &Built, replace: &impl Fn(&DomainInfo) -> Option<String>) -> NodePlan {
+    fn node(
+        &self,
+        node: &Node,
+        built: &Built,
+        replace: &impl Fn(&DomainInfo) -> Option<String>,
+    ) -> Result<NodePlan, Blocked> {
         let Request { config, id, inventory, .. } = self.request;
-        let creation = self.creation(node, built);
+        let creation = self.creation(node, built)?;
         let uuid = id.uuid(&node.name);
         let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
         let (step, drift) = match domain {
@@ -291,7 +297,7 @@ impl<'a> Layout<'a> {
                 }
             }
         };
-        NodePlan { node: node.name.clone(), pool: config.libvirt.pool.clone(), step, drift }
+        Ok(NodePlan { node: node.name.clone(), pool: config.libvirt.pool.clone(), step, drift })
     }
 
     /// Whether the machine's running boot is known to be in the cluster.
@@ -301,8 +307,10 @@ impl<'a> Layout<'a> {
         mark.state == MarkState::Registered && mark.stage.is_none() && (!asked || self.request.inventory.has_boot(mark))
     }
 
-    fn creation(&self, node: &Node, built: &Built) -> Creation {
-        let Request { config, id, images, inventory, .. } = self.request;
+    fn creation(&self, node: &Node, built: &Built) -> Result<Creation, Blocked> {
+        let Request { config, id, inventory, .. } = self.request;
+        let Built { images, capabilities, .. } = built;
+        let virt = capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
         let name = &node.name;
         let root = VolumeName::root(id, name, built.seed.digest);
         let seed = VolumeName::seed(id, name, built.seed.digest);
@@ -313,8 +321,8 @@ impl<'a> Layout<'a> {
             title: format!("{name} of cluster {}", id.name),
             memory: node.memory,
             cpus: node.cpus,
-            arch: config.arch,
-            virt: self.virt,
+            arch: node.arch,
+            virt,
             firmware: images.firmware,
             root: self.path(&root),
             backing: Backing { path: backing.clone() },
@@ -339,13 +347,13 @@ impl<'a> Layout<'a> {
             boot_id: None,
             stage: None,
         };
-        Creation {
+        Ok(Creation {
             reason: None,
             removal: removal::of_node(id, name, config, inventory).without_logs(),
             overlay: OverlaySpec { name: root, capacity: node.disk, backing },
             seed: self.upload(seed, &built.seed),
             domain,
             mark,
-        }
+        })
     }
 }

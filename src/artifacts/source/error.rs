@@ -53,6 +53,12 @@ pub enum SourceError {
         /// Upstream's address.
         url: String,
     },
+    /// A file of this machine is not there.
+    #[error("there is no {}", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// Several places were asked, and none gave it.
     #[error("no place gives {url}: {}", tried.iter().map(Self::short).collect::<Vec<_>>().join("; "))]
     Nowhere {
@@ -214,6 +220,7 @@ impl SourceError {
             Self::Unreachable { .. } | Self::Down { .. } => {
                 "check the network and the proxy settings (HTTPS_PROXY), or give a mirror"
             }
+            Self::NoFile { .. } => "check the path that the cluster file gives",
             Self::Untrusted { .. } => {
                 "give the server's CA certificate in a PEM file as download.caFile in the cluster file"
             }
@@ -235,7 +242,9 @@ impl SourceError {
     /// Whether the file is simply not there.
     pub fn is_missing(&self) -> bool {
         match self {
-            Self::NotInMirror { .. } | Self::NotUpstream { .. } | Self::OnlyInMirror { .. } => true,
+            Self::NotInMirror { .. } | Self::NotUpstream { .. } | Self::OnlyInMirror { .. } | Self::NoFile { .. } => {
+                true
+            }
             Self::Nowhere { tried, .. } => tried.iter().all(Self::is_missing),
             _ => false,
         }
