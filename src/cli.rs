@@ -52,6 +52,8 @@ pub enum Verb {
     Down(Down),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
+    /// Remove from the cache what no lock and no machine of any cluster needs.
+    Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
 }
@@ -161,6 +163,17 @@ pub struct Logs {
     /// Which node.
     #[arg(value_name = "NODE")]
     pub node: NodeName,
+}
+
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Show what would be removed, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A cluster file that has used the cache and counts no more, as where its disk or its hypervisor is lost.
+    #[arg(long, value_name = "FILE")]
+    pub forget: Vec<PathBuf>,
 }
 
 /// Arguments of `kubeconfig`.

@@ -3,6 +3,7 @@
 mod build;
 mod down;
 mod fetch;
+mod gc;
 mod init;
 mod kubeconfig;
 mod lock;
@@ -26,14 +27,19 @@ use crate::error::Error;
 use crate::identity::Ca;
 use crate::ui::Ui;
 
+pub use gc::GcError;
+
 /// Does what the command line asks for.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     if let Verb::Init = cli.verb {
         return init::run(&cli.config, ui);
     }
+    if let Verb::Gc(args) = &cli.verb {
+        return gc::run(cli, ui, args);
+    }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init => Ok(()),
+        Verb::Init | Verb::Gc(_) => Ok(()),
         Verb::Lock => lock::run(&session),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Build(args) => build::run(&session, args),
@@ -90,11 +96,7 @@ impl Session<'_> {
     }
 
     fn store(&self) -> Result<Store, Error> {
-        let folder = match &self.cli.cache_dir {
-            Some(folder) => folder.clone(),
-            None => Store::default_folder()?,
-        };
-        Ok(Store::new(folder).used_by(&self.config.file))
+        Ok(Store::new(cache_folder(self.cli)?).used_by(&self.config.file))
     }
 
     /// The lock, which must hold what the cluster file asks for.
@@ -169,6 +171,11 @@ impl Session<'_> {
             None => Err(Error::NoConsent),
         }
     }
+}
+
+/// Where downloads are kept.
+fn cache_folder(cli: &Cli) -> Result<PathBuf, Error> {
+    Ok(cli.cache_dir.clone().map_or_else(Store::default_folder, Ok)?)
 }
 
 /// Lines of columns as wide as their widest cell, three spaces apart, as kubectl prints them.

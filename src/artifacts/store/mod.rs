@@ -21,6 +21,7 @@
 //! 10 ms) in which the blob was finished. It does not find a disk that returns other bytes than were written, nor an
 //! attacker who can write in the store: whoever must know these hashes what it reads.
 
+mod gc;
 mod part;
 
 use std::fs::{File, OpenOptions, Permissions};
@@ -33,6 +34,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::checksum::{Checksum, Hasher};
 use crate::digest::Digest;
+pub use gc::{Reason, Sweep, Unused, Uses};
 pub(super) use part::Note;
 pub use part::Part;
 
