@@ -157,7 +157,9 @@ fn report(
         Some(Ok(mut seen)) => {
             seen.retain(|name, _| nodes.iter().any(|node| node.name.to_string() == *name));
             all_ready = !seen.is_empty() && seen.values().all(|node| node.ready);
-            session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
+            if !seen.is_empty() {
+                session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
+            }
         }
         Some(Err(error)) => session.ui.say(&format!("warning: {}", crate::error::chain(&error))),
         None => {}

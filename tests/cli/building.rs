@@ -151,7 +151,7 @@ fn what_is_damaged_in_the_output_is_made_anew() {
 #[test]
 fn a_node_that_is_not_there_is_told_with_the_likeliest() {
     let world = World::locked();
-    let hint = "`nodebake status` lists the nodes";
+    let hint = "its nodes are: worker-node-1, worker-node-2";
     for (name, wanted) in [
         ("worker-node-l", "the cluster file has no node worker-node-l; did you mean worker-node-1?"),
         ("worker-nod-2", "the cluster file has no node worker-nod-2; did you mean worker-node-2?"),
@@ -328,7 +328,7 @@ fn the_manifest_tells_what_went_in_and_came_out() {
             "kind": item.kind(),
             "version": item.version(),
             "arch": "amd64",
-            "url": format!("https://{}", item.place(item.version())),
+            "from": format!("https://{}", item.place(item.version())),
             "size": fs::metadata(&path).unwrap().len(),
             "checksum": format!("sha256:{}", sha256(&path)),
         })
