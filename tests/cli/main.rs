@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod building;
+mod collecting;
+mod downloads;
 mod faults;
 mod http;
 mod identities;
@@ -13,7 +15,10 @@ mod locking;
 mod machines;
 mod mirror;
 mod modes;
+mod proxies;
 mod reproducible;
 mod secrets;
+#[path = "../../src/artifacts/server.rs"]
+mod server;
 mod usage;
 mod world;

@@ -28,7 +28,7 @@ pub struct Uses {
 pub struct Unused {
     /// Its place in the store.
     pub name: PathBuf,
-    /// Bytes that it takes, with what belongs to it.
+    /// Its bytes; the few of what belongs to it do not count.
     pub size: u64,
     /// Why.
     pub why: Reason,
@@ -139,21 +139,20 @@ impl Sweep<'_> {
 
     fn judge(&self, name: &Path, files: &Files, uses: &Uses, unused: &mut Vec<Unused>) -> Result<(), StoreError> {
         let kept = uses.checksums.contains(&files.checksum) || self.is_base(name, files, uses)?;
-        let sum = |sizes: [Option<u64>; 2]| sizes.into_iter().flatten().sum();
-        let mut go = |suffix: &str, size: u64, why: Reason| {
-            unused.push(Unused { name: super::with_suffix(name, suffix), size, why });
+        let mut go = |suffix: &str, size: Option<u64>, why: Reason| {
+            unused.push(Unused { name: super::with_suffix(name, suffix), size: size.unwrap_or_default(), why });
         };
         match files.blob {
-            Some(_) if !kept => go("", sum([files.blob, files.verified]), Reason::Unnamed),
-            None if files.verified.is_some() => go(".verified", sum([files.verified, None]), Reason::Orphan),
+            Some(_) if !kept => go("", files.blob, Reason::Unnamed),
+            None if files.verified.is_some() => go(".verified", files.verified, Reason::Orphan),
             _ => {}
         }
         // A part that is wanted and not there as a blob is gone on with.
         let stale = !kept || files.blob.is_some();
         if files.part.is_some() && stale && self.is_idle(&super::with_suffix(name, ".part"))? {
-            go(".part", sum([files.part, files.note]), Reason::Stale);
+            go(".part", files.part, Reason::Stale);
         } else if files.part.is_none() && files.note.is_some() {
-            go(".part.from", sum([files.note, None]), Reason::Orphan);
+            go(".part.from", files.note, Reason::Orphan);
         }
         Ok(())
     }
