@@ -74,7 +74,7 @@ pub enum Error {
     Exists { path: PathBuf },
     /// A node that the cluster file does not name.
     #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
-    UnknownNode { node: String, suggestion: Option<String>, known: Vec<String> },
+    UnknownNode { node: String, suggestion: Option<String> },
     /// Another run is at work on this cluster.
     #[error("another nodebake is changing machines of this cluster")]
     Running,
@@ -131,7 +131,7 @@ impl Error {
                 "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
                     .to_owned(),
             ),
-            Self::UnknownNode { known, .. } => Some(format!("its nodes are: {}", known.join(", "))),
+            Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::Nodes(_) | Self::File { .. } | Self::Declined => None,

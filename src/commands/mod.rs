@@ -136,10 +136,10 @@ impl Session<'_> {
 
     fn unknown(&self, name: &NodeName) -> Error {
         let name = name.to_string();
-        let known: Vec<_> = self.config.nodes.iter().map(|node| node.name.to_string()).collect();
-        let closest = known.iter().map(|known| (strsim::damerau_levenshtein(known, &name), known)).min();
-        let suggestion = closest.filter(|(distance, _)| *distance <= 2).map(|(_, known)| known.clone());
-        Error::UnknownNode { node: name, suggestion, known }
+        let all = self.config.nodes.iter().map(|node| node.name.to_string());
+        let closest = all.map(|known| (strsim::damerau_levenshtein(&known, &name), known)).min();
+        let suggestion = closest.filter(|(distance, _)| *distance <= 2).map(|(_, known)| known);
+        Error::UnknownNode { node: name, suggestion }
     }
 
     /// The cluster's API, where the cluster file names a kubeconfig.

@@ -157,9 +157,7 @@ fn report(
         Some(Ok(mut seen)) => {
             seen.retain(|name, _| nodes.iter().any(|node| node.name.to_string() == *name));
             all_ready = !seen.is_empty() && seen.values().all(|node| node.ready);
-            if !seen.is_empty() {
-                session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
-            }
+            session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
         }
         Some(Err(error)) => session.ui.say(&format!("warning: {}", crate::error::chain(&error))),
         None => {}

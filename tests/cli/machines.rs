@@ -119,7 +119,7 @@ fn without_machines_there_is_little_to_say() {
     for verb in [&["down"][..], &["down", "--yes"], &["down", "worker-node-2"]] {
         assert_eq!(world.run(verb), Ran::ok("", "nothing of this cluster is there\n"), "{verb:?}");
     }
-    let hint = "its nodes are: worker-node-1, worker-node-2";
+    let hint = "`nodebake status` lists the nodes";
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
     assert_eq!(world.run(&["down", "worker-node-3"]), Ran::failed(2, error, hint));
     assert_eq!(world.run(&["logs", "worker-node-3"]), Ran::failed(2, error, hint));
