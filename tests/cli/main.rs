@@ -15,6 +15,7 @@ mod locking;
 mod machines;
 mod mirror;
 mod modes;
+mod own_files;
 mod proxies;
 mod reproducible;
 mod secrets;
