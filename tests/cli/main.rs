@@ -7,6 +7,7 @@
 
 mod building;
 mod collecting;
+mod damage;
 mod downloads;
 mod faults;
 mod http;

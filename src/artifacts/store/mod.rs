@@ -230,13 +230,13 @@ impl Store {
     /// Takes the store's lock.
     fn lock(&self, operation: FlockOperation) -> Result<File, StoreError> {
         let path = self.root.join("lock");
-        let open = || match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&path)
-            }
+        // Writing is asked for because NFS gives no exclusive lock without it.
+        let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path)
+        {
+            Err(error) if is_read_only(&error) && operation == FlockOperation::LockShared => File::open(&path),
             opened => opened,
         };
-        let file = open().map_err(StoreError::io("open", &path))?;
+        let file = file.map_err(StoreError::io("open", &path))?;
         flock(&file, operation).map_err(|error| StoreError::io("lock", &path)(error.into()))?;
         Ok(file)
     }
@@ -265,17 +265,18 @@ fn root_name(cluster_file: &Path) -> String {
 
 /// Nothing, where the store may only be read: whoever may only read it has nothing to say in it.
 fn writable<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    use io::ErrorKind as K;
     match result {
         Ok(done) => Ok(Some(done)),
-        Err(StoreError::Io { action, path, source })
-            if matches!(source.kind(), K::PermissionDenied | K::ReadOnlyFilesystem) =>
-        {
+        Err(StoreError::Io { action, path, source }) if is_read_only(&source) => {
             tracing::debug!(path = %path.display(), error = %source, "cannot {action}");
             Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
