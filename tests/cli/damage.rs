@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::mirror::Item;
 use crate::world::{Ran, World};
 
+/// What it is called, and how it is done to a file.
+type Hurt<'a> = (&'a str, &'a dyn Fn(&Path));
+
 fn writable(path: &Path) -> File {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     File::options().read(true).write(true).open(path).unwrap()
@@ -38,7 +41,7 @@ fn what_happened_to_a_blob_is_found_and_repaired() {
         fs::write(path, good.iter().map(|byte| !byte).collect::<Vec<_>>()).unwrap();
     };
     let remove = |path: &Path| fs::remove_file(path).unwrap();
-    let hurts: [(&str, &dyn Fn(&Path)); 6] = [
+    let hurts: [Hurt; 6] = [
         ("a byte", &flip),
         ("a byte, with the time put back", &flip_unseen),
         ("longer", &grow),

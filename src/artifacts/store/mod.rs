@@ -408,6 +408,69 @@ mod tests {
         assert_eq!(names(&store).len(), 2);
     }
 
+    fn gone_on(store: &Store, bytes: &[u8]) -> Box<Part> {
+        match store.go_on(&sum(bytes), bytes.len() as u64).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        }
+    }
+
+    #[test]
+    fn a_part_with_a_note_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let note = || Note { address: "http://m/a".to_owned(), validator: "\"one\"".to_owned() };
+        let left = |bytes: &[u8], note: Option<Note>| {
+            let mut part = part(&store, b"abcdef");
+            part.comes_from(note);
+            part.write(bytes).unwrap();
+            drop(part);
+            names(&store).len()
+        };
+        // Nothing to go on with is nothing to keep.
+        assert_eq!((left(b"abc", None), left(b"", Some(note()))), (0, 0));
+        assert_eq!(left(b"abc", Some(note())), 2);
+        let mut part = gone_on(&store, b"abcdef");
+        assert_eq!((part.length(), part.note(), part.digest()), (3, Some(&note()), sum(b"abc")));
+        part.write(b"def").unwrap();
+        let path = part.finish().unwrap().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcdef");
+        assert_eq!(names(&store).len(), 2);
+
+        // Whoever begins gets nothing of another's; nothing stays of what turns out wrong.
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(left(b"abc", Some(note())), 2 + 1);
+        let mut begun = match store.begin(&sum(b"abcdef"), 6).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        };
+        assert_eq!((begun.length(), begun.note()), (0, None));
+        begun.comes_from(Some(note()));
+        begun.write(b"abcdeF").unwrap();
+        assert_eq!(begun.finish().unwrap(), Err(sum(b"abcdeF")));
+        assert_eq!(names(&store).len(), 1);
+    }
+
+    #[test]
+    fn a_cluster_file_is_noted_once_and_at_the_first_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = folder.path().join("nodebake.yaml");
+        let root = folder.path().join("store");
+        let store = Store::new(&root).used_by(&user);
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::No);
+        assert!(!root.exists());
+        put(&store, b"abc");
+        let link = root.join("roots").join(Digest::of(user.to_str().unwrap().as_bytes()).to_string());
+        assert_eq!(std::fs::read_link(&link).unwrap(), user);
+        let stamp = || std::fs::symlink_metadata(&link).map(|link| (link.ino(), link.ctime_nsec())).unwrap();
+        let before = stamp();
+        assert_eq!(
+            Store::new(&root).used_by(&user).look_up(&sum(b"abc"), 3).unwrap(),
+            store.look_up(&sum(b"abc"), 3).unwrap()
+        );
+        assert_eq!(stamp(), before);
+    }
+
     #[test]
     fn what_is_verified_is_not_hashed_again_until_it_is_touched() {
         let folder = tempfile::tempdir().unwrap();
