@@ -1,7 +1,6 @@
 //! Waiting for a machine to come up, by what its guest reports and what the cluster sees.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::{Apply, ApplyError, doing};
@@ -153,16 +152,16 @@ impl Apply<'_> {
     /// Waits for what first boot does beside the kubelet, so that its failure is told. Whatever becomes of it, the node is
     /// up.
     fn await_errands(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot) {
-        let pool = log_pool(&plan.pool);
+        let (node, pool) = (&plan.node, log_pool(&plan.pool));
         while let Some(errand) = boot.errands.first().copied() {
             let running = self.hypervisor.domain(uuid).is_ok_and(|domain| domain.is_some_and(|d| d.state.is_active()));
-            self.hear(&pool, &plan.node, boot);
+            self.hear(&pool, node, boot);
             if boot.errands.is_empty() {
                 return;
             }
             if !running || boot.is_silent(self.patience) {
-                let text = format!("no longer waiting for: {errand}; `nodebake logs {}` tells more", plan.node);
-                return self.progress.note(&plan.node.to_string(), &text);
+                let text = "is a node, and not yet known to have this";
+                return self.progress.warn(&format!("{node} {text}: {errand}; `nodebake logs {node}` tells more"));
             }
             std::thread::sleep(POLL);
         }
@@ -234,11 +233,10 @@ impl Apply<'_> {
     }
 
     fn tell(&self, node: &NodeName, event: &BootEvent) {
-        let mut text = format!("{event} ({:.0} s)", event.uptime);
+        self.progress.note(&node.to_string(), &format!("{event} ({:.0} s)", event.uptime));
         if event.stage.is_errand() && matches!(event.news, News::Failed(_)) {
-            let _ = write!(text, "; `nodebake logs {node}` tells why");
+            self.progress.warn(&format!("{node} is a node without this: `nodebake logs {node}` tells why"));
         }
-        self.progress.note(&node.to_string(), &text);
     }
 
     fn is_up(&self, node: &NodeName, boot: &Boot, seen: Option<&NodeStatus>) -> Option<Outcome> {
