@@ -263,7 +263,7 @@ mod tests {
         let two = ar(&[("debian-binary", b"2.1\nmore\n"), ("control.tar/", &control(AMD64)), data]);
         assert_eq!(message(&two), Ok(()));
         let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        io::copy(&mut io::repeat(0).take(1 << 20), &mut bomb).unwrap();
+        io::copy(&mut io::repeat(0).take(2 << 20), &mut bomb).unwrap();
         let bomb = bomb.finish().unwrap();
         let large = MemberHead { name: String::new(), size: MAX_CONTROL + 1 };
         let mut oversized = ar(&[debian, ("control.tar", b"")]);
