@@ -34,6 +34,10 @@ soak: packages ## the same with full counts; hours
 	$(LAB) build
 	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --features lab --test e2e -- --test-threads=1 --nocapture
 
+bench: packages ## the supply chain against the shell's tools, on the lab's artifacts (NODEBAKE_BENCH_PAIRS=N)
+	$(LAB) mirror
+	cargo bench --locked --workspace --bench supply-chain
+
 deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources
 
