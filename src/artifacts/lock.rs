@@ -208,8 +208,13 @@ impl Lock {
             io::ErrorKind::NotFound => LockError::Absent { path: path.to_owned() },
             _ => LockError::Io { action: "read", path: path.to_owned(), source },
         })?;
+        Self::parse(path, &text)
+    }
+
+    /// The same for the text of a lock file, which errors call `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, LockError> {
         let file: LockYaml =
-            serde_yaml::from_str(&text).map_err(|source| LockError::Syntax { path: path.to_owned(), source })?;
+            serde_yaml::from_str(text).map_err(|source| LockError::Syntax { path: path.to_owned(), source })?;
         file.check().map_err(|reason| LockError::Invalid { path: path.to_owned(), reason })
     }
 
