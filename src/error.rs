@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::apply::ApplyError;
+use crate::artifacts::bundle::BundleError;
 use crate::artifacts::catalog::CatalogError;
 use crate::artifacts::fetch::FetchError;
 use crate::artifacts::lock::LockError;
@@ -48,6 +49,8 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -98,6 +101,7 @@ impl Error {
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
+            Self::Bundle(error) => error.exit_code(),
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
@@ -116,6 +120,7 @@ impl Error {
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
+            Self::Bundle(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),
             Self::Machine(error) => error.hint(),

@@ -36,3 +36,4 @@ pub mod progress;
 pub mod render;
 pub mod secret;
 pub mod ui;
+mod whole_file;

@@ -2,7 +2,9 @@
 #![expect(clippy::print_stderr, reason = "this is where printing is done")]
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +40,15 @@ impl Ui {
             let mut stdout = std::io::stdout().lock();
             let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         });
+    }
+
+    /// Where bytes go that are no text; none if stdout is a terminal.
+    pub fn bytes(&self) -> io::Result<Option<File>> {
+        let stdout = std::io::stdout();
+        if stdout.is_terminal() {
+            return Ok(None);
+        }
+        stdout.as_fd().try_clone_to_owned().map(|stdout| Some(stdout.into()))
     }
 
     /// Talk: goes to stderr.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
@@ -15,6 +15,7 @@ use super::parallel;
 use super::source::{Source, SourceError};
 use crate::config::{Arch, Location};
 use crate::progress::Progress;
+use crate::whole_file;
 
 /// Larger than any checksum file that upstream publishes.
 const CHECKSUM_FILE_LIMIT: usize = 1 << 20;
@@ -208,11 +209,11 @@ impl Lock {
             io::ErrorKind::NotFound => LockError::Absent { path: path.to_owned() },
             _ => LockError::Io { action: "read", path: path.to_owned(), source },
         })?;
-        Self::parse(path, &text)
+        Self::parse(&text, path)
     }
 
-    /// The same for the text of a lock file, which errors call `path`.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, LockError> {
+    /// Reads a lock file's text, strictly; `path` is for errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, LockError> {
         let file: LockYaml =
             serde_yaml::from_str(text).map_err(|source| LockError::Syntax { path: path.to_owned(), source })?;
         file.check().map_err(|reason| LockError::Invalid { path: path.to_owned(), reason })
@@ -221,25 +222,22 @@ impl Lock {
     /// Writes the lock file, whole or not at all; a file that has these bytes already is not touched. Says whether it
     /// was written.
     pub fn save(&self, path: &Path) -> Result<bool, LockError> {
-        let io = |action| move |source| LockError::Io { action, path: path.to_owned(), source };
         let text = self.text(path)?;
         if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+            whole_file::sweep_beside(path);
             return Ok(false);
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".nodebake.lock.").tempfile_in(folder).map_err(io("write"))?;
-        // It is no secret and is kept with others' files; a mode given at creation would be cut by the umask.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.as_file().set_permissions(mode))
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(io("write"))?;
-        file.persist(path).map_err(|error| io("write")(error.error))?;
-        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync"))?;
+        // It is no secret and is kept with others' files.
+        whole_file::write(path, text.as_bytes(), 0o644).map_err(|source| LockError::Io {
+            action: "write",
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(true)
     }
 
-    fn text(&self, path: &Path) -> Result<String, LockError> {
+    /// The lock file's text; `path` is for errors.
+    pub fn text(&self, path: &Path) -> Result<String, LockError> {
         let file = LockYaml {
             api_version: API_VERSION.to_owned(),
             artifacts: self.entries.iter().map(EntryYaml::from).collect(),

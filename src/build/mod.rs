@@ -24,6 +24,7 @@ use crate::machine::Firmware;
 use crate::plan::{ImageFile, Images};
 use crate::progress::Progress;
 use crate::render::{self, Credentials, RenderError};
+use crate::whole_file;
 
 /// Why images could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +165,24 @@ impl Build<'_> {
             time: Time::FIXED,
             inputs,
         };
-        Ok((payload::bake(&inputs, self.out, self.progress)?, true))
+        Ok(payload::bake(&inputs, self.out, self.progress)?)
+    }
+
+    /// Clears what killed runs left, also of files that this one has no reason to write.
+    pub fn sweep(&self) {
+        let state = self.state();
+        whole_file::sweep(&self.config.folder());
+        whole_file::sweep(self.out);
+        for node in &self.config.nodes {
+            let name = node.name.to_string();
+            whole_file::sweep(&self.out.join(&name));
+            whole_file::sweep(&state.join("identities").join(&name));
+        }
+    }
+
+    /// Where what was issued is kept.
+    fn state(&self) -> PathBuf {
+        self.config.folder().join(".nodebake")
     }
 
     /// A lock that fits holds every kind, so this is not met; it is an error all the same.
@@ -188,7 +206,7 @@ impl Build<'_> {
             self.ca,
             &NodeRequest { node: &node.name, addresses: &[node.address.into()] },
             &config.cluster.pki,
-            &config.folder().join(".nodebake"),
+            &self.state(),
             self.now,
         )?;
         let credentials =

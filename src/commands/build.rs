@@ -47,6 +47,7 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
 
 /// Payloads and seeds of the nodes; says what was done for their identities.
 pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node]) -> Result<Outputs, Error> {
+    build.sweep();
     let (mut payloads, mut outputs) = (BTreeMap::new(), Vec::new());
     for node in nodes {
         let (payload, _) = match payloads.entry(node.arch) {

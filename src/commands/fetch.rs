@@ -1,13 +1,14 @@
 //! `nodebake fetch`: fills the cache from the lock.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io;
 
 use super::Session;
 use crate::artifacts::{Kind, fetch};
 use crate::build::make_output_folder;
 use crate::cli::Fetch;
 use crate::error::Error;
+use crate::whole_file;
 
 pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
     let lock = session.lock()?;
@@ -26,10 +27,10 @@ pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
             move |source| Error::File { action, path, source }
         };
         make_output_folder(&args.out.dir)?;
-        let file = tempfile::NamedTempFile::new_in(&args.out.dir).map_err(failed("creating"))?;
-        fs::copy(&blob.path, file.path()).map_err(failed("writing"))?;
-        file.as_file().set_permissions(Permissions::from_mode(0o755)).map_err(failed("setting the mode of"))?;
-        file.persist(&path).map_err(|error| failed("writing")(error.error))?;
+        let mut from = File::open(&blob.path).map_err(failed("reading"))?;
+        let mut file = whole_file::begin(&path).map_err(failed("creating"))?;
+        io::copy(&mut from, file.as_file_mut()).map_err(failed("writing"))?;
+        whole_file::publish(file, 0o755, &path).map_err(failed("writing"))?;
         session.ui.data(&format!("{}\n", path.display()));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! One file per verb: load, call the library, report.
 
 mod build;
+mod bundle;
 mod down;
 mod fetch;
 mod init;
@@ -18,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::artifacts::{Lock, Source, Store, wanted};
 use crate::build::Build;
-use crate::cli::{Cli, Consent, Verb};
+use crate::cli::{Bundle, BundleVerb, Cli, Consent, Verb};
 use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
@@ -30,11 +31,15 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     if let Verb::Init = cli.verb {
         return init::run(&cli.config, ui);
     }
+    if let Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) = &cli.verb {
+        return bundle::import(cli, ui, args);
+    }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init => Ok(()),
+        Verb::Init | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Lock => lock::run(&session),
         Verb::Fetch(args) => fetch::run(&session, args),
+        Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
         Verb::Build(args) => build::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
         Verb::Rebuild(args) => up::rebuild(&session, args),
@@ -86,10 +91,7 @@ impl Session<'_> {
     }
 
     fn store(&self) -> Result<Store, Error> {
-        Ok(Store::new(match &self.cli.cache_dir {
-            Some(folder) => folder.clone(),
-            None => Store::default_folder()?,
-        }))
+        store(self.cli)
     }
 
     /// The lock, which must hold what the cluster file asks for.
@@ -164,6 +166,13 @@ impl Session<'_> {
             None => Err(Error::NoConsent),
         }
     }
+}
+
+fn store(cli: &Cli) -> Result<Store, Error> {
+    Ok(Store::new(match &cli.cache_dir {
+        Some(folder) => folder.clone(),
+        None => Store::default_folder()?,
+    }))
 }
 
 /// Lines of columns as wide as their widest cell, three spaces apart, as kubectl prints them.

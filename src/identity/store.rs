@@ -1,27 +1,17 @@
 //! Files of keys: written whole or not at all, and for the owner alone from their first byte.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{IdentityError, Warning};
 use crate::secret::Secret;
+use crate::whole_file;
 
 /// Writes a secret to `path`, replacing what stands there in one step; mode 0600 whatever the umask.
 pub fn write_private(path: &Path, secret: &Secret) -> Result<(), IdentityError> {
-    let write = || -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        let mut file =
-            builder.prefix(".nodebake-").permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
-        file.write_all(secret.expose())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        // Only then does the new name outlast a crash.
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|source| IdentityError::write(path, source))
+    whole_file::write(path, secret.expose(), 0o600).map_err(|source| IdentityError::write(path, source))
 }
 
 /// A file's bytes, or nothing when there is no such file.

@@ -4,7 +4,6 @@
 mod elf;
 mod gunzip;
 pub mod iso9660;
-mod output;
 pub mod payload;
 pub mod seed;
 pub mod unpack;

@@ -8,7 +8,7 @@
 //! on the inputs alone. The size is compared when one is found again; a whole check of its bytes is `verify`'s work.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -16,12 +16,13 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::elf::{self, ElfError};
+use super::gunzip;
 use super::iso9660::{Entry, Image, Kind, Label, ReadError, Slot, Time, WriteError, Writer};
 use super::unpack::{self, Limits, Member, UnpackError};
-use super::{gunzip, output};
 use crate::config::Arch;
 use crate::digest::Digest;
 use crate::progress::{Progress, Task};
+use crate::whole_file;
 
 /// Label of every payload.
 pub const LABEL: Label = Label::new("NODEBAKE_PAYLOAD");
@@ -235,30 +236,34 @@ fn image_name(digest: Digest) -> String {
 }
 
 /// Makes a payload in `folder`, which must exist, reads it back, and gives it its name (mode 0644) once it is on disk.
-pub fn bake(inputs: &PayloadInputs<'_>, folder: &Path, progress: &dyn Progress) -> Result<Payload, PayloadError> {
+/// False beside it: another process has just made the same.
+pub fn bake(
+    inputs: &PayloadInputs<'_>,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<(Payload, bool), PayloadError> {
     let output = |path: &Path| {
         let path = path.to_owned();
         move |source| PayloadError::Output { path, source }
     };
-    let file = output::begin(folder).map_err(output(folder))?;
+    let file = whole_file::begin(&folder.join(format!("payload-{}.iso", inputs.arch))).map_err(output(folder))?;
+    // Another process may have made it while we waited for the name.
+    if let Some(payload) = find(folder, inputs.inputs) {
+        return Ok((payload, false));
+    }
     let task = progress.task(&format!("bake payload {}", inputs.arch), inputs.size());
     let programs = Baker::new(inputs, folder, file.as_file(), task).run()?;
     let (digest, size) = check(file.as_file(), folder, inputs.time, &programs)?;
     let path = folder.join(image_name(digest));
-    output::publish(file, 0o644, &path).map_err(output(&path))?;
+    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
     let sidecar = Sidecar { inputs: inputs.inputs, arch: inputs.arch.to_string(), digest, size };
     write_sidecar(&sidecar, &path.with_extension("json"))?;
-    Ok(Payload { path, digest, size })
+    Ok((Payload { path, digest, size }, true))
 }
 
 fn write_sidecar(sidecar: &Sidecar, path: &Path) -> Result<(), PayloadError> {
-    let write = || {
-        let mut file = output::begin(path.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(&json(sidecar))?;
-        file.as_file().sync_all()?;
-        output::publish(file, 0o644, path)
-    };
-    write().map_err(|source| PayloadError::Output { path: path.to_owned(), source })
+    whole_file::write(path, &json(sidecar), 0o644)
+        .map_err(|source| PayloadError::Output { path: path.to_owned(), source })
 }
 
 /// Our structs always serialize; a fault would show as a file that does not read back.
@@ -600,7 +605,7 @@ mod tests {
                 time: Time::FIXED,
                 inputs: Digest::of(b"inputs"),
             };
-            bake(&inputs, out, &Silent)
+            bake(&inputs, out, &Silent).map(|(payload, _)| payload)
         }
     }
 

@@ -3,14 +3,14 @@
 //! cloud-init reads /user-data, /meta-data and /network-config; what first boot needs stands under /nodebake.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::iso9660::{Image, Label, Memory, ReadError, Time, WriteError, Writer};
-use super::output;
 use crate::digest::Digest;
 use crate::render::{Content, NodeBundle};
+use crate::whole_file;
 
 /// Label by which cloud-init's `NoCloud` finds its volume.
 pub const LABEL: Label = Label::new("CIDATA");
@@ -102,7 +102,8 @@ pub fn bake(bundle: &NodeBundle, time: Time, path: &Path) -> Result<Baked, SeedE
     read_back(bundle, time, &image)?;
     let baked = Baked { digest: Digest::of(&image), size, changed: !stands(&image, path) };
     if baked.changed {
-        write(&image, path).map_err(|source| SeedError::Output { path: path.to_owned(), source })?;
+        whole_file::write(path, &image, SECRET_MODE)
+            .map_err(|source| SeedError::Output { path: path.to_owned(), source })?;
     }
     Ok(baked)
 }
@@ -183,14 +184,6 @@ fn stands(image: &[u8], path: &Path) -> bool {
         found.is_file() && found.len() == image.len() as u64 && found.permissions().mode() & 0o7777 == SECRET_MODE
     });
     same_shape && fs::read(path).is_ok_and(|found| found == image)
-}
-
-fn write(image: &[u8], path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = output::begin(folder)?;
-    file.write_all(image)?;
-    file.as_file().sync_all()?;
-    output::publish(file, SECRET_MODE, path)
 }
 
 #[cfg(test)]

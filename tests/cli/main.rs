@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod building;
+mod bundle;
 mod faults;
 mod http;
 mod identities;

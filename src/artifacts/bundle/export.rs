@@ -44,12 +44,7 @@ pub fn export(
 }
 
 /// The same as a file of mode 0644, which appears whole or not at all. A bundle is replaced, anything else is not.
-pub fn export_to(
-    path: &Path,
-    locked: Locked<'_>,
-    held: &[Blob],
-    progress: &dyn Progress,
-) -> Result<u64, BundleError> {
+pub fn export_to(path: &Path, locked: Locked<'_>, held: &[Blob], progress: &dyn Progress) -> Result<u64, BundleError> {
     let place = path.display().to_string();
     let failed = |source| BundleError::Io { action: "write", place: place.clone(), source };
     if !is_free(path).map_err(failed)? {

@@ -37,7 +37,7 @@ impl<R: Read> Bundle<R> {
         let lock_text = input.text(LOCK, &head)?;
         input.check_lock(&lists[0].1, &lock_text)?;
         let text = std::str::from_utf8(&lock_text).map_err(|_| input.damaged(format!("{LOCK} is not text")))?;
-        let lock = Lock::parse(Path::new(LOCK), text)
+        let lock = Lock::parse(text, Path::new(LOCK))
             .map_err(|source| BundleError::Lock { place: input.place.clone(), source })?;
         let wanted = sums(&lock, &lock_text);
         let same = |((name, bytes), (wanted_name, text)): (&(&str, Vec<u8>), &(&str, String))| {

@@ -29,6 +29,7 @@ pub use import::Bundle;
 use super::checksum::{Algorithm, Checksum};
 use super::lock::{Lock, LockError};
 use super::store::StoreError;
+use crate::error::ExitCode;
 
 const SHA256SUMS: &str = "SHA256SUMS";
 const SHA512SUMS: &str = "SHA512SUMS";
@@ -135,7 +136,9 @@ impl BundleError {
             }
             Self::Io { .. } => return None,
             Self::Taken { .. } => "nothing of yours is overwritten: remove it, or name another file",
-            Self::Terminal => "name a file, or send it on: nodebake bundle export - | ssh HOST nodebake bundle import -",
+            Self::Terminal => {
+                "name a file, or send it on: nodebake bundle export - | ssh HOST nodebake bundle import -"
+            }
             Self::Blob { path, .. } => {
                 return Some(format!("remove {}, then run `nodebake fetch`", path.display()));
             }
@@ -152,19 +155,14 @@ impl BundleError {
         Some(hint.to_owned())
     }
 
-    /// Whether bytes are other than they should be.
-    pub fn is_mismatch(&self) -> bool {
-        matches!(self, Self::Blob { .. } | Self::Damaged { .. } | Self::Mismatch { .. })
-    }
-
-    /// Whether it is about which lock file counts.
-    pub fn is_about_the_lock(&self) -> bool {
-        matches!(self, Self::Lock { .. } | Self::OtherLock { .. })
-    }
-
-    /// Whether another name on the command line would do.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Taken { .. } | Self::Terminal | Self::NotABundle { .. })
+    /// The exit code of the program.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Blob { .. } | Self::Damaged { .. } | Self::Mismatch { .. } => ExitCode::Digest,
+            Self::Lock { .. } | Self::OtherLock { .. } => ExitCode::Lock,
+            Self::Taken { .. } | Self::Terminal | Self::NotABundle { .. } => ExitCode::Configuration,
+            Self::Io { .. } | Self::Store { .. } => ExitCode::Unexpected,
+        }
     }
 }
 
