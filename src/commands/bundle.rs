@@ -1,5 +1,6 @@
 //! `nodebake bundle`: what is locked, carried to a machine without a network.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub(super) fn export(session: &Session, args: &BundleExport) -> Result<(), Error
         let size = bundle::export_to(&args.file, locked, &blobs, session.ui)?;
         (args.file.display().to_string(), size)
     };
-    session.ui.say(&format!("wrote {place}: {} files, {}", blobs.len(), HumanBytes(size)));
+    let count = blobs.iter().map(|blob| &blob.path).collect::<BTreeSet<_>>().len();
+    session.ui.say(&format!("wrote {place}: {count} files, {}", HumanBytes(size)));
     Ok(())
 }
 
