@@ -40,6 +40,8 @@ pub enum Verb {
     Bundle(Bundle),
     /// Make the payload and the seeds of nodes; what is there and right is left alone.
     Build(Build),
+    /// Make every image once more and compare: the cache, what is built, and the machines.
+    Verify(Verify),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
     /// Show the machines of this cluster, and how they differ from what was built.
@@ -118,6 +120,20 @@ pub struct Build {
     /// Every node of the cluster file.
     #[arg(long)]
     pub all: bool,
+    /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// Look at images alone: libvirt is not asked.
+    #[arg(long)]
+    pub images: bool,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,

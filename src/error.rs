@@ -17,6 +17,7 @@ use crate::config::ConfigError;
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
+use crate::verify::{Check, VerifyError};
 
 /// How the program ends when it does not end well; the numbers are a promise (README, "Exit codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,11 @@ pub enum Error {
     Blocked(#[from] Blocked),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// What is there is not what it should be; at least one thing.
+    #[error("{} things differ", .0.len())]
+    Differs(Vec<Check>),
     /// Some nodes did not come up; at least one.
     #[error("{} of the nodes did not come up", .0.len())]
     Nodes(Vec<ApplyError>),
@@ -105,6 +111,8 @@ impl Error {
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
+            Self::Verify(error) => error.exit_code(),
+            Self::Differs(_) => ExitCode::Digest,
             Self::Nodes(errors) if errors.iter().any(ApplyError::is_node_down) => ExitCode::NodeDown,
             Self::Nodes(errors) => errors.first().map_or(ExitCode::Unexpected, apply_code),
             _ => ExitCode::Unexpected,
@@ -127,6 +135,7 @@ impl Error {
             Self::Cluster(error) => error.hint(),
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
             Self::Exists { .. } => Some(
                 "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
                     .to_owned(),
@@ -134,7 +143,7 @@ impl Error {
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
-            Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
+            Self::Differs(_) | Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
         }
     }
 }

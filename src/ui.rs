@@ -13,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::apply::ApplyError;
 use crate::error::{Error, chain};
 use crate::progress::{Progress, Task};
+use crate::verify::{Check, Outcome};
 
 /// What the user sees.
 #[derive(Debug)]
@@ -70,6 +71,9 @@ impl Ui {
     /// An error with its log and hint.
     pub fn error(&self, error: &Error) {
         self.finish();
+        if let Error::Differs(checks) = error {
+            return self.differences(checks);
+        }
         let Error::Nodes(errors) = error else {
             let log = if let Error::Apply(error) = error { error.log() } else { None };
             return self.failure(&chain(error), log, error.hint());
@@ -77,6 +81,20 @@ impl Ui {
         for error in errors {
             self.failure(&chain(error), ApplyError::log(error), error.hint());
         }
+    }
+
+    /// One line for each thing, then once what to do about them.
+    fn differences(&self, checks: &[Check]) {
+        let mut hints: Vec<&str> = Vec::new();
+        for check in checks {
+            if let Outcome::Differs(difference, remedy) = &check.outcome {
+                self.failure(&format!("{}: {difference}", check.place), None, None);
+                if !hints.contains(&remedy.as_str()) {
+                    hints.push(remedy);
+                }
+            }
+        }
+        self.say(&format!("\nhint: {}", hints.join("; ")));
     }
 
     fn failure(&self, text: &str, log: Option<&str>, hint: Option<String>) {

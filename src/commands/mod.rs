@@ -10,6 +10,7 @@ mod lock;
 mod logs;
 mod status;
 mod up;
+mod verify;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
         Verb::Build(args) => build::run(&session, args),
+        Verb::Verify(args) => verify::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
