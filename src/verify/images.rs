@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::difference::{self, Difference};
 use super::{Check, Outcome, VerifyError};
-use crate::artifacts::{Entry, Kind};
+use crate::artifacts::{Checksum, Entry, Kind};
 use crate::build::Build;
 use crate::config::{Arch, Node, NodeName};
 use crate::digest::Digest;
@@ -66,6 +66,14 @@ pub fn images(build: &Build<'_>, nodes: &[&Node]) -> Result<Images, VerifyError>
     Ok(Images { checks: verifier.checks, expected })
 }
 
+/// The digest by which volumes are named, where it is the locked one.
+fn sha256(checksum: &Checksum) -> Option<Digest> {
+    match checksum {
+        Checksum::Sha256(digest) => Some(*digest),
+        Checksum::Sha512(_) => None,
+    }
+}
+
 struct Verifier<'a> {
     build: &'a Build<'a>,
     /// The same into the scratch folder.
@@ -80,35 +88,52 @@ impl<'a> Verifier<'a> {
         entries.filter(move |entry| entry.arch == arch && entry.kind != Kind::Kubectl)
     }
 
-    /// Without its inputs nothing can be made again: all that are missing are told at once.
+    /// Without its inputs no payload can be made again: all that are missing are told at once.
     fn check_held(&self, architectures: &BTreeSet<Arch>) -> Result<(), VerifyError> {
         let all = architectures.iter().flat_map(|arch| self.inputs(*arch));
-        let missing = all.filter(|entry| !self.build.store.path(&entry.checksum).exists());
+        let missing = all.filter(|entry| entry.kind != Kind::BaseImage && !self.is_held(entry));
         let missing: Vec<_> = missing.map(ToString::to_string).collect();
         if missing.is_empty() { Ok(()) } else { Err(VerifyError::Missing { missing }) }
     }
 
+    fn is_held(&self, entry: &Entry) -> bool {
+        self.build.store.path(&entry.checksum).exists()
+    }
+
     /// The payload of an architecture and the digest of its base image, as far as their inputs are right.
     fn shared(&mut self, arch: Arch) -> Result<(Option<Payload>, Option<Digest>), VerifyError> {
-        let (mut whole, mut base_whole) = (true, true);
+        let (mut whole, mut base) = (true, None);
         for entry in self.inputs(arch) {
-            let same = self.input(entry)?;
-            *(if entry.kind == Kind::BaseImage { &mut base_whole } else { &mut whole }) &= same;
+            if entry.kind != Kind::BaseImage {
+                whole &= self.input(entry)?;
+            } else if !self.is_held(entry) {
+                // Only machines need it.
+                let place = self.build.store.path(&entry.checksum);
+                self.unchecked(entry.to_string(), place, "it is not in the cache");
+                base = sha256(&entry.checksum);
+            } else if self.input(entry)? {
+                base = Some(self.digest(entry)?);
+            }
         }
         if !whole {
             self.unchecked(format!("payload ({arch})"), self.build.out.to_owned(), "its inputs are damaged");
-            return Ok((None, None));
+            return Ok((None, base));
         }
         let (payload, _) = self.again.payload(arch).map_err(VerifyError::Build)?;
         for file in [payload.path.clone(), payload.path.with_extension("json")] {
             self.file(&format!("payload ({arch})"), &file)?;
         }
-        let base = if base_whole {
-            Some(self.again.images(arch, &payload).map_err(VerifyError::Build)?.base.digest)
-        } else {
-            None
-        };
         Ok((Some(payload), base))
+    }
+
+    /// The digest by which volumes are named, of a file that was just found right.
+    fn digest(&self, entry: &Entry) -> Result<Digest, VerifyError> {
+        if let Some(digest) = sha256(&entry.checksum) {
+            return Ok(digest);
+        }
+        let path = self.build.store.path(&entry.checksum);
+        let digest = File::open(&path).and_then(|mut file| Digest::of_reader(&mut file));
+        digest.map_err(|source| VerifyError::Read { path, source })
     }
 
     /// Hashes a locked file; says whether it is right.

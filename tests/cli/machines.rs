@@ -162,7 +162,7 @@ impl Machine<'_> {
 }
 
 /// Gives the test driver two machines of this cluster, one of a namesake and one of nobody, with their disks.
-fn with_machines(world: &World) {
+pub(crate) fn with_machines(world: &World) {
     let manifest = |node: &str| -> serde_json::Value {
         serde_json::from_str(&world.read(&format!("build/{node}/manifest.json"))).unwrap()
     };

@@ -17,4 +17,5 @@ mod modes;
 mod reproducible;
 mod secrets;
 mod usage;
+mod verifying;
 mod world;
