@@ -88,6 +88,13 @@ pub struct Entry {
     pub(super) extents: Vec<Extent>,
 }
 
+impl Entry {
+    /// Where a file's data stands in the image: offsets and sizes in bytes, in the order of the data.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.extents.iter().map(|extent| (u64::from(extent.block) * BLOCK, extent.size.into()))
+    }
+}
+
 /// An image whose directories were read and found in order.
 pub struct Image<S> {
     source: S,
