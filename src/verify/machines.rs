@@ -10,6 +10,9 @@ use crate::digest::Digest;
 use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, VolumeInfo, VolumeName};
 use crate::progress::Progress;
 
+/// What to do about a machine that differs.
+const REBUILD: &str = "`nodebake rebuild NODE` makes a machine anew, with its volumes";
+
 /// Compares the marks of the nodes' machines, and reads back the volumes that they run from; each volume once. Nothing
 /// comes back where no machine is there.
 pub fn machines(
@@ -24,15 +27,14 @@ pub fn machines(
     for expected in expected {
         let uuid = cluster.uuid(&expected.node);
         let Some(domain) = domains.iter().find(|domain| domain.uuid == uuid) else { continue };
-        let remedy = format!("`nodebake rebuild {}` makes the machine anew", expected.node);
         match domain.mark() {
             Some(mark) => {
-                checks.extend(marked(domain, mark, expected, &remedy));
+                checks.extend(marked(domain, mark, expected));
                 volumes.extend(used(mark, cluster));
             }
             None => {
                 let found = Difference::Other("its mark cannot be read".to_owned());
-                checks.push(Check::new(expected.node.to_string(), place(domain, "mark"), None, Some(found), remedy));
+                checks.push(Check::new(expected.node.to_string(), place(domain, "mark"), None, Some(found), REBUILD));
             }
         }
     }
@@ -48,11 +50,12 @@ pub fn machines(
     };
     for (name, digest) in volumes {
         let difference = in_volume(hypervisor, pool, &there, &name, digest, progress)?;
-        let remedy = match &name {
-            VolumeName::Payload(_) | VolumeName::Base(_) => {
+        // What is there and shared, a rebuild takes as it is.
+        let remedy = match (&name, &difference) {
+            (VolumeName::Payload(_) | VolumeName::Base(_), Some(Difference::Digest { .. })) => {
                 format!("once no machine runs from it: virsh vol-delete --pool {pool} {name}, then `nodebake up`")
             }
-            _ => "`nodebake rebuild` makes a machine anew, with its volumes".to_owned(),
+            _ => REBUILD.to_owned(),
         };
         let place = format!("{pool}/{name}");
         checks.push(Check::new("volume", place, Some(format!("sha256:{digest}")), difference, remedy));
@@ -65,7 +68,7 @@ fn place(domain: &DomainInfo, what: &str) -> String {
 }
 
 /// What the mark says that the machine was made from.
-fn marked(domain: &DomainInfo, mark: &Mark, expected: &Expected, remedy: &str) -> Vec<Check> {
+fn marked(domain: &DomainInfo, mark: &Mark, expected: &Expected) -> Vec<Check> {
     let sha256 = |digest: &dyn std::fmt::Display| format!("sha256:{digest}");
     let images = [
         ("payload", mark.payload.to_string(), expected.payload),
@@ -78,7 +81,7 @@ fn marked(domain: &DomainInfo, mark: &Mark, expected: &Expected, remedy: &str) -
             Some(wanted) => {
                 let same = found == wanted.to_string();
                 let difference = (!same).then(|| Difference::Digest { found: sha256(&found) });
-                Check::new(expected.node.to_string(), place(domain, what), Some(sha256(&wanted)), difference, remedy)
+                Check::new(expected.node.to_string(), place(domain, what), Some(sha256(&wanted)), difference, REBUILD)
             }
             None => Check {
                 what: expected.node.to_string(),
@@ -91,7 +94,7 @@ fn marked(domain: &DomainInfo, mark: &Mark, expected: &Expected, remedy: &str) -
     if let Some(stored) = mark.stored {
         let by_hand = (stored != domain.stored_digest()).then(|| Difference::Other("changed by hand".to_owned()));
         let (node, place) = (expected.node.to_string(), place(domain, "definition"));
-        checks.push(Check::new(node, place, Some(sha256(&stored)), by_hand, remedy));
+        checks.push(Check::new(node, place, Some(sha256(&stored)), by_hand, REBUILD));
     }
     checks
 }

@@ -147,7 +147,7 @@ impl Machine<'_> {
             host,
             "<domain type='test'><name>{domain}</name><uuid>{uuid}</uuid><metadata><n:mark \
              xmlns:n='https://nodebake.dev/xmlns/domain/1' cluster='{name}' ca='{ca}' node='{node}' payload='{payload}' \
-             seed='{seed}' base='sha256:{seed}' definition='{seed}' {state}/></metadata>\
+             seed='{seed}' base='{seed}' definition='{seed}' {state}/></metadata>\
              <memory>2048</memory><os><type>hvm</type></os></domain>"
         )
         .unwrap();
