@@ -13,7 +13,7 @@ const DEPTH: usize = 4;
 
 /// Decompresses `gzip` (all its members; a checksum or length that differs is an error) in a thread of `scope`.
 /// The thread ends with its input, or soon after the reader is dropped.
-pub(super) fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, gzip: impl Read + Send + 'scope) -> Pieces {
+pub fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, gzip: impl Read + Send + 'scope) -> Pieces {
     let (send, receive) = sync_channel(DEPTH);
     let (give_back, used) = channel();
     scope.spawn(move || decompress(gzip, &send, &used));
@@ -56,7 +56,7 @@ fn fill(reader: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
 }
 
 /// What a thread decompresses, as a reader.
-pub(super) struct Pieces {
+pub struct Pieces {
     receive: Receiver<io::Result<Vec<u8>>>,
     give_back: Sender<Vec<u8>>,
     piece: Vec<u8>,

@@ -2,7 +2,7 @@
 //! both ISO 9660 with Rock Ridge, written and read back here.
 
 mod elf;
-mod gunzip;
+pub mod gunzip;
 pub mod iso9660;
 pub mod payload;
 pub mod seed;
