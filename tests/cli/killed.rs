@@ -224,7 +224,14 @@ fn build_that_replaces() {
     world.must(&["build", "--all"]);
     world.edit("address: 10.0.0.36", "address: 10.0.0.46");
     // Whoever holds the new key.
-    let drawn = &[".verified", "worker-node-1/cert.pem", "worker-node-1/key.pem", "1/seed.iso", "1/manifest.json"];
+    let drawn = &[
+        ".verified",
+        "worker-node-1/cert.pem",
+        "worker-node-1/key.pem",
+        "1/seed.iso",
+        "1/manifest.json",
+        "1/meta-data",
+    ];
     Victim { drawn, ..Victim::new(world, &["build", "--all"]) }.kill_everywhere();
 }
 

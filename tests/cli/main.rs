@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod building;
+mod collecting;
+mod downloads;
 mod faults;
 mod http;
 mod identities;
@@ -14,8 +16,12 @@ mod locking;
 mod machines;
 mod mirror;
 mod modes;
+mod own_files;
+mod proxies;
 mod reproducible;
 mod secrets;
+#[path = "../../src/artifacts/server.rs"]
+mod server;
 mod tracer;
 mod usage;
 mod world;
