@@ -72,6 +72,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     publish(file, mode, path)
 }
 
+/// What to do when a file could not be written because the disk is full.
+pub(crate) fn hint(error: &io::Error) -> Option<String> {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        .then(|| "make space on that disk, then run the command again".to_owned())
+}
+
 /// Makes a folder with this mode, whatever the umask; one that is there keeps its own. Its parents get what the umask
 /// leaves.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
@@ -113,6 +119,7 @@ pub(crate) fn sweep_beside(path: &Path) {
 
 /// Removes from a folder what killed processes left in it. What cannot be removed stays: it is in nobody's way.
 pub(crate) fn sweep(folder: &Path) {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

@@ -255,9 +255,10 @@ pub fn bake(
     let programs = Baker::new(inputs, folder, file.as_file(), task).run()?;
     let (digest, size) = check(file.as_file(), folder, inputs.time, &programs)?;
     let path = folder.join(image_name(digest));
-    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
     let sidecar = Sidecar { inputs: inputs.inputs, arch: inputs.arch.to_string(), digest, size };
     write_sidecar(&sidecar, &path.with_extension("json"))?;
+    // Last, so that whoever waits for the name finds both.
+    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
     Ok((Payload { path, digest, size }, true))
 }
 

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::http;
 use crate::identities::provide;
+use crate::mirror::{self, Item};
 use crate::tracer::{Call, End, Verdict, trace};
 use crate::world::{World, must};
 
@@ -199,9 +200,13 @@ fn fetch() {
 
 #[test]
 fn fetch_over_http() {
-    let world = World::locked();
-    let base = format!("http://{}/some/where", http::serve(world.path("mirror")));
-    Victim::new(world, &["--mirror", &base, "fetch"]).kill_everywhere();
+    let world = World::new();
+    // More than one piece of the transfer, so that there is something to go on with.
+    world.publish(Item::Runc, &[mirror::program("cat"), vec![7; 1 << 20]].concat());
+    world.must(&["lock"]);
+    let server = http::with_ranges(world.path("mirror"));
+    Victim::new(world, &["--mirror", &server.base(), "fetch"]).kill_everywhere();
+    assert!(server.log().iter().any(|request| request.contains("bytes=")), "nothing was gone on with");
 }
 
 #[test]

@@ -7,8 +7,10 @@
 
 mod building;
 mod collecting;
+mod crowd;
 mod downloads;
 mod faults;
+mod full_disk;
 mod http;
 mod identities;
 mod killed;
