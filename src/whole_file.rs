@@ -67,9 +67,16 @@ fn ready(file: &NamedTempFile, mode: u32) -> io::Result<()> {
 
 /// Puts `bytes` at `path`, whatever stands there.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    publish(filled(path, bytes)?, mode, path)
+}
+
+/// A new file for `path` with these bytes, on disk and without its name: for several files, all of which are to be there
+/// before the first gets its name, since the disk may be too full for the second.
+pub(crate) fn filled(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = begin(path)?;
     file.as_file_mut().write_all(bytes)?;
-    publish(file, mode, path)
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
 /// What to do when a file could not be written because the disk is full.

@@ -29,7 +29,8 @@ fn check(tar: impl Read) {
         assert!(seen.insert(member.path.clone()), "{:?} twice", member.path);
         // Some are read and some passed over.
         if member.size % 3 != 0 {
-            let got = std::io::copy(member.data, &mut std::io::sink()).map_err(|source| UnpackError::Read { source })?;
+            let got =
+                std::io::copy(member.data, &mut std::io::sink()).map_err(|source| UnpackError::Read { source })?;
             assert!(got <= member.size, "{got} bytes of {}", member.size);
             total += got;
         }

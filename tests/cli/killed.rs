@@ -41,7 +41,9 @@ impl Victim {
     fn new(world: World, arguments: &[&str]) -> Self {
         let snapshot = tempfile::tempdir().unwrap();
         must(Command::new("cp").arg("-a").arg(world.path(".")).arg(snapshot.path()));
-        FIXED.iter().for_each(|name| fs::remove_dir_all(snapshot.path().join(name)).unwrap());
+        for name in FIXED {
+            fs::remove_dir_all(snapshot.path().join(name)).unwrap();
+        }
         let arguments = arguments.iter().map(ToString::to_string).collect();
         // A verified blob is remembered by its inode.
         Self { world, arguments, drawn: &[".verified"], settles: true, snapshot }
@@ -137,7 +139,7 @@ impl Victim {
             }
             let ours = !FIXED.iter().any(|fixed| name.starts_with(fixed));
             let secret = ours && memchr::memmem::find(&file.content, b"PRIVATE KEY").is_some();
-            assert!(!secret || file.mode & 0o077 == 0, "{what}: {name} can be read by others");
+            assert!(!secret || file.mode & 0o777 == 0o600, "{what}: {name} can be read by others");
         }
         let ran = self.world.run_command(&mut self.plain(&[]));
         assert_eq!(ran.code, 0, "{what}: {ran:?}");

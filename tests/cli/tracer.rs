@@ -42,6 +42,7 @@ pub(crate) fn trace(
     mut judge: impl FnMut(&Call) -> Verdict,
 ) -> End {
     let mut command = wrapped(&["/bin/sh", "-c", "read -r _; exec \"$@\" </dev/null", "sh"]);
+    #[expect(clippy::zombie_processes, reason = "it is waited for below, thread by thread")]
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let main = Pid::from_raw(child.id().try_into().unwrap());
     let options = Options::PTRACE_O_TRACESYSGOOD
@@ -88,9 +89,8 @@ fn entered(thread: Pid, folder: &Path) -> Option<Call> {
     let entry = unsafe { info.u.entry };
     let (_, name, what) = CALLS.iter().find(|(number, ..)| u64::try_from(*number) == Ok(entry.nr))?;
     let file = match what {
-        Changes::Name => String::new(),
-        Changes::NameIfMade(flags) if entry.args[*flags] & libc::O_CREAT.unsigned_abs() as u64 == 0 => return None,
-        Changes::NameIfMade(_) => String::new(),
+        Changes::NameIfMade(flags) if entry.args[*flags] & u64::from(libc::O_CREAT.unsigned_abs()) == 0 => return None,
+        Changes::Name | Changes::NameIfMade(_) => String::new(),
         Changes::File(descriptor) => {
             let link = format!("/proc/{thread}/fd/{}", entry.args[*descriptor]);
             let path = std::fs::read_link(link).ok()?;
