@@ -80,7 +80,7 @@ impl BuildError {
             Self::SmallDisk { .. } => {
                 Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
             }
-            Self::File { .. } => None,
+            Self::File { source, .. } => whole_file::hint(source),
         }
     }
 
