@@ -32,8 +32,9 @@ pub struct Cli {
 pub enum Verb {
     /// Write a commented cluster file to start from.
     Init,
-    /// Write nodebake.lock: url, size and digest of every input, from upstream's checksum files.
-    Lock,
+    /// Write nodebake.lock: url, size and digest of every input, from upstream's checksum files, whose signatures are
+    /// checked; what is locked and fits stays as it is.
+    Lock(Lock),
     /// Download what is locked into the cache; with `kubectl`, also put that program into OUT.
     Fetch(Fetch),
     /// Make the payload and the seeds of nodes; what is there and right is left alone.
@@ -50,6 +51,18 @@ pub enum Verb {
     Logs(Logs),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
+}
+
+/// Arguments of `lock`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Lock {
+    /// Move to the newest patch release of each version in the cluster file, which is changed too, and to the newest base
+    /// image.
+    #[arg(long, conflicts_with_all = ["check", "offline"])]
+    pub update: bool,
+    /// Change nothing and ask nobody: exit with 3 and every difference where lock and cluster file do not fit.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Arguments of `fetch`.

@@ -33,7 +33,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
         Verb::Init => Ok(()),
-        Verb::Lock => lock::run(&session),
+        Verb::Lock(args) => lock::run(&session, *args),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Build(args) => build::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
