@@ -284,13 +284,8 @@ fn a_checksum_file_without_upstreams_signature_is_refused() {
         Ran::failed(4, &format!("cannot lock runc 1.3.6 (amd64) from FOLDER/mirror/{place}: {why}"), hint)
     };
     let list = world.path("mirror").join(place);
-    let ran = world.run(&["lock"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (4, ""));
-    let why = "there is no OpenPGP signature in it that can be read";
-    assert!(
-        ran.stderr.starts_with(&format!("error: cannot lock runc 1.3.6 (amd64) from FOLDER/mirror/{place}: {why}")),
-        "{ran:?}"
-    );
+    // As the mirror has it: junk where the signature should be.
+    assert_eq!(world.run(&["lock"]), refused("there is no OpenPGP signature in it that can be read"));
 
     let (_, digest) = facts(&world, Item::Runc);
     fs::write(&list, format!("{digest}  runc.amd64\n")).unwrap();
@@ -395,17 +390,53 @@ fn status_tells_the_age_of_a_base_image() {
 fn architectures_are_locked_side_by_side() {
     let world = World::new();
     let tree = world.path("mirror");
-    // The mirror has nothing for arm64: all of it is asked for.
     world.edit("image: lab-trixie", "image: debian-13");
     mirror::debian(&tree, "20250814-2204", b"August");
+    mirror::publish_arm64(&tree);
+    let before = world.must(&["lock"]).stdout;
+    let one = world.read("nodebake.lock");
+
     world.edit("    address: 10.0.0.37\n", "    address: 10.0.0.37\n    arch: arm64\n");
-    let ran = world.run(&["lock"]);
-    let runc = "github.com/opencontainers/runc/releases/download/v1.3.6/runc.sha256sum";
-    assert_eq!(ran.code, 4, "runc for arm64 is not given, and its list has no good signature: {ran:?}");
-    assert!(
-        ran.stderr.starts_with(&format!("error: cannot lock runc 1.3.6 (arm64) from FOLDER/mirror/{runc}: ")),
-        "{ran:?}"
-    );
+    let place = Item::Runc.place("1.3.6").replace("amd64", "arm64");
+    let digest = sha256(&tree.join(&place));
+    let runc = format!("  - {{kind: runc, arch: arm64, url: 'https://{place}', sha256: {digest}}}\n");
+    world.edit("\nartifacts:\n", &format!("\nartifacts:\n{runc}"));
+    let kinds = ["kubelet", "kubectl", "containerd", "runc", "cni-plugins", "base-image"];
+    let versions = ["1.35.1", "1.35.1", "2.2.5", "1.3.6", "1.9.0", "debian-13"];
+    let missing =
+        kinds.iter().zip(versions).map(|(kind, version)| format!("{kind} (arm64): {version} is wanted and not locked"));
+    let stale = format!("the lock does not fit the cluster file: {}", missing.collect::<Vec<_>>().join("; "));
+    assert_eq!(world.run(&["lock", "--check"]), Ran::failed(3, &stale, STALE));
+
+    let ran = world.must(&["lock"]);
+    let added: String =
+        kinds.iter().zip(versions).map(|(kind, version)| format!("{kind} {version} (arm64) added\n")).collect();
+    assert_eq!(ran.stderr, format!("lock: done\n{added}wrote FOLDER/nodebake.lock\n"));
+    let names =
+        |table: &str| table.lines().map(|line| line.split("   ").next().unwrap().trim().to_owned()).collect::<Vec<_>>();
+    let both: Vec<_> = names(&before).iter().flat_map(|name| [name.clone(), name.replace("amd64", "arm64")]).collect();
+    assert_eq!(names(&ran.stdout), both);
+    // The entries of before, and beside each the other architecture's, in the same order.
+    let entries = |arch: &str| {
+        let text = world.read("nodebake.lock");
+        let of_arch = |entry: &&str| entry.contains(&format!("\n  arch: {arch}\n"));
+        text.split("- kind: ").filter(of_arch).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(one.split("- kind: ").skip(1).collect::<Vec<_>>(), entries("amd64"));
+    let urls = |arch: &str| {
+        let url = |entry: &String| entry.lines().find_map(|line| line.strip_prefix("  url: ").map(str::to_owned));
+        entries(arch).iter().filter_map(url).collect::<Vec<_>>()
+    };
+    let other: Vec<_> = urls("amd64").iter().map(|url| url.replace("amd64", "arm64")).collect();
+    assert_eq!(urls("arm64"), other);
+
+    // Without its node an architecture goes.
+    world.edit("    arch: arm64\n", "");
+    let left_out = "warning: runc runc.arm64 is for arm64, and no node is: it is left out\n";
+    let gone: String =
+        kinds.iter().zip(versions).map(|(kind, version)| format!("{kind} {version} (arm64) removed\n")).collect();
+    assert_eq!(world.must(&["lock"]).stderr, format!("{left_out}lock: done\n{gone}wrote FOLDER/nodebake.lock\n"));
+    assert_eq!(world.read("nodebake.lock"), one);
 }
 
 #[test]
@@ -527,7 +558,9 @@ fn what_is_no_lock_file_is_refused() {
         ),
     ] {
         fs::write(world.path("nodebake.lock"), whole.replace(from, to)).unwrap();
-        assert_eq!(world.run(&["build", "--all"]), Ran::failed(3, wanted, hint));
+        for verb in [&["build", "--all"][..], &["lock"], &["lock", "--check"]] {
+            assert_eq!(world.run(verb), Ran::failed(3, wanted, hint), "{verb:?}");
+        }
     }
 }
 

@@ -103,22 +103,41 @@ pub(crate) fn publish(mirror: &Path, item: Item, version: &str, bytes: &[u8]) ->
     path
 }
 
-/// Puts a release of Debian's image into the mirror, dated, and names it as the newest; gives its list of digests.
+/// Puts what the tests' cluster file asks for into the mirror for another architecture too; other bytes of the same kind.
+pub(crate) fn publish_arm64(mirror: &Path) {
+    for item in ITEMS.into_iter().filter(|item| *item != Item::BaseImage) {
+        let path = mirror.join(item.place(item.version()).replace("amd64", "arm64"));
+        let folder = path.parent().unwrap();
+        fs::create_dir_all(folder).unwrap();
+        fs::write(&path, format!("{} for arm64", item.kind())).unwrap();
+        let (name, text) = item.checksum_file(path.file_name().unwrap().to_str().unwrap(), &sha256(&path));
+        // runc's list is one for all, and is there.
+        if item != Item::Runc {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+}
+
+/// Puts a release of Debian's image into the mirror, dated, and names it as the newest; gives its list of digests, amd64
+/// first.
 pub(crate) fn debian(mirror: &Path, release: &str, bytes: &[u8]) -> String {
     let tree = mirror.join("cloud.debian.org/images/cloud/trixie");
     let (dated, latest) = (tree.join(release), tree.join("latest"));
     for folder in [&dated, &latest] {
         fs::create_dir_all(folder).unwrap();
     }
-    let name = format!("debian-13-genericcloud-amd64-{release}.qcow2");
-    fs::write(dated.join(&name), bytes).unwrap();
-    let sums = String::from_utf8(must(Command::new("sha512sum").arg(&name).current_dir(&dated))).unwrap();
+    let mut sums = String::new();
+    for arch in ["amd64", "arm64"] {
+        let name = format!("debian-13-genericcloud-{arch}-{release}.qcow2");
+        fs::write(dated.join(&name), bytes).unwrap();
+        sums += &String::from_utf8(must(Command::new("sha512sum").arg(&name).current_dir(&dated))).unwrap();
+        let manifest = format!(
+            "{{\"items\": [{{\"kind\": \"Upload\", \"data\": {{}}}}, {{\"kind\": \"Build\", \"data\": {{\"info\": \
+             {{\"arch\": \"{arch}\", \"version\": \"{release}\"}}}}}}]}}"
+        );
+        fs::write(latest.join(format!("debian-13-genericcloud-{arch}.json")), manifest).unwrap();
+    }
     fs::write(dated.join("SHA512SUMS"), &sums).unwrap();
-    let manifest = format!(
-        "{{\"items\": [{{\"kind\": \"Upload\", \"data\": {{}}}}, {{\"kind\": \"Build\", \"data\": {{\"info\": \
-         {{\"arch\": \"amd64\", \"version\": \"{release}\"}}}}}}]}}"
-    );
-    fs::write(latest.join("debian-13-genericcloud-amd64.json"), manifest).unwrap();
     sums
 }
 
