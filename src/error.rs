@@ -13,6 +13,7 @@ use crate::artifacts::source::SourceError;
 use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
+use crate::commands::GcError;
 use crate::config::{ConfigError, EditError};
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
@@ -53,6 +54,8 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Gc(#[from] GcError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -99,15 +102,16 @@ impl Error {
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
             | Self::NoConsent
-            | Self::Source(SourceError::NotAMirror { .. } | SourceError::MirrorFolder { .. })
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
+            Self::Source(error) if error.is_setting() => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Lock(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Lock(error) if error.is_about_the_cluster_file() => ExitCode::Configuration,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
+            Self::Gc(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
             Self::Nodes(errors) if errors.iter().any(ApplyError::is_node_down) => ExitCode::NodeDown,
             Self::Nodes(errors) => errors.first().map_or(ExitCode::Unexpected, apply_code),
@@ -126,6 +130,7 @@ impl Error {
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
+            Self::Gc(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),
             Self::Machine(error) => error.hint(),

@@ -536,7 +536,7 @@ impl One<'_> {
     }
 
     fn read(&self, url: &Url) -> Result<Vec<u8>, SourceError> {
-        self.how.source.patiently(SourceError::may_pass, || self.how.source.read(url, CHECKSUM_FILE_LIMIT))
+        self.how.source.read(url, CHECKSUM_FILE_LIMIT)
     }
 
     /// The part of a checksum file that may be believed, and why.
@@ -564,8 +564,7 @@ impl One<'_> {
 
     fn size(&self, url: &Url) -> Result<u64, LockError> {
         let source = self.how.source;
-        let size = source.patiently(SourceError::may_pass, || source.size(url));
-        match size.map_err(|source| self.sourcing(source))? {
+        match source.size(url).map_err(|source| self.sourcing(source))? {
             0 => Err(LockError::Empty { artifact: self.artifact(), place: source.place(url) }),
             size => Ok(size),
         }
@@ -830,7 +829,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let source = Source::mirror(folder.path().to_str().unwrap()).unwrap();
+        let source = Source::new(&[folder.path().to_str().unwrap().to_owned()], false, None).unwrap();
         (folder, source)
     }
 

@@ -103,8 +103,7 @@ impl Release {
 }
 
 fn read(url: &Url, source: &Source) -> Result<Vec<u8>, ReleaseError> {
-    let read = source.patiently(SourceError::may_pass, || source.read(url, LIMIT));
-    read.map_err(|source| ReleaseError::Source { source })
+    source.read(url, LIMIT).map_err(|source| ReleaseError::Source { source })
 }
 
 impl ReleaseForm {
@@ -244,7 +243,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let source = Source::mirror(folder.path().to_str().unwrap()).unwrap();
+        let source = Source::new(&[folder.path().to_str().unwrap().to_owned()], false, None).unwrap();
         (folder, source)
     }
 

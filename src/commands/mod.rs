@@ -3,6 +3,7 @@
 mod build;
 mod down;
 mod fetch;
+mod gc;
 mod init;
 mod kubeconfig;
 mod lock;
@@ -12,27 +13,33 @@ mod up;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::artifacts::{Lock, Source, Store, wanted};
+use crate::artifacts::{Limits, Lock, Source, Store, wanted};
 use crate::build::Build;
 use crate::cli::{Cli, Consent, Verb};
 use crate::cluster::Cluster;
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
 use crate::ui::Ui;
+
+pub use gc::GcError;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     if let Verb::Init = cli.verb {
         return init::run(&cli.config, ui);
     }
+    if let Verb::Gc(args) = &cli.verb {
+        return gc::run(cli, ui, args);
+    }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init => Ok(()),
+        Verb::Init | Verb::Gc(_) => Ok(()),
         Verb::Lock(args) => lock::run(&session, *args),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Build(args) => build::run(&session, args),
@@ -79,17 +86,17 @@ impl Session<'_> {
         Ok(ca)
     }
 
-    /// The flag or the environment, else the cluster file, else upstream.
+    /// The mirrors of the flag or the environment, else of the cluster file, else upstream.
     fn source(&self) -> Result<Source, Error> {
-        let setting = self.cli.mirror.as_deref().or(self.config.download.mirrors.first().map(String::as_str));
-        Ok(Source::from_setting(setting)?)
+        let Download { mirrors, fallback, ca_file } = &self.config.download;
+        let mirrors = if self.cli.mirror.is_empty() { mirrors } else { &self.cli.mirror };
+        let source = Source::new(mirrors, *fallback, ca_file.as_deref())?;
+        let stall = Duration::from_secs(self.cli.download_stall);
+        Ok(source.with_limits(Limits { stall, ..Limits::default() }))
     }
 
     fn store(&self) -> Result<Store, Error> {
-        Ok(Store::new(match &self.cli.cache_dir {
-            Some(folder) => folder.clone(),
-            None => Store::default_folder()?,
-        }))
+        Ok(Store::new(cache_folder(self.cli)?).used_by(&self.config.file))
     }
 
     /// The lock, which must hold what the cluster file asks for.
@@ -164,6 +171,11 @@ impl Session<'_> {
             None => Err(Error::NoConsent),
         }
     }
+}
+
+/// Where downloads are kept.
+fn cache_folder(cli: &Cli) -> Result<PathBuf, Error> {
+    Ok(cli.cache_dir.clone().map_or_else(Store::default_folder, Ok)?)
 }
 
 /// Lines of columns as wide as their widest cell, three spaces apart, as kubectl prints them.

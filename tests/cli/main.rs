@@ -6,6 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod building;
+mod collecting;
+mod damage;
+mod downloads;
 mod faults;
 mod http;
 mod identities;
@@ -13,7 +16,11 @@ mod locking;
 mod machines;
 mod mirror;
 mod modes;
+mod own_files;
+mod proxies;
 mod reproducible;
 mod secrets;
+#[path = "../../src/artifacts/server.rs"]
+mod server;
 mod usage;
 mod world;
