@@ -196,7 +196,7 @@ impl Store {
 
     /// Begins to write the blob with this digest, from its start; waits while another process is at it.
     pub fn begin(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
-        let begun = self.go_on(checksum, size)?;
+        let begun = self.go_on(checksum, size, &mut || {})?;
         if let Begun::Part(mut part) = begun {
             part.restart()?;
             return Ok(Begun::Part(part));
@@ -204,12 +204,12 @@ impl Store {
         Ok(begun)
     }
 
-    /// The same, with what an earlier process brought of it.
-    pub(super) fn go_on(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
+    /// The same, with what an earlier process brought of it; calls `waiting` before it waits.
+    pub(super) fn go_on(&self, checksum: &Checksum, size: u64, waiting: &mut dyn FnMut()) -> Result<Begun, StoreError> {
         let folder = self.folder(checksum);
         std::fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
         self.enter()?;
-        let part = Part::claim(self.path(checksum), *checksum)?;
+        let part = Part::claim(self.path(checksum), *checksum, waiting)?;
         match self.look_up(checksum, size)? {
             Held::Good(path) => Ok(Begun::Held(path)),
             _ => Ok(Begun::Part(Box::new(part.keep(size)?))),
@@ -409,7 +409,7 @@ mod tests {
     }
 
     fn gone_on(store: &Store, bytes: &[u8]) -> Box<Part> {
-        match store.go_on(&sum(bytes), bytes.len() as u64).unwrap() {
+        match store.go_on(&sum(bytes), bytes.len() as u64, &mut || panic!("nobody has it")).unwrap() {
             Begun::Part(part) => part,
             Begun::Held(path) => panic!("{} is there", path.display()),
         }
