@@ -169,18 +169,19 @@ fn a_node_that_is_not_there_is_told_with_the_likeliest() {
 #[test]
 fn other_bytes_than_the_locked_ones_are_refused_and_not_kept() {
     let world = World::locked();
-    let path = world.path("mirror").join(Item::Runc.place("1.3.6"));
+    let path = world.path("mirror").join(Item::Kubelet.place("1.35.1"));
     let (want, mut bytes) = (sha256(&path), fs::read(&path).unwrap());
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     // The list in the mirror says what the file is now; what counts is the lock.
-    world.publish(Item::Runc, &bytes);
+    world.publish(Item::Kubelet, &bytes);
     let got = sha256(&path);
-    let place = Item::Runc.place("1.3.6");
-    let hint = "if upstream has replaced the file (cloud images move on under one address), `nodebake lock` takes the new \
-                one; else somebody has tampered with it";
-    let error =
-        format!("runc 1.3.6 (amd64) from FOLDER/mirror/{place} has digest sha256:{got}, and sha256:{want} is locked");
+    let place = Item::Kubelet.place("1.35.1");
+    let hint = "if upstream has replaced the file, take its entry out of nodebake.lock and run `nodebake lock`; else somebody \
+                has tampered with it";
+    let error = format!(
+        "kubelet 1.35.1 (amd64) from FOLDER/mirror/{place} has digest sha256:{got}, and sha256:{want} is locked"
+    );
     let refused = |ran: &Ran, error: &str, bytes: &[u8]| {
         let wanted = Ran::failed(4, error, hint);
         assert_eq!((ran.code, ran.stdout.as_str()), (4, ""));
@@ -188,17 +189,17 @@ fn other_bytes_than_the_locked_ones_are_refused_and_not_kept() {
         let held = world.tree("cache").into_values().any(|file| file.content == bytes);
         let left = world.tree("cache").into_keys().find(|name| has_extension(name, "part") || name.contains(&got));
         assert!(!held && left.is_none(), "{left:?}");
-        assert!(!world.path("build").exists() && !world.path(&world.cached(Item::Runc)).exists());
+        assert!(!world.path("build").exists() && !world.path(&world.cached(Item::Kubelet)).exists());
     };
     for verb in [&["build", "--all"][..], &["fetch"]] {
         refused(&world.run(verb), &error, &bytes);
     }
 
     bytes.push(0);
-    world.publish(Item::Runc, &bytes);
+    world.publish(Item::Kubelet, &bytes);
     let sizes = (bytes.len(), bytes.len() - 1);
     let error =
-        format!("runc 1.3.6 (amd64) from FOLDER/mirror/{place} has {} bytes, and {} are locked", sizes.0, sizes.1);
+        format!("kubelet 1.35.1 (amd64) from FOLDER/mirror/{place} has {} bytes, and {} are locked", sizes.0, sizes.1);
     refused(&world.run(&["build", "--all"]), &error, &bytes);
 }
 

@@ -92,6 +92,15 @@ fn what_is_locked_stays_until_it_is_updated() {
     assert_eq!(world.read("nodebake.lock"), wanted);
     let nothing = "lock: done\nno newer patch releases of the versions in the cluster file\nnothing changed in FOLDER/nodebake.lock\n";
     assert_eq!(world.must(&["lock", "--update"]).stderr, nothing);
+
+    // An entry that is taken out is locked anew.
+    let (_, kubelet) = facts(&world, Item::Kubelet);
+    let (header, rest) = wanted.split_once("- kind: kubelet\n").unwrap();
+    let (_, rest) = rest.split_once("- kind: ").unwrap();
+    fs::write(world.path("nodebake.lock"), format!("{header}- kind: {rest}")).unwrap();
+    let said = "lock: done\nkubelet 1.35.1 (amd64) added\nwrote FOLDER/nodebake.lock\n";
+    assert_eq!(world.must(&["lock"]).stderr, said);
+    assert!(world.read("nodebake.lock").contains(&format!("  size: 28\n  sha256: {kubelet}\n")));
 }
 
 /// The mirror says that the versions of the cluster file are the newest.
