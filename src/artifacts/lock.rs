@@ -165,7 +165,7 @@ pub enum LockError {
         place: String,
         /// What is wrong with its signature.
         #[source]
-        source: SignatureError,
+        source: Box<SignatureError>,
     },
     /// There is no signature where upstream always has one.
     #[error("cannot lock {artifact}, whose checksums upstream always signs")]
@@ -542,7 +542,10 @@ impl One<'_> {
     /// The part of a checksum file that may be believed, and why.
     fn verified(&self, file: Vec<u8>, url: &Url, signed: &Signed) -> Result<(Vec<u8>, Trust), LockError> {
         let artifact = || self.artifact();
-        let bad = |source| LockError::Signature { artifact: artifact(), place: self.how.source.place(url), source };
+        let bad = |source| {
+            let (place, source) = (self.how.source.place(url), Box::new(source));
+            LockError::Signature { artifact: artifact(), place, source }
+        };
         match signed {
             Signed::No(reason) => Ok((file, Trust::Unsigned(reason.clone()))),
             Signed::Clear(signer) => {
