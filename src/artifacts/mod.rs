@@ -2,10 +2,13 @@
 //! where they come ([`source`]), where they are kept ([`store`]) and how they get there ([`fetch`]).
 
 pub mod advisories;
+pub mod bundle;
 pub mod catalog;
 pub mod checksum;
 pub mod fetch;
 pub mod lock;
+pub mod release;
+pub mod signature;
 pub mod source;
 pub mod store;
 

@@ -16,7 +16,7 @@ use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Sto
 use crate::config::{Arch, ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::error::ExitCode;
-use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity};
+use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity, standing_identity};
 use crate::image::iso9660::Time;
 use crate::image::payload::{self, Ingredient, PayloadError, PayloadInputs};
 use crate::image::{Payload, SeedError, seed};
@@ -80,7 +80,7 @@ impl BuildError {
             Self::SmallDisk { .. } => {
                 Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
             }
-            Self::File { .. } => None,
+            Self::File { source, .. } => whole_file::hint(source),
         }
     }
 
@@ -203,17 +203,24 @@ impl Build<'_> {
         kinds.iter().filter_map(|kind| self.lock.get(*kind, arch)).collect()
     }
 
-    /// The seed of one node with the files that went into it.
+    /// The seed of one node with the files that went into it; an identity is issued where there is none.
     pub fn node(&self, node: &Node, payload: &Payload) -> Result<NodeOutput, BuildError> {
-        let config = self.config;
         self.check_disk(node)?;
-        let identity = node_identity(
-            self.ca,
-            &NodeRequest { node: &node.name, addresses: &[node.address.into()] },
-            &config.cluster.pki,
-            &self.state(),
-            self.now,
-        )?;
+        let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
+        let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
+        self.node_as(node, payload, identity)
+    }
+
+    /// The same with the identity that it has already; none where one would have to be issued.
+    pub fn node_again(&self, node: &Node, payload: &Payload) -> Result<Option<NodeOutput>, BuildError> {
+        self.check_disk(node)?;
+        let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
+        let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
+        identity.map(|identity| self.node_as(node, payload, identity)).transpose()
+    }
+
+    fn node_as(&self, node: &Node, payload: &Payload, identity: NodeIdentity) -> Result<NodeOutput, BuildError> {
+        let config = self.config;
         let credentials =
             Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
         let mac = config.mac(&self.cluster_id(), node);

@@ -139,6 +139,23 @@ impl<S: Source> Image<S> {
         self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok().map(|at| &self.entries[at])
     }
 
+    /// What stands at a byte that is no file's data, in words.
+    pub fn part_at(&self, byte: u64) -> &'static str {
+        let (number, offset) = (byte / BLOCK, usize::try_from(byte % BLOCK).unwrap_or_default());
+        let holds = |extent: &Extent| {
+            let start = u64::from(extent.block);
+            (start..start + super::blocks(extent.size.into())).contains(&number)
+        };
+        let is_padding = self.entries.iter().any(|entry| entry.extents.iter().any(holds));
+        match number {
+            0..PRIMARY => "the system area",
+            PRIMARY => Volume::field_at(offset),
+            _ if number == PRIMARY + 1 => "the end of the descriptors",
+            _ if is_padding => "the padding of a file",
+            _ => "the path tables and directories",
+        }
+    }
+
     /// Reads a file's data; of a link or directory nothing.
     pub fn file<'a>(&'a self, entry: &'a Entry) -> FileReader<'a, S> {
         FileReader { source: &self.source, extents: &entry.extents, done: 0 }

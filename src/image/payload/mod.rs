@@ -171,10 +171,11 @@ pub fn bake(inputs: &PayloadInputs, folder: &Path, progress: &dyn Progress) -> R
     }
     let bake::Baked { digest, size, contents } = bake::write(inputs, folder, file.as_file(), progress)?;
     let path = folder.join(image_name(digest));
-    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
     let sidecar = Sidecar { inputs: name, arch: inputs.arch.to_string(), digest, size, contents: contents.clone() };
     let beside = path.with_extension("json");
     whole_file::write(&beside, &json(&sidecar), 0o644).map_err(output(&beside))?;
+    // Last, so that whoever waits for the name finds both.
+    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
     Ok((Payload { path, digest, size, contents }, true))
 }
 
