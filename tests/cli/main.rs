@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod building;
+mod bundle;
 mod collecting;
 mod damage;
 mod downloads;
@@ -23,4 +24,5 @@ mod secrets;
 #[path = "../../src/artifacts/server.rs"]
 mod server;
 mod usage;
+mod verifying;
 mod world;
