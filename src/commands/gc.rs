@@ -113,6 +113,10 @@ pub(super) fn run(cli: &Cli, ui: &Ui, args: &Gc) -> Result<(), Error> {
         return Ok(());
     };
     let forgotten = args.forget.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let known = sweep.users().map_err(GcError::from)?;
+    for file in forgotten.iter().filter(|file| !known.contains(file)) {
+        ui.say(&format!("warning: {} has not used the cache", file.display()));
+    }
     let (uses, gone) = uses(&sweep, &absolute(&cli.config)?, &forgotten)?;
     let mut unused: Vec<_> = gone.iter().map(|file| sweep.root_of(file)).collect();
     unused.extend(sweep.unused(&uses).map_err(GcError::from)?);

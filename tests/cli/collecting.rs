@@ -155,6 +155,8 @@ fn what_another_cluster_uses_stays() {
     assert_eq!(world.run(&["gc"]), removed);
     assert!(fs::symlink_metadata(world.path(&root(&other))).is_err());
     assert_eq!(fs::read_link(world.path(&root(&world))).unwrap(), world.path("nodebake.yaml"));
+    let unknown = format!("warning: {file} has not used the cache\n0 B would be removed; {}\n", stays(&world));
+    assert_eq!(world.run(&["gc", "--dry-run", "--forget", &file]), Ran::ok("", unknown));
     nothing(6);
 }
 
