@@ -5,8 +5,12 @@ use std::io::{self, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
+/// Size of a header; data fills up to a multiple of it.
+const BLOCK: u64 = 512;
 /// Longest name or set of extended attributes that an archive may carry beside an entry, in bytes.
 const MAX_EXTENSION: u64 = 16 << 10;
+/// Longest path in bytes. With it, what is remembered of an archive is bounded by its number of entries.
+const MAX_PATH: usize = 1024;
 /// Most zeros after the end of an archive, in bytes; tar pads to its record size (10 KiB by default).
 const MAX_PADDING: u64 = 1 << 20;
 
@@ -52,10 +56,10 @@ impl UnpackError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused { .. } | Self::TooMuch { .. } | Self::Trailing => {
-                Some("check that the lock file names the archive that you mean".to_owned())
-            }
-            Self::Read { .. } => Some("the file may be damaged: fetch it again".to_owned()),
+            Self::Refused { .. } | Self::TooMuch { .. } | Self::Trailing | Self::Read { .. } => Some(
+                "its bytes are those that were locked: check that the lock file names the archive that you mean"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -66,18 +70,29 @@ pub struct Member<'a> {
     pub path: String,
     /// In bytes.
     pub size: u64,
+    /// Where its header stands in the tar stream, in bytes.
+    pub at: u64,
     /// Its data; what is left unread is passed over.
     pub data: &'a mut dyn Read,
+}
+
+impl Member<'_> {
+    /// Before here no other header can come in the tar stream, in bytes.
+    pub fn end(&self) -> u64 {
+        let data = self.size.div_ceil(BLOCK).saturating_mul(BLOCK);
+        self.at.saturating_add(BLOCK).saturating_add(data)
+    }
 }
 
 /// Hands every regular file of a tar stream (already decompressed) to `visit`, in the archive's order, and reads the
 /// stream to its end, so that a compressor's checksum behind it is checked. Refused are absolute paths, "..", links that
 /// leave, hard links to what is not in the archive, devices, set-id bits, sparse files, and two entries of one name.
+/// Returns what else is there: the paths of links, sorted.
 pub fn files<E: From<UnpackError>>(
     tar: impl Read,
     limits: Limits,
     mut visit: impl FnMut(Member<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Vec<String>, E> {
     let read = |source| UnpackError::Read { source };
     let mut archive = Archive::new(tar);
     let mut checker = Checker::new(limits);
@@ -87,11 +102,15 @@ pub fn files<E: From<UnpackError>>(
         checker.count(size)?;
         let header = entry.header().clone();
         if let Some(path) = checker.check(&header, size, &mut entry)? {
-            visit(Member { path, size, data: &mut entry })?;
+            let at = entry.raw_header_position();
+            visit(Member { path, size, at, data: &mut entry })?;
         }
     }
     check_end(archive.into_inner())?;
-    Ok(())
+    let links = checker.seen.into_iter().filter(|(_, seen)| *seen == Seen::Link);
+    let mut links: Vec<_> = links.map(|(path, _)| path).collect();
+    links.sort();
+    Ok(links)
 }
 
 /// Reads on to the end; only zeros may come.
@@ -265,6 +284,9 @@ fn plain(path: &str, directory: bool) -> Result<String, &'static str> {
     }
     if path.contains('\0') {
         return Err("its path has a NUL in it");
+    }
+    if path.len() > MAX_PATH {
+        return Err("its path is longer than 1024 bytes");
     }
     let path = if directory { path.strip_suffix('/').unwrap_or(path) } else { path };
     if directory && path == "." {

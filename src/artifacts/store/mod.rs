@@ -194,6 +194,14 @@ impl Store {
         Ok(Held::Good(path))
     }
 
+    /// Has a blob verified at its next use, whatever it looks like: someone read other bytes than were verified.
+    pub fn distrust(&self, checksum: &Checksum) {
+        let sidecar = sidecar(&self.path(checksum));
+        if let Err(error) = std::fs::remove_file(&sidecar) {
+            tracing::debug!(sidecar = %sidecar.display(), %error, "cannot forget that a blob was verified");
+        }
+    }
+
     /// Begins to write the blob with this digest, from its start; waits while another process is at it.
     pub fn begin(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
         let begun = self.go_on(checksum, size, &mut || {})?;
