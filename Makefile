@@ -38,14 +38,13 @@ soak: packages ## the same with full counts; hours
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS := checksum_file archive lock_file
 
-# libFuzzer's instrumentation is an unstable flag of rustc, which the bootstrap variable opens on the stable one. A scoped
-# thread frees what std keeps of it a moment after its scope has ended, which the leak detector takes for a leak.
+# libFuzzer's instrumentation is an unstable flag of rustc, which the bootstrap variable opens on the stable one.
 fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz; what it finds out stays in fuzz/grown
 	cp Cargo.lock fuzz/Cargo.lock
 	for target in $(FUZZ_TARGETS); do \
 	  mkdir -p "fuzz/grown/$$target"; \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir fuzz "$$target" "fuzz/grown/$$target" "fuzz/corpus/$$target" -- \
-	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -detect_leaks=0 -print_final_stats=1 $$(ls fuzz/$$target.dict 2>/dev/null | sed s/^/-dict=/); \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1 $$(ls fuzz/$$target.dict 2>/dev/null | sed s/^/-dict=/); \
 	done
 
 deny: ## licences, duplicates, sources; needs cargo-deny

@@ -40,8 +40,12 @@ pub enum Verb {
     Lock,
     /// Download what is locked into the cache; with `kubectl`, also put that program into OUT.
     Fetch(Fetch),
+    /// Carry all that is locked to a machine without a network, as one file.
+    Bundle(Bundle),
     /// Make the payload and the seeds of nodes; what is there and right is left alone.
     Build(Build),
+    /// Make every image once more and compare: the cache, what is built, and the machines.
+    Verify(Verify),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
     /// Show the machines of this cluster, and how they differ from what was built.
@@ -69,6 +73,42 @@ pub struct Fetch {
     pub out: Out,
 }
 
+/// Arguments of `bundle`.
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub verb: BundleVerb,
+}
+
+/// The verbs of `bundle`.
+#[derive(Debug, Subcommand)]
+pub enum BundleVerb {
+    /// Write the lock and every file that it locks to FILE; the same lock gives the same bytes.
+    Export(BundleExport),
+    /// Verify FILE and fill the cache from it; its lock goes beside the cluster file.
+    Import(BundleImport),
+}
+
+/// Arguments of `bundle export`.
+#[derive(Debug, Args)]
+pub struct BundleExport {
+    /// The file to write, a tar archive; - is standard output.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Arguments of `bundle import`.
+#[derive(Debug, Args)]
+pub struct BundleImport {
+    /// The file to read; - is standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Take the bundle's lock in place of another one beside the cluster file.
+    #[arg(long)]
+    pub replace_lock: bool,
+}
+
 /// Where images are written.
 #[derive(Debug, Clone, Args)]
 pub struct Out {
@@ -86,6 +126,20 @@ pub struct Build {
     /// Every node of the cluster file.
     #[arg(long)]
     pub all: bool,
+    /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// Look at images alone: libvirt is not asked.
+    #[arg(long)]
+    pub images: bool,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::apply::ApplyError;
+use crate::artifacts::bundle::BundleError;
 use crate::artifacts::catalog::CatalogError;
 use crate::artifacts::fetch::FetchError;
 use crate::artifacts::lock::LockError;
@@ -17,6 +18,7 @@ use crate::config::ConfigError;
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
+use crate::verify::{Check, VerifyError};
 
 /// How the program ends when it does not end well; the numbers are a promise (README, "Exit codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub enum Error {
     #[error(transparent)]
     Gc(#[from] GcError),
     #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -63,6 +67,11 @@ pub enum Error {
     Blocked(#[from] Blocked),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// What is there is not what it should be; at least one thing.
+    #[error("{} things differ", .0.len())]
+    Differs(Vec<Check>),
     /// Some nodes did not come up; at least one.
     #[error("{} of the nodes did not come up", .0.len())]
     Nodes(Vec<ApplyError>),
@@ -101,10 +110,13 @@ impl Error {
             Self::Source(error) if error.is_setting() => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
+            Self::Bundle(error) => error.exit_code(),
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
             Self::Gc(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
+            Self::Verify(error) => error.exit_code(),
+            Self::Differs(_) => ExitCode::Digest,
             Self::Nodes(errors) if errors.iter().any(ApplyError::is_node_down) => ExitCode::NodeDown,
             Self::Nodes(errors) => errors.first().map_or(ExitCode::Unexpected, apply_code),
             _ => ExitCode::Unexpected,
@@ -121,12 +133,14 @@ impl Error {
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Gc(error) => error.hint(),
+            Self::Bundle(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),
             Self::Machine(error) => error.hint(),
             Self::Cluster(error) => error.hint(),
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
             Self::Exists { .. } => Some(
                 "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
                     .to_owned(),
@@ -134,7 +148,7 @@ impl Error {
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
-            Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
+            Self::Differs(_) | Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
         }
     }
 }

@@ -36,4 +36,5 @@ pub mod progress;
 pub mod render;
 pub mod secret;
 pub mod ui;
+pub mod verify;
 mod whole_file;

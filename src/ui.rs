@@ -2,7 +2,9 @@
 #![expect(clippy::print_stderr, reason = "this is where printing is done")]
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::apply::ApplyError;
 use crate::error::{Error, chain};
 use crate::progress::{Progress, Task};
+use crate::verify::{Check, Outcome};
 
 /// What the user sees.
 #[derive(Debug)]
@@ -40,6 +43,15 @@ impl Ui {
         });
     }
 
+    /// Where bytes go that are no text; none if stdout is a terminal.
+    pub fn bytes(&self) -> io::Result<Option<File>> {
+        let stdout = std::io::stdout();
+        if stdout.is_terminal() {
+            return Ok(None);
+        }
+        stdout.as_fd().try_clone_to_owned().map(|stdout| Some(stdout.into()))
+    }
+
     /// Talk: goes to stderr.
     pub fn say(&self, text: &str) {
         self.calmly(|| eprintln!("{text}"));
@@ -59,6 +71,9 @@ impl Ui {
     /// An error with its log and hint.
     pub fn error(&self, error: &Error) {
         self.finish();
+        if let Error::Differs(checks) = error {
+            return self.differences(checks);
+        }
         let Error::Nodes(errors) = error else {
             let log = if let Error::Apply(error) = error { error.log() } else { None };
             return self.failure(&chain(error), log, error.hint());
@@ -66,6 +81,20 @@ impl Ui {
         for error in errors {
             self.failure(&chain(error), ApplyError::log(error), error.hint());
         }
+    }
+
+    /// One line for each thing, then once what to do about them.
+    fn differences(&self, checks: &[Check]) {
+        let mut hints: Vec<&str> = Vec::new();
+        for check in checks {
+            if let Outcome::Differs(difference, remedy) = &check.outcome {
+                self.failure(&format!("{}: {difference}", check.place), None, None);
+                if !hints.contains(&remedy.as_str()) {
+                    hints.push(remedy);
+                }
+            }
+        }
+        self.say(&format!("\nhint: {}", hints.join("; ")));
     }
 
     fn failure(&self, text: &str, log: Option<&str>, hint: Option<String>) {

@@ -112,11 +112,11 @@ fn write(tree: &Tree) -> Vec<u8> {
     for (path, item) in tree {
         match item {
             Item::Directory(mode) => writer.directory(path, *mode).unwrap(),
-            Item::File(mode, data) => drop(writer.add(path, *mode, data).unwrap()),
+            Item::File(mode, data) => writer.add(path, *mode, data).unwrap(),
             Item::Link(target) => writer.link(path, target).unwrap(),
         }
     }
-    let size = writer.finish().unwrap();
+    let size = writer.finish(Digest::of(b"identity")).unwrap();
     let image = memory.into_bytes();
     assert_eq!(image.len() as u64, size);
     image

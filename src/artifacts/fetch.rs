@@ -259,7 +259,12 @@ struct Fetching<'a> {
 impl Fetching<'_> {
     fn run(&self) -> Result<PathBuf, FetchError> {
         let Entry { kind, version, checksum, size, .. } = self.entry;
-        let mut part = match self.store.go_on(checksum, *size).map_err(|error| self.storing(error))? {
+        let mut waits = None;
+        let mut waiting =
+            || waits = Some(self.progress.task(&format!("{kind} {version}: another run fetches it"), None));
+        let begun = self.store.go_on(checksum, *size, &mut waiting).map_err(|error| self.storing(error))?;
+        drop(waits);
+        let mut part = match begun {
             Begun::Held(path) => return Ok(path),
             Begun::Part(part) => part,
         };

@@ -2,6 +2,7 @@
 //! where they come ([`source`]), where they are kept ([`store`]) and how they get there ([`fetch`]).
 
 pub mod advisories;
+pub mod bundle;
 pub mod catalog;
 pub mod checksum;
 pub mod fetch;

@@ -16,9 +16,9 @@ use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Sto
 use crate::config::{Arch, ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::error::ExitCode;
-use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity};
+use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity, standing_identity};
 use crate::image::iso9660::Time;
-use crate::image::payload::{self, PayloadError, PayloadInputs};
+use crate::image::payload::{self, Ingredient, PayloadError, PayloadInputs};
 use crate::image::{Payload, SeedError, seed};
 use crate::machine::Firmware;
 use crate::plan::{ImageFile, Images};
@@ -88,6 +88,7 @@ impl BuildError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
+            Self::Payload(error) if error.changed().is_some() => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::SmallDisk { .. } => ExitCode::Configuration,
             _ => ExitCode::Unexpected,
@@ -144,28 +145,31 @@ impl Build<'_> {
 
     /// The payload of an architecture: found if it stands in the output folder, else baked. Says whether it was baked.
     pub fn payload(&self, arch: Arch) -> Result<(Payload, bool), BuildError> {
-        let entries = self.entries(&PAYLOAD, arch);
-        let checksums: Vec<String> = entries.iter().map(|entry| entry.checksum.to_string()).collect();
-        let [kubelet, containerd, runc, cni_plugins] = checksums.as_slice() else {
-            return Err(self.lacking());
-        };
-        let inputs = payload::inputs_digest(arch, Time::FIXED, [kubelet, containerd, runc, cni_plugins]);
-        if let Some(payload) = payload::find(self.out, inputs) {
+        let entries: Vec<_> = PAYLOAD.iter().flat_map(|kind| self.lock.of_kind(*kind, arch)).collect();
+        let ingredients = entries.iter().map(|entry| Ingredient {
+            kind: entry.kind,
+            name: entry.version.clone(),
+            checksum: entry.checksum,
+            path: self.store.path(&entry.checksum),
+        });
+        let inputs = PayloadInputs { arch, time: Time::FIXED, ingredients: ingredients.collect() };
+        if let Some(payload) = payload::find(self.out, inputs.digest()) {
             return Ok((payload, false));
         }
-        let blobs = fetch(&entries, self.store, self.source, self.offline, self.progress)?;
-        let [kubelet, containerd, runc, cni_plugins] = blobs.as_slice() else { return Err(self.lacking()) };
-        output::folder(self.out)?;
-        let inputs = PayloadInputs {
-            arch,
-            kubelet: &kubelet.path,
-            containerd: &containerd.path,
-            runc: &runc.path,
-            cni_plugins: &cni_plugins.path,
-            time: Time::FIXED,
-            inputs,
+        let bake = || {
+            fetch(&entries, self.store, self.source, self.offline, self.progress)?;
+            output::folder(self.out)?;
+            Ok(payload::bake(&inputs, self.out, self.progress)?)
         };
-        Ok(payload::bake(&inputs, self.out, self.progress)?)
+        let baked = bake();
+        if let Err(BuildError::Payload(error)) = &baked
+            && let Some(checksum) = error.changed()
+        {
+            // The disk gives other bytes than when they were verified: verify again, fetch anew, try once more.
+            self.store.distrust(checksum);
+            return bake();
+        }
+        baked
     }
 
     /// Clears what killed runs left, also of files that this one has no reason to write.
@@ -198,17 +202,24 @@ impl Build<'_> {
         kinds.iter().filter_map(|kind| self.lock.get(*kind, arch)).collect()
     }
 
-    /// The seed of one node with the files that went into it.
+    /// The seed of one node with the files that went into it; an identity is issued where there is none.
     pub fn node(&self, node: &Node, payload: &Payload) -> Result<NodeOutput, BuildError> {
-        let config = self.config;
         self.check_disk(node)?;
-        let identity = node_identity(
-            self.ca,
-            &NodeRequest { node: &node.name, addresses: &[node.address.into()] },
-            &config.cluster.pki,
-            &self.state(),
-            self.now,
-        )?;
+        let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
+        let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
+        self.node_as(node, payload, identity)
+    }
+
+    /// The same with the identity that it has already; none where one would have to be issued.
+    pub fn node_again(&self, node: &Node, payload: &Payload) -> Result<Option<NodeOutput>, BuildError> {
+        self.check_disk(node)?;
+        let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
+        let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
+        identity.map(|identity| self.node_as(node, payload, identity)).transpose()
+    }
+
+    fn node_as(&self, node: &Node, payload: &Payload, identity: NodeIdentity) -> Result<NodeOutput, BuildError> {
+        let config = self.config;
         let credentials =
             Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
         let mac = config.mac(&self.cluster_id(), node);

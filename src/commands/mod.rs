@@ -1,6 +1,7 @@
 //! One file per verb: load, call the library, report.
 
 mod build;
+mod bundle;
 mod down;
 mod fetch;
 mod gc;
@@ -10,6 +11,7 @@ mod lock;
 mod logs;
 mod status;
 mod up;
+mod verify;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::artifacts::{Limits, Lock, Source, Store, wanted};
 use crate::build::Build;
-use crate::cli::{Cli, Consent, Verb};
+use crate::cli::{Bundle, BundleVerb, Cli, Consent, Verb};
 use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::Error;
@@ -34,15 +36,19 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     if let Verb::Init = cli.verb {
         return init::run(&cli.config, ui);
     }
-    if let Verb::Gc(args) = &cli.verb {
-        return gc::run(cli, ui, args);
+    match &cli.verb {
+        Verb::Gc(args) => return gc::run(cli, ui, args),
+        Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => return bundle::import(cli, ui, args),
+        _ => {}
     }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init | Verb::Gc(_) => Ok(()),
+        Verb::Init | Verb::Gc(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Lock => lock::run(&session),
         Verb::Fetch(args) => fetch::run(&session, args),
+        Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
         Verb::Build(args) => build::run(&session, args),
+        Verb::Verify(args) => verify::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
@@ -96,7 +102,7 @@ impl Session<'_> {
     }
 
     fn store(&self) -> Result<Store, Error> {
-        Ok(Store::new(cache_folder(self.cli)?).used_by(&self.config.file))
+        store(self.cli)
     }
 
     /// The lock, which must hold what the cluster file asks for.
@@ -171,6 +177,16 @@ impl Session<'_> {
             None => Err(Error::NoConsent),
         }
     }
+}
+
+/// The cache, in use by the cluster file at hand.
+fn store(cli: &Cli) -> Result<Store, Error> {
+    let file = std::path::absolute(&cli.config).map_err(|source| Error::File {
+        action: "looking for",
+        path: cli.config.clone(),
+        source,
+    })?;
+    Ok(Store::new(cache_folder(cli)?).used_by(&file))
 }
 
 /// Where downloads are kept.

@@ -1,15 +1,16 @@
 //! Images: the payload (public, shared by all nodes of an architecture) and the seed (secret, one per node),
 //! both ISO 9660 with Rock Ridge, written and read back here.
 
+mod contents;
 mod elf;
-pub mod gunzip;
 pub mod iso9660;
 pub mod payload;
 pub mod seed;
 pub mod unpack;
 
+pub use contents::{PayloadContents, PreloadedImage};
 pub use elf::ElfError;
-pub use payload::{Payload, PayloadError, PayloadInputs};
+pub use payload::{Ingredient, Payload, PayloadError, PayloadInputs};
 
 pub use seed::{Baked, SeedError};
 pub use unpack::UnpackError;

@@ -147,12 +147,26 @@ fn encode(bundle: &NodeBundle, time: Time) -> Result<Vec<u8>, WriteError> {
     for item in items(bundle) {
         match item {
             Item::Directory(path, mode) => writer.directory(&path, mode)?,
-            Item::File(path, mode, bytes) => writer.add(&path, mode, bytes).map(|_| ())?,
+            Item::File(path, mode, bytes) => writer.add(&path, mode, bytes)?,
             Item::Link(path, target) => writer.link(&path, target)?,
         }
     }
-    writer.finish()?;
+    writer.finish(identity(bundle))?;
     Ok(memory.into_bytes())
+}
+
+/// A digest over everything that is in a seed.
+fn identity(bundle: &NodeBundle) -> Digest {
+    let mut text = Vec::new();
+    for item in items(bundle) {
+        let (path, mode, kind, data) = match &item {
+            Item::Directory(path, mode) => (path, *mode, "directory", &[][..]),
+            Item::File(path, mode, bytes) => (path, *mode, "file", *bytes),
+            Item::Link(path, target) => (path, 0o777, "link", target.as_bytes()),
+        };
+        text.extend_from_slice(format!("{path}\0{mode:o}\0{kind}\0{}\n", Digest::of(data)).as_bytes());
+    }
+    Digest::of(&text)
 }
 
 /// Reads the image and compares everything in it with the bundle.

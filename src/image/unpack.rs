@@ -5,6 +5,8 @@ use std::io::{self, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
+/// Size of a header; data fills up to a multiple of it.
+const BLOCK: u64 = 512;
 /// Longest name or set of extended attributes that an archive may carry beside an entry, in bytes.
 const MAX_EXTENSION: u64 = 16 << 10;
 /// Most zeros after the end of an archive, in bytes; tar pads to its record size (10 KiB by default).
@@ -52,10 +54,10 @@ impl UnpackError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused { .. } | Self::TooMuch { .. } | Self::Trailing => {
-                Some("check that the lock file names the archive that you mean".to_owned())
-            }
-            Self::Read { .. } => Some("the file may be damaged: fetch it again".to_owned()),
+            Self::Refused { .. } | Self::TooMuch { .. } | Self::Trailing | Self::Read { .. } => Some(
+                "its bytes are those that were locked: check that the lock file names the archive that you mean"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -66,8 +68,18 @@ pub struct Member<'a> {
     pub path: String,
     /// In bytes.
     pub size: u64,
+    /// Where its header stands in the tar stream, in bytes.
+    pub at: u64,
     /// Its data; what is left unread is passed over.
     pub data: &'a mut dyn Read,
+}
+
+impl Member<'_> {
+    /// Before here no other header can come in the tar stream, in bytes.
+    pub fn end(&self) -> u64 {
+        let data = self.size.div_ceil(BLOCK).saturating_mul(BLOCK);
+        self.at.saturating_add(BLOCK).saturating_add(data)
+    }
 }
 
 /// Hands every regular file of a tar stream (already decompressed) to `visit`, in the archive's order, and reads the
@@ -87,7 +99,8 @@ pub fn files<E: From<UnpackError>>(
         checker.count(size)?;
         let header = entry.header().clone();
         if let Some(path) = checker.check(&header, size, &mut entry)? {
-            visit(Member { path, size, data: &mut entry })?;
+            let at = entry.raw_header_position();
+            visit(Member { path, size, at, data: &mut entry })?;
         }
     }
     check_end(archive.into_inner())?;

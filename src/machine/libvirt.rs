@@ -4,7 +4,7 @@
 //! call: a domain that runs is started, whatever `virDomainCreate` said. Only "there is no such object" has the same
 //! code everywhere.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use super::{
     PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
 };
 use crate::config::Arch;
+use crate::digest::{Digest, Hasher};
 
 type Result<T> = std::result::Result<T, MachineError>;
 
@@ -33,6 +34,8 @@ type Result<T> = std::result::Result<T, MachineError>;
 const BUSY_LIMIT: Duration = Duration::from_mins(2);
 /// Pause between two looks at something that no event tells about.
 const POLL: Duration = Duration::from_millis(200);
+/// A volume is read back in blocks of this size, in bytes.
+const DOWNLOAD_BLOCK: usize = 1 << 20;
 /// An upload that has not grown for so long has been given up.
 const UPLOAD_STALL: Duration = Duration::from_secs(15);
 
@@ -605,6 +608,35 @@ impl Hypervisor for Libvirt {
             return Ok(Vec::new());
         }
         self.read(&volume, name, offset, rest.min(max))
+    }
+
+    fn digest_volume(&self, pool: &str, name: &VolumeName, on_bytes: &dyn Fn(u64)) -> Result<(Digest, u64)> {
+        let pool = self.need_pool(pool)?;
+        let volume = self.find_volume(&pool, name)?.ok_or_else(|| missing("volume", name))?;
+        let failed = || self.failed(format!("read volume {name}"));
+        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
+        // A length of 0 means up to the end of the file; the capacity of a qcow2 volume is not its file's size.
+        volume.download(&stream, 0, 0, 0).map_err(failed())?;
+        let mut hasher = Hasher::new(std::io::sink());
+        let mut block = vec![0; DOWNLOAD_BLOCK];
+        loop {
+            match stream.recv(&mut block).map(usize::try_from) {
+                Ok(Ok(0)) => break,
+                Ok(count) => {
+                    let count = count.unwrap_or_default().min(block.len());
+                    // Hashing alone does not fail.
+                    let _ = hasher.write_all(&block[..count]);
+                    on_bytes(count as u64);
+                }
+                Err(error) => {
+                    let _ = stream.abort();
+                    return Err(failed()(error));
+                }
+            }
+        }
+        stream.finish().map_err(failed())?;
+        let (_, digest, size) = hasher.finish();
+        Ok((digest, size))
     }
 
     fn domains(&self) -> Result<Vec<DomainInfo>> {

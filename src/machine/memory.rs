@@ -13,6 +13,7 @@ use super::{
     PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, host_xml, upload,
 };
 use crate::config::Arch;
+use crate::digest::Digest;
 
 type Result<T> = std::result::Result<T, MachineError>;
 
@@ -373,6 +374,14 @@ impl Hypervisor for Memory {
         let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
         let rest = usize::try_from(offset).ok().and_then(|offset| volume.bytes.get(offset..)).unwrap_or_default();
         Ok(rest[..rest.len().min(max)].to_vec())
+    }
+
+    fn digest_volume(&self, pool: &str, name: &VolumeName, on_bytes: &dyn Fn(u64)) -> Result<(Digest, u64)> {
+        let mut state = self.lock();
+        let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
+        let size = volume.bytes.len() as u64;
+        on_bytes(size);
+        Ok((Digest::of(&volume.bytes), size))
     }
 
     fn domains(&self) -> Result<Vec<DomainInfo>> {

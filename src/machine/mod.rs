@@ -75,6 +75,13 @@ pub trait Hypervisor: Send + Sync {
     fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<(), MachineError>;
     /// At most `max` bytes of a volume's content from `offset` on; none at and behind its end.
     fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>, MachineError>;
+    /// SHA-256 of a volume's file and its size in bytes; `on_bytes` is told of each block's length.
+    fn digest_volume(
+        &self,
+        pool: &str,
+        name: &VolumeName,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<(Digest, u64), MachineError>;
 
     /// All persistent domains, also those that are not ours, by name.
     fn domains(&self) -> Result<Vec<DomainInfo>, MachineError>;

@@ -22,15 +22,16 @@ fn unreadable(path: &str, why: &str) -> String {
     format!("the archive of containerd ({path}) is refused: it cannot be read as an archive: {why}")
 }
 
-const DAMAGED: &str = "the file may be damaged: fetch it again";
-const LACKS: &str = "check that the lock file names the archive that you mean";
+const ARCHIVE: &str = "its bytes are those that were locked: check that the lock file names the archive that you mean";
+const PROGRAM: &str =
+    "its bytes are those that were locked: check its address in the lock file, and `arch` in the cluster file";
 
 #[test]
 fn archives_that_are_cut_off_are_refused() {
     let whole = mirror::content(Item::Containerd);
     // In the middle of its data, and in the checksum behind it.
     for (length, why) in [(whole.len() / 2, "incomplete deflate stream"), (whole.len() - 4, "unexpected end of file")] {
-        refused(Item::Containerd, &whole[..length], |path| unreadable(path, why), DAMAGED);
+        refused(Item::Containerd, &whole[..length], |path| unreadable(path, why), ARCHIVE);
     }
 }
 
@@ -40,17 +41,17 @@ fn archives_without_their_programs_are_refused() {
         Item::Containerd,
         &mirror::containerd(&["containerd-shim-runc-v2", "ctr"]),
         |path| format!("the archive of containerd ({path}) holds no bin/containerd"),
-        LACKS,
+        ARCHIVE,
     );
     // The archive of the one in the place of the other.
     refused(
         Item::CniPlugins,
         &mirror::content(Item::Containerd),
         |path| format!("the archive of CNI plugins ({path}) holds no bridge"),
-        LACKS,
+        ARCHIVE,
     );
     let page = b"<html>no archive</html>";
-    refused(Item::Containerd, page, |path| unreadable(path, "invalid gzip header"), DAMAGED);
+    refused(Item::Containerd, page, |path| unreadable(path, "invalid gzip header"), ARCHIVE);
 }
 
 #[test]
@@ -66,13 +67,13 @@ fn programs_of_another_architecture_are_refused() {
                 "/bin/kubelet of kubelet ({path}) cannot run on the nodes: it is not built for amd64 (ELF machine 183)"
             )
         },
-        "the artifact and `arch` in the cluster file must match",
+        PROGRAM,
     );
     refused(
         Item::Runc,
         b"#!/bin/sh\nexit 0\n",
         |path| format!("/bin/runc of runc ({path}) cannot run on the nodes: it is not an ELF program"),
-        "the artifact and `arch` in the cluster file must match",
+        PROGRAM,
     );
 }
 

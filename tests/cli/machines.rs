@@ -147,7 +147,7 @@ impl Machine<'_> {
             host,
             "<domain type='test'><name>{domain}</name><uuid>{uuid}</uuid><metadata><n:mark \
              xmlns:n='https://nodebake.dev/xmlns/domain/1' cluster='{name}' ca='{ca}' node='{node}' payload='{payload}' \
-             seed='{seed}' base='sha256:{seed}' definition='{seed}' {state}/></metadata>\
+             seed='{seed}' base='{seed}' definition='{seed}' {state}/></metadata>\
              <memory>2048</memory><os><type>hvm</type></os></domain>"
         )
         .unwrap();
@@ -162,7 +162,7 @@ impl Machine<'_> {
 }
 
 /// Gives the test driver two machines of this cluster, one of a namesake and one of nobody, with their disks.
-fn with_machines(world: &World) {
+pub(crate) fn with_machines(world: &World) {
     let manifest = |node: &str| -> serde_json::Value {
         serde_json::from_str(&world.read(&format!("build/{node}/manifest.json"))).unwrap()
     };

@@ -7,8 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod building;
+mod bundle;
 mod collecting;
 mod crowd;
+mod damage;
 mod downloads;
 mod faults;
 mod full_disk;
@@ -27,4 +29,5 @@ mod secrets;
 mod server;
 mod tracer;
 mod usage;
+mod verifying;
 mod world;

@@ -572,6 +572,67 @@ mod tests {
     }
 
     #[test]
+    fn servers_say_how_long_to_wait_in_seconds_or_by_a_date() {
+        let wait = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("1.5", None),
+        ] {
+            assert_eq!(wait(text), seconds.map(Duration::from_secs), "{text}");
+        }
+        let later = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(100);
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&later).unwrap();
+        let wait = wait(&date).unwrap();
+        assert!((Duration::from_secs(98)..=Duration::from_secs(100)).contains(&wait), "{wait:?}");
+    }
+
+    #[test]
+    fn no_server_makes_us_wait_for_long() {
+        let server = Server::start(|request| match request.before {
+            0 => Answer::raw("429 Too Many Requests", &["Content-Length: 0", "Retry-After: 86400"], b""),
+            _ => Answer::file(b"abc"),
+        });
+        let limits = Limits { longest_pause: Duration::from_millis(10), ..Limits::default() };
+        let source = mirror(&server.base()).unwrap().with_limits(limits);
+        assert_eq!(source.read(&url("https://h.org/a"), 3).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn several_places_are_asked_in_their_order() {
+        let server = |status: &'static str| Server::start(move |_| Answer::raw(status, &["Content-Length: 3"], b"abc"));
+        let (lacks, refuses, has, last) =
+            (server("404 Not Found"), server("403 Forbidden"), server("200 OK"), server("200 OK"));
+        let address = url("https://nodebake.invalid/a");
+        let source = |servers: &[&Server], fallback| {
+            Source::new(&servers.iter().map(|server| server.base()).collect::<Vec<_>>(), fallback, None).unwrap()
+        };
+        assert_eq!(source(&[&lacks, &refuses, &has, &last], false).read(&address, 3).unwrap(), b"abc");
+        assert_eq!(source(&[&lacks, &has, &last], false).size(&address).unwrap(), 3);
+        assert_eq!(last.log(), [""; 0]);
+        let error = source(&[&lacks, &refuses], true).read(&address, 3).unwrap_err();
+        let text = format!(
+            "no place gives {address}: there is no {}/nodebake.invalid/a; {}/nodebake.invalid/a answered with status 403; \
+             {address} can only come from a mirror",
+            lacks.base(),
+            refuses.base()
+        );
+        assert_eq!((error.to_string(), error.is_missing()), (text, false));
+        let missing = source(&[&lacks, &lacks], false).read(&address, 3).unwrap_err();
+        assert!(missing.is_missing());
+        let place = format!("{0}/nodebake.invalid/a or {0}/nodebake.invalid/a", lacks.base());
+        assert_eq!(source(&[&lacks, &lacks], false).place(&address), place);
+    }
+
+    #[test]
     fn a_place_without_a_server_cannot_be_reached() {
         // A port that was free a moment ago.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

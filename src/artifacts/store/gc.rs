@@ -173,7 +173,7 @@ impl Sweep<'_> {
     /// Whether no process writes this part: one that does holds its lock.
     fn is_idle(&self, name: &Path) -> Result<bool, StoreError> {
         let path = self.store.root.join(name);
-        let file = match File::open(&path) {
+        let file = match File::options().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened.map_err(StoreError::io("open", &path))?,
         };

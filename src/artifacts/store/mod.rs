@@ -194,9 +194,17 @@ impl Store {
         Ok(Held::Good(path))
     }
 
+    /// Has a blob verified at its next use, whatever it looks like: someone read other bytes than were verified.
+    pub fn distrust(&self, checksum: &Checksum) {
+        let sidecar = sidecar(&self.path(checksum));
+        if let Err(error) = std::fs::remove_file(&sidecar) {
+            tracing::debug!(sidecar = %sidecar.display(), %error, "cannot forget that a blob was verified");
+        }
+    }
+
     /// Begins to write the blob with this digest, from its start; waits while another process is at it.
     pub fn begin(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
-        let begun = self.go_on(checksum, size)?;
+        let begun = self.go_on(checksum, size, &mut || {})?;
         if let Begun::Part(mut part) = begun {
             part.restart()?;
             return Ok(Begun::Part(part));
@@ -204,12 +212,12 @@ impl Store {
         Ok(begun)
     }
 
-    /// The same, with what an earlier process brought of it.
-    pub(super) fn go_on(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
+    /// The same, with what an earlier process brought of it; calls `waiting` before it waits.
+    pub(super) fn go_on(&self, checksum: &Checksum, size: u64, waiting: &mut dyn FnMut()) -> Result<Begun, StoreError> {
         let folder = self.folder(checksum);
         std::fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
         self.enter()?;
-        let part = Part::claim(self.path(checksum), *checksum)?;
+        let part = Part::claim(self.path(checksum), *checksum, waiting)?;
         match self.look_up(checksum, size)? {
             Held::Good(path) => Ok(Begun::Held(path)),
             _ => Ok(Begun::Part(Box::new(part.keep(size)?))),
@@ -230,13 +238,13 @@ impl Store {
     /// Takes the store's lock.
     fn lock(&self, operation: FlockOperation) -> Result<File, StoreError> {
         let path = self.root.join("lock");
-        let open = || match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&path)
-            }
+        // Writing is asked for because NFS gives no exclusive lock without it.
+        let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path)
+        {
+            Err(error) if is_read_only(&error) && operation == FlockOperation::LockShared => File::open(&path),
             opened => opened,
         };
-        let file = open().map_err(StoreError::io("open", &path))?;
+        let file = file.map_err(StoreError::io("open", &path))?;
         flock(&file, operation).map_err(|error| StoreError::io("lock", &path)(error.into()))?;
         Ok(file)
     }
@@ -265,17 +273,18 @@ fn root_name(cluster_file: &Path) -> String {
 
 /// Nothing, where the store may only be read: whoever may only read it has nothing to say in it.
 fn writable<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    use io::ErrorKind as K;
     match result {
         Ok(done) => Ok(Some(done)),
-        Err(StoreError::Io { action, path, source })
-            if matches!(source.kind(), K::PermissionDenied | K::ReadOnlyFilesystem) =>
-        {
+        Err(StoreError::Io { action, path, source }) if is_read_only(&source) => {
             tracing::debug!(path = %path.display(), error = %source, "cannot {action}");
             Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -405,6 +414,69 @@ mod tests {
         part.write(b"c").unwrap();
         assert_eq!(std::fs::read(part.finish().unwrap().unwrap()).unwrap(), b"abc");
         assert_eq!(names(&store).len(), 2);
+    }
+
+    fn gone_on(store: &Store, bytes: &[u8]) -> Box<Part> {
+        match store.go_on(&sum(bytes), bytes.len() as u64, &mut || panic!("nobody has it")).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        }
+    }
+
+    #[test]
+    fn a_part_with_a_note_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let note = || Note { address: "http://m/a".to_owned(), validator: "\"one\"".to_owned() };
+        let left = |bytes: &[u8], note: Option<Note>| {
+            let mut part = part(&store, b"abcdef");
+            part.comes_from(note);
+            part.write(bytes).unwrap();
+            drop(part);
+            names(&store).len()
+        };
+        // Nothing to go on with is nothing to keep.
+        assert_eq!((left(b"abc", None), left(b"", Some(note()))), (0, 0));
+        assert_eq!(left(b"abc", Some(note())), 2);
+        let mut part = gone_on(&store, b"abcdef");
+        assert_eq!((part.length(), part.note(), part.digest()), (3, Some(&note()), sum(b"abc")));
+        part.write(b"def").unwrap();
+        let path = part.finish().unwrap().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcdef");
+        assert_eq!(names(&store).len(), 2);
+
+        // Whoever begins gets nothing of another's; nothing stays of what turns out wrong.
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(left(b"abc", Some(note())), 2 + 1);
+        let mut begun = match store.begin(&sum(b"abcdef"), 6).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        };
+        assert_eq!((begun.length(), begun.note()), (0, None));
+        begun.comes_from(Some(note()));
+        begun.write(b"abcdeF").unwrap();
+        assert_eq!(begun.finish().unwrap(), Err(sum(b"abcdeF")));
+        assert_eq!(names(&store).len(), 1);
+    }
+
+    #[test]
+    fn a_cluster_file_is_noted_once_and_at_the_first_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = folder.path().join("nodebake.yaml");
+        let root = folder.path().join("store");
+        let store = Store::new(&root).used_by(&user);
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::No);
+        assert!(!root.exists());
+        put(&store, b"abc");
+        let link = root.join("roots").join(Digest::of(user.to_str().unwrap().as_bytes()).to_string());
+        assert_eq!(std::fs::read_link(&link).unwrap(), user);
+        let stamp = || std::fs::symlink_metadata(&link).map(|link| (link.ino(), link.ctime_nsec())).unwrap();
+        let before = stamp();
+        assert_eq!(
+            Store::new(&root).used_by(&user).look_up(&sum(b"abc"), 3).unwrap(),
+            store.look_up(&sum(b"abc"), 3).unwrap()
+        );
+        assert_eq!(stamp(), before);
     }
 
     #[test]

@@ -44,15 +44,22 @@ pub struct Part {
 }
 
 impl Part {
-    /// The part beside `path`; waits while another process has it. What was left of it goes unless it is kept.
-    pub(super) fn claim(path: PathBuf, checksum: Checksum) -> Result<Self, StoreError> {
+    /// The part beside `path`; calls `waiting` and waits while another process has it. What was left of it goes unless
+    /// it is kept.
+    pub(super) fn claim(path: PathBuf, checksum: Checksum, waiting: &mut dyn FnMut()) -> Result<Self, StoreError> {
         let temporary = with_suffix(&path, ".part");
         loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o644);
             let file = options.open(&temporary).map_err(StoreError::io("open", &temporary))?;
-            flock(&file, FlockOperation::LockExclusive)
-                .map_err(|error| StoreError::io("lock", &temporary)(error.into()))?;
+            let locked = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    waiting();
+                    flock(&file, FlockOperation::LockExclusive)
+                }
+                locked => locked,
+            };
+            locked.map_err(|error| StoreError::io("lock", &temporary)(error.into()))?;
             // Who held the lock before may have renamed or removed the file that we opened.
             let ours = file.metadata().and_then(|ours| Ok((ours.ino(), std::fs::metadata(&temporary)?.ino())));
             if ours.is_ok_and(|(ours, named)| ours == named) {

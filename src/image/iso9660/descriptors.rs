@@ -78,6 +78,31 @@ impl Volume {
         block
     }
 
+    /// The field of the primary volume descriptor that a byte belongs to (ECMA-119 8.4).
+    pub(super) fn field_at(byte: usize) -> &'static str {
+        const FIELDS: [(usize, &str); 18] = [
+            (0, "the descriptor's type"),
+            (8, "the system's name"),
+            (40, "the label"),
+            (72, "an unused field of the descriptor"),
+            (80, "the size of the volume"),
+            (88, "an unused field of the descriptor"),
+            (120, "the number of the volume in its set"),
+            (128, "the block size"),
+            (132, "the place of the path tables"),
+            (156, "the root directory's record"),
+            (190, "the name of the set of volumes"),
+            (318, "the names of publisher, preparer and application"),
+            (702, "the names of copyright, abstract and bibliography"),
+            (813, "the creation date"),
+            (830, "the modification date"),
+            (847, "the dates of expiry and effect"),
+            (881, "the version of the file structure"),
+            (882, "the unused end of the descriptor"),
+        ];
+        FIELDS.iter().rev().find(|(start, _)| *start <= byte).map_or("the descriptor", |(_, name)| name)
+    }
+
     /// Reads the primary volume descriptor and refuses what we do not write: other block sizes, sets of volumes.
     pub(super) fn decode(block: &[u8; BLOCK_BYTES], image_size: u64) -> Result<Self, &'static str> {
         if !block.starts_with(b"\x01CD001\x01") {

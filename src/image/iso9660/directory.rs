@@ -200,7 +200,7 @@ impl Encoder<'_> {
                 fields.extend(rock_ridge::sl(target));
                 self.push(Extent::default(), 0, identifier, &fields);
             }
-            NodeKind::File { block, size, .. } => {
+            NodeKind::File { block, size } => {
                 let mut block = *block;
                 let mut left = *size;
                 while left > MAX_EXTENT {

@@ -2,8 +2,8 @@
 //! strict reader of the same.
 //!
 //! An image is laid out as its writer learns of it: system area, volume descriptors, file data in the order in which
-//! files were added, then path tables, directories and their continuation areas. So file data is written once, before
-//! any directory, and nothing but the descriptors (blocks 16 and 17) is written out of order.
+//! files were added, then path tables, directories and their continuation areas. No directory says anything of a file's
+//! data but its place and size, so that directories and data can be written in any order.
 //!
 //! Depth: ECMA-119 6.8.2.1 ends at eight levels of directories. Rock Ridge readers do not care, and like xorriso
 //! by default we write deeper trees as they are rather than move directories to another place.
@@ -23,7 +23,7 @@ pub use descriptors::Label;
 pub use reader::{Entry, FileReader, Image, Kind, ReadError};
 pub use storage::{Memory, Source, Target};
 pub use time::{Time, TimeOutOfRange};
-pub use writer::{Filled, Slot, WriteError, Writer};
+pub use writer::{Slot, WriteError, Writer};
 
 /// Size of a logical block and of a sector, in bytes.
 pub const BLOCK: u64 = 2048;

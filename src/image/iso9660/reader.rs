@@ -88,6 +88,13 @@ pub struct Entry {
     pub(super) extents: Vec<Extent>,
 }
 
+impl Entry {
+    /// Where a file's data stands in the image: offsets and sizes in bytes, in the order of the data.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.extents.iter().map(|extent| (u64::from(extent.block) * BLOCK, extent.size.into()))
+    }
+}
+
 /// An image whose directories were read and found in order.
 pub struct Image<S> {
     source: S,
@@ -130,6 +137,23 @@ impl<S: Source> Image<S> {
     /// What stands at an absolute path.
     pub fn entry(&self, path: &str) -> Option<&Entry> {
         self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok().map(|at| &self.entries[at])
+    }
+
+    /// What stands at a byte that is no file's data, in words.
+    pub fn part_at(&self, byte: u64) -> &'static str {
+        let (number, offset) = (byte / BLOCK, usize::try_from(byte % BLOCK).unwrap_or_default());
+        let holds = |extent: &Extent| {
+            let start = u64::from(extent.block);
+            (start..start + super::blocks(extent.size.into())).contains(&number)
+        };
+        let is_padding = self.entries.iter().any(|entry| entry.extents.iter().any(holds));
+        match number {
+            0..PRIMARY => "the system area",
+            PRIMARY => Volume::field_at(offset),
+            _ if number == PRIMARY + 1 => "the end of the descriptors",
+            _ if is_padding => "the padding of a file",
+            _ => "the path tables and directories",
+        }
     }
 
     /// Reads a file's data; of a link or directory nothing.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::writer::WriteError;
 use super::{MAX_LINK, MAX_NAME, MAX_PATH};
-use crate::digest::Digest;
 
 /// Place of a node in a [`Tree`]; the root is [`ROOT`].
 pub(super) type NodeId = usize;
@@ -24,8 +23,8 @@ pub(super) struct Node {
 pub(super) enum NodeKind {
     /// Children by name; `named` once it was added by its own path rather than by a path beneath it.
     Directory { children: BTreeMap<String, NodeId>, named: bool },
-    /// File data from a block on; the digest is there once the data is.
-    File { block: u32, size: u64, digest: Option<Digest> },
+    /// File data from a block on.
+    File { block: u32, size: u64 },
     /// Target of a symbolic link.
     Link(String),
 }
@@ -59,7 +58,7 @@ impl Tree {
     /// Adds a file whose data will stand at `block`.
     pub(super) fn file(&mut self, path: &str, mode: u32, block: u32, size: u64) -> Result<NodeId, WriteError> {
         let mode = permissions(path, mode)?;
-        self.leaf(path, mode, NodeKind::File { block, size, digest: None })
+        self.leaf(path, mode, NodeKind::File { block, size })
     }
 
     /// Adds a symbolic link.

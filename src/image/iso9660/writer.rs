@@ -1,14 +1,17 @@
-//! Writes an image: file data first, then the directories, the descriptors last.
+//! Writes an image: places are given to files as their sizes are known; once all are, directories and descriptors can be
+//! written, before, while or after file data is.
 
 use std::io::{self, Read};
 
-use super::descriptors::{self, Label, Volume};
-use super::tree::{Node, NodeId, NodeKind, Tree};
-use super::{BLOCK, BLOCK_BYTES, Target, Time, blocks, directory};
-use crate::digest::{Digest, Hasher};
+use flate2::Crc;
 
-/// File data is read, hashed and written in pieces of this size: small enough for a second-level cache.
-const PIECE: usize = 128 << 10;
+use super::descriptors::{self, Label, Volume};
+use super::tree::Tree;
+use super::{BLOCK, BLOCK_BYTES, Target, Time, blocks, directory};
+use crate::digest::Digest;
+
+/// File data is read, summed up and written in pieces of this size: small enough for a second-level cache.
+const PIECE: usize = 256 << 10;
 
 /// What can go wrong while an image is written.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +60,6 @@ pub enum WriteError {
     /// The path table numbers parents with 16 bits.
     #[error("the image would have more than 65535 directories")]
     TooManyDirectories,
-    /// A place was reserved and no data came.
-    #[error("no data came for {path}")]
-    Unfilled {
-        /// The file.
-        path: String,
-    },
     /// A file's data is shorter or longer than announced.
     #[error("{path}: {wanted} bytes were announced, {got} came")]
     Size {
@@ -112,29 +109,14 @@ pub struct Writer<'t, T: ?Sized> {
     next: u32,
 }
 
-/// A place for a file's data, of a size that is known. Slots may be filled in any order and by several threads.
-#[must_use = "a slot that is never filled fails the image"]
+/// A place for a file's data, of a size that is known. Slots may be filled in any order and by several threads, also
+/// after [`Writer::finish`]. A slot that is never filled leaves zeros: whoever reads the image back finds out.
+#[must_use = "the file's data is zeros until its slot is filled"]
 pub struct Slot<'t, T: ?Sized> {
     target: &'t T,
-    node: NodeId,
     path: String,
     offset: u64,
     size: u64,
-}
-
-/// A slot's data is written.
-#[must_use = "hand it to Writer::accept"]
-#[derive(Debug)]
-pub struct Filled {
-    node: NodeId,
-    digest: Digest,
-}
-
-impl Filled {
-    /// Digest of the data.
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
 }
 
 impl<'t, T: Target + ?Sized> Writer<'t, T> {
@@ -158,35 +140,27 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
     pub fn file(&mut self, path: &str, mode: u32, size: u64) -> Result<Slot<'t, T>, WriteError> {
         let taken = u32::try_from(blocks(size)).map_err(|_| WriteError::TooLarge)?;
         let after = self.next.checked_add(taken).ok_or(WriteError::TooLarge)?;
-        let node = self.tree.file(path, mode, self.next, size)?;
+        self.tree.file(path, mode, self.next, size)?;
         let offset = u64::from(std::mem::replace(&mut self.next, after)) * BLOCK;
-        Ok(Slot { target: self.target, node, path: path.to_owned(), offset, size })
-    }
-
-    /// Takes note that a slot of this writer is filled.
-    pub fn accept(&mut self, filled: &Filled) {
-        if let Some(NodeKind::File { digest, .. }) = self.tree.nodes.get_mut(filled.node).map(|node| &mut node.kind) {
-            *digest = Some(filled.digest);
-        }
+        Ok(Slot { target: self.target, path: path.to_owned(), offset, size })
     }
 
     /// Adds a file from memory.
-    pub fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<Digest, WriteError> {
-        let filled = self.file(path, mode, data.len() as u64)?.fill(&mut &data[..])?;
-        let digest = filled.digest();
-        self.accept(&filled);
-        Ok(digest)
+    pub fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<(), WriteError> {
+        self.file(path, mode, data.len() as u64)?.fill(&mut &data[..]).map(|_| ())
     }
 
-    /// Writes directories and descriptors; returns the size of the image in bytes.
-    pub fn finish(self) -> Result<u64, WriteError> {
-        let modified = descriptors::modification(self.content()?);
+    /// Writes directories and descriptors; returns the size of the image in bytes. The volume's modification date is
+    /// made from its label, its time and `identity`, which must therefore differ for images of different content.
+    pub fn finish(self, identity: Digest) -> Result<u64, WriteError> {
+        let (label, time) = (self.label.as_str(), self.time.unix());
+        let modified = descriptors::modification(Digest::of(format!("{label}\0{time}\0{identity}").as_bytes()));
         let directories = directory::encode(&self.tree, self.time, self.next)?;
         let offset = u64::from(self.next) * BLOCK;
         let size = offset + directories.bytes.len() as u64;
         self.write(&directories.bytes, offset)?;
         let volume = Volume {
-            label: self.label.as_str().to_owned(),
+            label: label.to_owned(),
             blocks: u32::try_from(size / BLOCK).map_err(|_| WriteError::TooLarge)?,
             path_table_size: directories.path_table_size,
             path_tables: directories.path_tables,
@@ -200,82 +174,52 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), WriteError> {
         self.target.write_all_at(bytes, offset).map_err(|source| WriteError::Output { source })
     }
-
-    /// Digest over the label and every path with all that is recorded of it, the time included.
-    fn content(&self) -> Result<Digest, WriteError> {
-        let mut text = format!("{}\0{}\0", self.label.as_str(), self.time.unix());
-        for (id, node) in self.tree.nodes.iter().enumerate() {
-            let what = match &node.kind {
-                NodeKind::Directory { .. } => "directory".to_owned(),
-                NodeKind::Link(target) => format!("link {target}"),
-                NodeKind::File { digest: Some(digest), .. } => format!("file {digest}"),
-                NodeKind::File { .. } => return Err(WriteError::Unfilled { path: self.tree.path(id) }),
-            };
-            let Node { name, parent, mode, .. } = node;
-            text.extend([&format!("{parent}\0{mode:o}\0"), name, "\0", &what, "\0"]);
-        }
-        Ok(Digest::of(text.as_bytes()))
-    }
 }
 
 impl<T: Target + ?Sized> Slot<'_, T> {
-    /// Writes all that `data` yields, which must be exactly as much as was announced.
-    pub fn fill(self, data: &mut impl Read) -> Result<Filled, WriteError> {
-        let mut hasher = Hasher::new(At { target: self.target, offset: self.offset });
+    /// Writes all that `data` yields, which must be exactly as much as was announced; returns its CRC-32.
+    pub fn fill(self, data: &mut impl Read) -> Result<u32, WriteError> {
+        let mut crc = Crc::new();
         let mut piece = vec![0; PIECE.min(usize::try_from(self.size).unwrap_or(PIECE).max(1))];
-        let mut left = self.size;
+        let mut done = 0;
         loop {
             // One byte beyond the end tells a file that is too long.
-            let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX).max(1));
+            let wanted = piece.len().min(usize::try_from(self.size - done).unwrap_or(usize::MAX).max(1));
             let got = match data.read(&mut piece[..wanted]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 got => got.map_err(|source| WriteError::Input { path: self.path.clone(), source })?,
             };
-            if (got == 0) != (left == 0) {
-                let got = self.size - left + got as u64;
-                return Err(WriteError::Size { path: self.path, wanted: self.size, got });
+            if (got == 0) != (done == self.size) {
+                return Err(WriteError::Size { path: self.path, wanted: self.size, got: done + got as u64 });
             }
             if got == 0 {
-                return Ok(Filled { node: self.node, digest: hasher.finish().1 });
+                return Ok(crc.sum());
             }
-            io::Write::write_all(&mut hasher, &piece[..got]).map_err(|source| WriteError::Output { source })?;
-            left -= got as u64;
+            crc.update(&piece[..got]);
+            let written = self.target.write_all_at(&piece[..got], self.offset + done);
+            written.map_err(|source| WriteError::Output { source })?;
+            done += got as u64;
         }
-    }
-}
-
-/// Writes on from an offset.
-struct At<'t, T: ?Sized> {
-    target: &'t T,
-    offset: u64,
-}
-
-impl<T: Target + ?Sized> io::Write for At<'_, T> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.target.write_all_at(bytes, self.offset)?;
-        self.offset += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::fs::File;
-
     use super::*;
     use crate::image::iso9660::directory::Extent;
     use crate::image::iso9660::{Entry, Image, Kind, MAX_EXTENT, Memory, Source};
 
     const LABEL: Label = Label::new("TEST");
 
-    /// Takes a file as filled without writing all of it; the target is sparse.
-    fn leave_empty(slot: &Slot<'_, File>) -> Filled {
-        Filled { node: slot.node, digest: Digest::of(b"") }
+    fn identity() -> Digest {
+        Digest::of(b"identity")
+    }
+
+    fn crc(data: &[u8]) -> u32 {
+        let mut crc = Crc::new();
+        crc.update(data);
+        crc.sum()
     }
 
     #[test]
@@ -292,10 +236,10 @@ mod tests {
         for (size, extents) in cases {
             let target = tempfile::tempfile().unwrap();
             let mut writer = Writer::new(&target, LABEL, Time::FIXED);
-            let slot = writer.file("/large", 0o644, size).unwrap();
-            writer.accept(&leave_empty(&slot));
+            // Nothing is written there: the target is sparse.
+            drop(writer.file("/large", 0o644, size).unwrap());
             writer.add("/small", 0o644, b"small").unwrap();
-            writer.finish().unwrap();
+            writer.finish(identity()).unwrap();
 
             let image = Image::open(&target).unwrap();
             let large = image.entry("/large").unwrap();
@@ -316,7 +260,7 @@ mod tests {
     /// An image with nothing in it; block 18 has the path table: a name of one byte, no attributes, block 20.
     fn empty() -> Vec<u8> {
         let memory = Memory::default();
-        Writer::new(&memory, LABEL, Time::FIXED).finish().unwrap();
+        Writer::new(&memory, LABEL, Time::FIXED).finish(identity()).unwrap();
         memory.into_bytes()
     }
 
@@ -328,8 +272,12 @@ mod tests {
         let text = |error: WriteError| error.to_string();
         assert_eq!(short.fill(&mut &b"abc"[..]).map_err(text).unwrap_err(), "/a: 4 bytes were announced, 3 came");
         assert_eq!(long.fill(&mut &b"abcdef"[..]).map_err(text).unwrap_err(), "/b: 4 bytes were announced, 5 came");
-        assert_eq!(whole.fill(&mut &b"abcd"[..]).unwrap().digest(), Digest::of(b"abcd"));
-        assert_eq!(writer.finish().map_err(text).unwrap_err(), "no data came for /a");
+        // Directories may be there before the data is.
+        writer.finish(identity()).unwrap();
+        assert_eq!(whole.fill(&mut &b"abcd"[..]).unwrap(), crc(b"abcd"));
+        let image = Image::open(memory.into_bytes()).unwrap();
+        let read = |path| image.read(image.entry(path).unwrap(), 9).unwrap().unwrap();
+        assert_eq!(read("/c"), b"abcd");
     }
 
     #[test]
@@ -375,25 +323,21 @@ mod tests {
 
     #[test]
     fn two_images_never_share_a_modification_date() {
-        let date = |label, path: &str, mode, data: &[u8], time| {
+        let date = |label, time, identity: &[u8]| {
             let memory = Memory::default();
-            let mut writer = Writer::new(&memory, label, time);
-            writer.add(path, mode, data).unwrap();
-            writer.finish().unwrap();
+            Writer::new(&memory, label, time).finish(Digest::of(identity)).unwrap();
             let mut date = vec![0; 17];
             memory.into_bytes().read_exact_at(&mut date, 16 * BLOCK + 830).unwrap();
             date
         };
         let later = Time::from_unix(0).unwrap();
         let dates = [
-            date(LABEL, "/a", 0o644, b"x", Time::FIXED),
-            date(Label::new("OTHER"), "/a", 0o644, b"x", Time::FIXED),
-            date(LABEL, "/b", 0o644, b"x", Time::FIXED),
-            date(LABEL, "/a", 0o600, b"x", Time::FIXED),
-            date(LABEL, "/a", 0o644, b"y", Time::FIXED),
-            date(LABEL, "/a", 0o644, b"x", later),
+            date(LABEL, Time::FIXED, b"x"),
+            date(Label::new("OTHER"), Time::FIXED, b"x"),
+            date(LABEL, later, b"x"),
+            date(LABEL, Time::FIXED, b"y"),
         ];
         assert_eq!(std::collections::HashSet::from(dates.clone()).len(), dates.len());
-        assert_eq!(date(LABEL, "/a", 0o644, b"x", Time::FIXED), dates[0]);
+        assert_eq!(date(LABEL, Time::FIXED, b"x"), dates[0]);
     }
 }

@@ -1,0 +1,53 @@
+//! `nodebake verify`: whether what is built and runs is what would be built now.
+
+use super::Session;
+use crate::cli::Verify;
+use crate::error::{Error, chain};
+use crate::machine;
+use crate::verify::{self, Check, Difference, Expected, Outcome};
+
+pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
+    let nodes = session.nodes(&args.nodes)?;
+    let inputs = session.inputs()?;
+    let build = session.build(&inputs, &args.out.dir);
+    let verify::Images { mut checks, expected } = verify::images(&build, &nodes)?;
+    let machines = if args.images { Ok(Vec::new()) } else { machines(session, &expected) };
+    let nothing_runs = !args.images && machines.as_ref().is_ok_and(Vec::is_empty);
+    let failed = machines.map(|found| checks.extend(found)).err();
+    session.ui.data(&table(&checks));
+    if nothing_runs {
+        session.ui.say("no machine of these nodes is there");
+    }
+    checks.retain(|check| matches!(check.outcome, Outcome::Differs(..)));
+    match failed {
+        None if checks.is_empty() => Ok(()),
+        Some(error) if checks.is_empty() => Err(error),
+        failed => {
+            if let Some(error) = failed {
+                session.ui.say(&format!("warning: {}", chain(&error)));
+            }
+            Err(Error::Differs(checks))
+        }
+    }
+}
+
+fn machines(session: &Session, expected: &[Expected]) -> Result<Vec<Check>, Error> {
+    let libvirt = &session.config.libvirt;
+    let hypervisor = machine::open(&libvirt.uri)?;
+    Ok(verify::machines(&*hypervisor, &session.cluster_id()?, &libvirt.pool, expected, session.ui)?)
+}
+
+fn table(checks: &[Check]) -> String {
+    let head = ["WHAT", "WHERE", "DIGEST", "RESULT"].map(str::to_owned).to_vec();
+    let rows = checks.iter().map(|check| {
+        let result = match &check.outcome {
+            Outcome::Same => "ok".to_owned(),
+            Outcome::Differs(Difference::Absent, _) => Difference::Absent.to_string(),
+            Outcome::Differs(..) => "differs".to_owned(),
+            Outcome::Unchecked(why) => format!("not checked: {why}"),
+        };
+        let digest = check.digest.clone().unwrap_or_else(|| "-".to_owned());
+        vec![check.what.clone(), check.place.clone(), digest, result]
+    });
+    super::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
