@@ -47,6 +47,10 @@ fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1 $$(ls fuzz/$$target.dict 2>/dev/null | sed s/^/-dict=/); \
 	done
 
+bench: packages ## the supply chain against the shell's tools, on the lab's artifacts (NODEBAKE_BENCH_PAIRS=N)
+	$(LAB) mirror
+	cargo bench --locked --workspace --bench supply-chain
+
 deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources
 

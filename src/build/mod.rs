@@ -135,7 +135,8 @@ pub struct NodeOutput {
 }
 
 /// The kinds that go into a payload, in the order of its inputs.
-const PAYLOAD: [Kind; 4] = [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins];
+const PAYLOAD: [Kind; 7] =
+    [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
 
 impl Build<'_> {
     /// The cluster that nodes are built for.

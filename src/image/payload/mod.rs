@@ -94,9 +94,13 @@ impl PayloadInputs {
         Digest::of(text.as_bytes())
     }
 
+    fn of(&self, kind: Kind) -> impl Iterator<Item = &Ingredient> {
+        self.ingredients.iter().filter(move |ingredient| ingredient.kind == kind)
+    }
+
     /// The ingredient of a kind of which there is one.
     fn only(&self, kind: Kind) -> Result<&Ingredient, PayloadError> {
-        let mut found = self.ingredients.iter().filter(|ingredient| ingredient.kind == kind);
+        let mut found = self.of(kind);
         match (found.next(), found.next()) {
             (Some(ingredient), None) => Ok(ingredient),
             _ => Err(PayloadError::Ingredient { kind }),
