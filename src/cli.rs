@@ -13,9 +13,13 @@ pub struct Cli {
     /// The cluster file; nodebake.lock and .nodebake/ stand beside it.
     #[arg(long, global = true, value_name = "FILE", default_value = "nodebake.yaml")]
     pub config: PathBuf,
-    /// Download from here alone: an http(s) base or a folder that holds each upstream URL under HOST/PATH.
-    #[arg(long, global = true, value_name = "BASE|DIR", env = "NODEBAKE_MIRROR")]
-    pub mirror: Option<String>,
+    /// Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order.
+    #[arg(long, global = true, value_name = "BASE|DIR", env = "NODEBAKE_MIRROR", value_delimiter = ',')]
+    pub mirror: Vec<String>,
+    /// Give a download up, and try it again, after this many seconds without a byte.
+    #[arg(long, global = true, value_name = "SECONDS", env = "NODEBAKE_DOWNLOAD_STALL", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub download_stall: u64,
     /// Folder of the download cache [default: ~/.cache/nodebake].
     #[arg(long, global = true, value_name = "DIR", env = "NODEBAKE_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -52,6 +56,8 @@ pub enum Verb {
     Down(Down),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
+    /// Remove from the cache what no lock and no machine of any cluster needs.
+    Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
 }
@@ -211,6 +217,17 @@ pub struct Logs {
     /// Which node.
     #[arg(value_name = "NODE")]
     pub node: NodeName,
+}
+
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Show what would be removed, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A cluster file that has used the cache and counts no more, as where its disk or its hypervisor is lost.
+    #[arg(long, value_name = "FILE")]
+    pub forget: Vec<PathBuf>,
 }
 
 /// Arguments of `kubeconfig`.

@@ -13,6 +13,7 @@ use crate::artifacts::source::SourceError;
 use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
+use crate::commands::GcError;
 use crate::config::ConfigError;
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
@@ -50,6 +51,8 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Gc(#[from] GcError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -102,14 +105,15 @@ impl Error {
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
             | Self::NoConsent
-            | Self::Source(SourceError::NotAMirror { .. } | SourceError::MirrorFolder { .. })
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
+            Self::Source(error) if error.is_setting() => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Bundle(error) => error.exit_code(),
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
+            Self::Gc(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
             Self::Verify(error) => error.exit_code(),
             Self::Differs(_) => ExitCode::Digest,
@@ -128,6 +132,7 @@ impl Error {
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
+            Self::Gc(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),

@@ -8,6 +8,8 @@ pub trait Progress: Send + Sync {
     fn task(&self, name: &str, total: Option<u64>) -> Box<dyn Task>;
     /// Tells one piece of news of a subject, such as a node: "payload mounted".
     fn note(&self, subject: &str, text: &str);
+    /// Tells of something that is not as it should be and did no harm.
+    fn warn(&self, text: &str);
 }
 
 /// One piece of work under way; dropping it without `done` means that it was given up.
@@ -28,6 +30,8 @@ impl Progress for Silent {
     }
 
     fn note(&self, _subject: &str, _text: &str) {}
+
+    fn warn(&self, _text: &str) {}
 }
 
 impl Task for Silent {

@@ -133,6 +133,10 @@ impl Default for Ui {
 }
 
 impl Progress for Ui {
+    fn warn(&self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
+
     fn task(&self, name: &str, total: Option<u64>) -> Box<dyn Task> {
         let bar = self.live.as_ref().map(|live| {
             let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);

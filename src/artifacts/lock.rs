@@ -302,14 +302,13 @@ fn lock_one(wanted: &Wanted, source: &Source) -> Result<Entry, LockError> {
     let Wanted { kind, version, arch, url, checksums, algorithm, place } = wanted;
     let artifact = format!("{kind} {version} ({arch})");
     let failed = |source| LockError::Source { artifact: artifact.clone(), source };
-    let file =
-        source.patiently(SourceError::may_pass, || source.read(checksums, CHECKSUM_FILE_LIMIT)).map_err(failed)?;
+    let file = source.read(checksums, CHECKSUM_FILE_LIMIT).map_err(failed)?;
     let checksum = checksum::find(&file, *algorithm, place).map_err(|error| LockError::ChecksumFile {
         artifact: artifact.clone(),
         place: source.place(checksums),
         source: error,
     })?;
-    let size = source.patiently(SourceError::may_pass, || source.size(url)).map_err(failed)?;
+    let size = source.size(url).map_err(failed)?;
     if size == 0 {
         return Err(LockError::Empty { artifact, place: source.place(url) });
     }
@@ -518,7 +517,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let source = Source::mirror(folder.path().to_str().unwrap()).unwrap();
+        let source = Source::new(&[folder.path().to_str().unwrap().to_owned()], false, None).unwrap();
         (folder, source)
     }
 

@@ -80,7 +80,7 @@ impl Server {
         Self { address, requests }
     }
 
-    /// A base address for [`super::Source::mirror`].
+    /// A base address for a mirror.
     pub(crate) fn base(&self) -> String {
         format!("http://{}/mirror", self.address)
     }

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io;
 
+use indicatif::HumanBytes;
+
 use super::Session;
-use crate::artifacts::{Kind, fetch};
+use crate::artifacts::{Blob, Kind, fetch};
 use crate::build::make_output_folder;
 use crate::cli::Fetch;
 use crate::error::Error;
@@ -17,7 +19,13 @@ pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
     let entries: Vec<_> = lock.entries().iter().filter(|entry| !kubectl_only || entry.kind == Kind::Kubectl).collect();
     let blobs = fetch(&entries, &store, &source, session.cli.offline, session.ui)?;
     if !kubectl_only {
-        session.ui.say(&format!("{} files are in the cache", blobs.len()));
+        let bytes = |blobs: &mut dyn Iterator<Item = &Blob>| HumanBytes(blobs.map(|blob| blob.entry.size).sum());
+        let fresh = blobs.iter().filter(|blob| blob.fresh);
+        let now = match fresh.clone().count() {
+            0 => String::new(),
+            count => format!("; fetched {count} of them now ({})", bytes(&mut fresh.into_iter())),
+        };
+        session.ui.say(&format!("{} files are in the cache ({}){now}", blobs.len(), bytes(&mut blobs.iter())));
         return Ok(());
     }
     for blob in blobs.iter().filter(|blob| blob.entry.kind == Kind::Kubectl) {

@@ -4,6 +4,7 @@ mod build;
 mod bundle;
 mod down;
 mod fetch;
+mod gc;
 mod init;
 mod kubeconfig;
 mod lock;
@@ -14,30 +15,35 @@ mod verify;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::artifacts::{Lock, Source, Store, wanted};
+use crate::artifacts::{Limits, Lock, Source, Store, wanted};
 use crate::build::Build;
 use crate::cli::{Bundle, BundleVerb, Cli, Consent, Verb};
 use crate::cluster::Cluster;
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
 use crate::ui::Ui;
+
+pub use gc::GcError;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     if let Verb::Init = cli.verb {
         return init::run(&cli.config, ui);
     }
-    if let Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) = &cli.verb {
-        return bundle::import(cli, ui, args);
+    match &cli.verb {
+        Verb::Gc(args) => return gc::run(cli, ui, args),
+        Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => return bundle::import(cli, ui, args),
+        _ => {}
     }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
+        Verb::Init | Verb::Gc(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Lock => lock::run(&session),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
@@ -86,10 +92,13 @@ impl Session<'_> {
         Ok(ca)
     }
 
-    /// The flag or the environment, else the cluster file, else upstream.
+    /// The mirrors of the flag or the environment, else of the cluster file, else upstream.
     fn source(&self) -> Result<Source, Error> {
-        let setting = self.cli.mirror.as_deref().or(self.config.download.mirrors.first().map(String::as_str));
-        Ok(Source::from_setting(setting)?)
+        let Download { mirrors, fallback, ca_file } = &self.config.download;
+        let mirrors = if self.cli.mirror.is_empty() { mirrors } else { &self.cli.mirror };
+        let source = Source::new(mirrors, *fallback, ca_file.as_deref())?;
+        let stall = Duration::from_secs(self.cli.download_stall);
+        Ok(source.with_limits(Limits { stall, ..Limits::default() }))
     }
 
     fn store(&self) -> Result<Store, Error> {
@@ -170,11 +179,19 @@ impl Session<'_> {
     }
 }
 
+/// The cache, in use by the cluster file at hand.
 fn store(cli: &Cli) -> Result<Store, Error> {
-    Ok(Store::new(match &cli.cache_dir {
-        Some(folder) => folder.clone(),
-        None => Store::default_folder()?,
-    }))
+    let file = std::path::absolute(&cli.config).map_err(|source| Error::File {
+        action: "looking for",
+        path: cli.config.clone(),
+        source,
+    })?;
+    Ok(Store::new(cache_folder(cli)?).used_by(&file))
+}
+
+/// Where downloads are kept.
+fn cache_folder(cli: &Cli) -> Result<PathBuf, Error> {
+    Ok(cli.cache_dir.clone().map_or_else(Store::default_folder, Ok)?)
 }
 
 /// Lines of columns as wide as their widest cell, three spaces apart, as kubectl prints them.

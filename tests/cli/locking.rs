@@ -198,7 +198,8 @@ fn the_flag_wins_over_the_environment_and_that_over_the_cluster_file() {
         let error = format!("mirror {folder} cannot be read: No such file or directory (os error 2)");
         Ran::failed(2, &error, "check the path given as the mirror")
     };
-    world.edit("# mirror: https://mirror.example/upstream", "mirror: from-file");
+    let text = world.read("nodebake.yaml");
+    fs::write(world.path("nodebake.yaml"), format!("{text}\ndownload:\n  mirrors: [mirror, from-file]\n")).unwrap();
     let run = |environment: Option<&str>, arguments: &[&str]| {
         let mut command = world.command(&[]);
         command.env_remove("NODEBAKE_MIRROR");

@@ -7,6 +7,9 @@
 
 mod building;
 mod bundle;
+mod collecting;
+mod damage;
+mod downloads;
 mod faults;
 mod http;
 mod identities;
@@ -14,8 +17,12 @@ mod locking;
 mod machines;
 mod mirror;
 mod modes;
+mod own_files;
+mod proxies;
 mod reproducible;
 mod secrets;
+#[path = "../../src/artifacts/server.rs"]
+mod server;
 mod usage;
 mod verifying;
 mod world;

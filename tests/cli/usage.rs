@@ -8,8 +8,21 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 11] =
-    ["init", "lock", "fetch", "bundle", "build", "up", "status", "rebuild", "down", "logs", "kubeconfig"];
+const VERBS: [&str; 13] = [
+    "init",
+    "lock",
+    "fetch",
+    "bundle",
+    "build",
+    "verify",
+    "up",
+    "status",
+    "rebuild",
+    "down",
+    "logs",
+    "gc",
+    "kubeconfig",
+];
 
 #[test]
 fn help_fits_100_columns_and_names_every_verb() {

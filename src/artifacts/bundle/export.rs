@@ -81,7 +81,7 @@ impl Exporter<'_> {
     }
 
     fn blob(&mut self, name: &str, blob: &Blob, progress: &dyn Progress) -> Result<(), BundleError> {
-        let Blob { entry, path } = blob;
+        let Blob { entry, path, .. } = blob;
         let unlike = |want: String, got: String| {
             let (artifact, path) = (entry.to_string(), path.clone());
             Err(BundleError::Blob { artifact, path, want, got })

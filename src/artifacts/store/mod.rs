@@ -1,34 +1,51 @@
 //! The content-addressed cache: what upstream publishes, as published, shared by clusters and by concurrent processes.
 //!
 //! ```text
+//! lock                         shared by every process that uses the store, exclusive to `gc`
+//! roots/DIGEST                 a link to a cluster file that uses the store; the digest is that of its path
 //! blobs/sha256/HEX             a file with that digest, mode 0444
 //! blobs/sha256/HEX.verified    what the file looked like when its digest was found right
 //! blobs/sha256/HEX.part        on its way; locked by the process that writes it
+//! blobs/sha256/HEX.part.from   where the part comes from: address and validator, one line each
 //! ```
 //!
 //! A blob gets its name only by a rename, after every byte was written, hashed, compared and synced: whatever has the
 //! name is whole, at every instant, and a reader never sees half of a file. What a killed process leaves is at most a
-//! `.part`, which the next one overwrites.
+//! `.part` with its note; the next one hashes it and goes on, or starts anew.
 //!
 //! A blob is hashed once, not at each use. The sidecar keeps its size, inode, modification time and change time in
 //! nanoseconds; while all four are the same nobody has written to the file, since the kernel sets the change time to
-//! now at each write, truncation, rename or change of mode, and no program can choose it. If one differs or the sidecar is missing, the file is hashed again; if its digest is wrong it counts as damaged and is fetched anew. This
-//! finds what programs do to files. It does not find a disk that returns other bytes than were written, nor an attacker
-//! who can write in the store: those are found by whoever hashes what it reads, as the image writer does.
+//! now at each write, truncation, rename or change of mode, and no program can choose it short of setting the clock. If
+//! one differs or the sidecar is missing, the file is hashed again; if its digest is wrong it counts as damaged and is
+//! fetched anew. This finds what programs do to files, but for a write in the very tick of the kernel's clock (1 to
+//! 10 ms) in which the blob was finished. It does not find a disk that returns other bytes than were written, nor an
+//! attacker who can write in the store: whoever must know these hashes what it reads.
+
+mod gc;
+mod part;
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::checksum::{Checksum, Hasher};
+use crate::digest::Digest;
+pub use gc::{Reason, Sweep, Unused, Uses};
+pub(super) use part::Note;
+pub use part::Part;
 
 /// The cache's folder.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// The cluster file that it is used for.
+    user: Option<PathBuf>,
+    /// The lock that keeps `gc` away, held from the first use on; nothing where there can be none.
+    entered: Arc<OnceLock<Option<File>>>,
 }
 
 /// What the store knows of a digest.
@@ -40,6 +57,13 @@ pub enum Held {
     Damaged(PathBuf),
     /// It is not there.
     No,
+}
+
+impl Held {
+    /// Whether it is there and right.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Good(_))
+    }
 }
 
 /// What [`Store::begin`] gives.
@@ -100,7 +124,19 @@ impl StoreError {
 impl Store {
     /// The store in a folder, which is made when the first blob comes.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), user: None, entered: Arc::default() }
+    }
+
+    /// The same for the cluster of this file, an absolute path: what its lock names is kept by `gc` from the first use
+    /// on.
+    #[must_use]
+    pub fn used_by(self, cluster_file: &Path) -> Self {
+        Self { user: Some(cluster_file.to_owned()), entered: Arc::default(), ..self }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// `$XDG_CACHE_HOME/nodebake`, else `~/.cache/nodebake` (XDG base directory specification: only absolute paths
@@ -122,8 +158,13 @@ impl Store {
         self.root.join("blobs").join(checksum.algorithm().to_string())
     }
 
-    /// Looks up a blob by digest and size, and verifies it unless nothing has touched it since that was done.
+    /// Looks up a blob by digest and size, and verifies it unless nothing has touched it since that was done. A blob that
+    /// was found stays as long as this store or a clone of it lives.
     pub fn look_up(&self, checksum: &Checksum, size: u64) -> Result<Held, StoreError> {
+        if self.entered.get().is_none() && !self.root.is_dir() {
+            return Ok(Held::No);
+        }
+        self.enter()?;
         let path = self.path(checksum);
         let mut file = match File::open(&path) {
             Ok(file) => file,
@@ -138,6 +179,9 @@ impl Store {
         if std::fs::read_to_string(&sidecar).is_ok_and(|text| text == stamp.to_string()) {
             return Ok(Held::Good(path));
         }
+        // A process that was killed before it could do this; whoever may not is not who made it.
+        let _ = file.set_permissions(Permissions::from_mode(0o444));
+        let stamp = Stamp::of(&file).map_err(StoreError::io("look at", &path))?;
         let mut hasher = checksum.algorithm().hasher();
         hash(&mut file, &mut hasher).map_err(StoreError::io("read", &path))?;
         if hasher.finish() != *checksum {
@@ -158,101 +202,89 @@ impl Store {
         }
     }
 
-    /// Begins to write the blob with this digest; waits while another process is at it.
+    /// Begins to write the blob with this digest, from its start; waits while another process is at it.
     pub fn begin(&self, checksum: &Checksum, size: u64) -> Result<Begun, StoreError> {
-        let (folder, path) = (self.folder(checksum), self.path(checksum));
+        let begun = self.go_on(checksum, size, &mut || {})?;
+        if let Begun::Part(mut part) = begun {
+            part.restart()?;
+            return Ok(Begun::Part(part));
+        }
+        Ok(begun)
+    }
+
+    /// The same, with what an earlier process brought of it; calls `waiting` before it waits.
+    pub(super) fn go_on(&self, checksum: &Checksum, size: u64, waiting: &mut dyn FnMut()) -> Result<Begun, StoreError> {
+        let folder = self.folder(checksum);
         std::fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
-        let temporary = with_suffix(&path, ".part");
-        loop {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&temporary);
-            let file = file.map_err(StoreError::io("open", &temporary))?;
-            flock(&file, FlockOperation::LockExclusive)
-                .map_err(|error| StoreError::io("lock", &temporary)(error.into()))?;
-            // Who held the lock before may have renamed or removed the file that we opened.
-            let ours = file.metadata().and_then(|ours| Ok((ours.ino(), std::fs::metadata(&temporary)?.ino())));
-            if !ours.is_ok_and(|(ours, named)| ours == named) {
-                continue;
-            }
-            let hasher = checksum.algorithm().hasher();
-            let part = Part { file, temporary, path, checksum: *checksum, hasher, length: 0, named: false };
-            if let Held::Good(path) = self.look_up(checksum, size)? {
-                return Ok(Begun::Held(path));
-            }
-            part.file.set_len(0).map_err(StoreError::io("truncate", &part.temporary))?;
-            return Ok(Begun::Part(Box::new(part)));
+        self.enter()?;
+        let part = Part::claim(self.path(checksum), *checksum, waiting)?;
+        match self.look_up(checksum, size)? {
+            Held::Good(path) => Ok(Begun::Held(path)),
+            _ => Ok(Begun::Part(Box::new(part.keep(size)?))),
         }
     }
-}
 
-/// A blob on its way; dropped without [`Part::finish`] nothing of it stays.
-#[derive(Debug)]
-pub struct Part {
-    file: File,
-    temporary: PathBuf,
-    path: PathBuf,
-    checksum: Checksum,
-    hasher: Hasher,
-    length: u64,
-    named: bool,
-}
-
-impl Part {
-    /// Bytes written so far.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Writes more bytes and hashes them.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(StoreError::io("write", &self.temporary))?;
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
+    /// Says that the store is in use, until this store and its clones are dropped, and by which cluster file.
+    fn enter(&self) -> Result<(), StoreError> {
+        if self.entered.get().is_some() {
+            return Ok(());
+        }
+        let lock = writable(self.lock(FlockOperation::LockShared))?;
+        writable(self.register())?;
+        let _ = self.entered.set(lock);
         Ok(())
     }
 
-    /// Back to nothing, to be written anew.
-    pub fn restart(&mut self) -> Result<(), StoreError> {
-        use std::io::Seek as _;
-        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
-        emptied.map_err(StoreError::io("truncate", &self.temporary))?;
-        self.hasher = self.checksum.algorithm().hasher();
-        self.length = 0;
-        Ok(())
+    /// Takes the store's lock.
+    fn lock(&self, operation: FlockOperation) -> Result<File, StoreError> {
+        let path = self.root.join("lock");
+        // Writing is asked for because NFS gives no exclusive lock without it.
+        let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path)
+        {
+            Err(error) if is_read_only(&error) && operation == FlockOperation::LockShared => File::open(&path),
+            opened => opened,
+        };
+        let file = file.map_err(StoreError::io("open", &path))?;
+        flock(&file, operation).map_err(|error| StoreError::io("lock", &path)(error.into()))?;
+        Ok(file)
     }
 
-    /// The digest of what was written so far.
-    pub fn digest(&self) -> Checksum {
-        self.hasher.clone().finish()
-    }
-
-    /// Gives the blob its name, durably, if the digest is the promised one; else says which it is.
-    pub fn finish(mut self) -> Result<Result<PathBuf, Checksum>, StoreError> {
-        let got = self.digest();
-        if got != self.checksum {
-            return Ok(Err(got));
+    /// Names the cluster file as one whose lock counts; once.
+    fn register(&self) -> Result<(), StoreError> {
+        let Some(user) = &self.user else { return Ok(()) };
+        let folder = self.root.join("roots");
+        let root = folder.join(root_name(user));
+        if std::fs::read_link(&root).is_ok_and(|path| path == *user) {
+            return Ok(());
         }
-        let path = self.path.clone();
-        self.file.sync_all().map_err(StoreError::io("sync", &self.temporary))?;
-        std::fs::rename(&self.temporary, &path).map_err(StoreError::io("name", &path))?;
-        self.named = true;
-        // After the rename, since a read-only .part left by a killed process could not be opened again.
-        self.file.set_permissions(Permissions::from_mode(0o444)).map_err(StoreError::io("protect", &path))?;
-        if let Some(folder) = path.parent() {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))?;
+        std::fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
+        // A link is there whole or not at all, and needs no temporary file.
+        match std::os::unix::fs::symlink(user, &root) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made.and_then(|()| part::sync_folder(&folder)).map_err(StoreError::io("make", &root)),
         }
-        let stamp = Stamp::of(&self.file).map_err(StoreError::io("look at", &path))?;
-        remember(&sidecar(&path), &stamp);
-        Ok(Ok(path))
     }
 }
 
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Under the lock, so the name is ours. After the rename it may already be another process's.
-        if !self.named {
-            let _ = std::fs::remove_file(&self.temporary);
+/// The name of a cluster file's link in roots/.
+fn root_name(cluster_file: &Path) -> String {
+    Digest::of(std::os::unix::ffi::OsStrExt::as_bytes(cluster_file.as_os_str())).to_string()
+}
+
+/// Nothing, where the store may only be read: whoever may only read it has nothing to say in it.
+fn writable<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(StoreError::Io { action, path, source }) if is_read_only(&source) => {
+            tracing::debug!(path = %path.display(), error = %source, "cannot {action}");
+            Ok(None)
         }
+        Err(error) => Err(error),
     }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -382,6 +414,69 @@ mod tests {
         part.write(b"c").unwrap();
         assert_eq!(std::fs::read(part.finish().unwrap().unwrap()).unwrap(), b"abc");
         assert_eq!(names(&store).len(), 2);
+    }
+
+    fn gone_on(store: &Store, bytes: &[u8]) -> Box<Part> {
+        match store.go_on(&sum(bytes), bytes.len() as u64, &mut || panic!("nobody has it")).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        }
+    }
+
+    #[test]
+    fn a_part_with_a_note_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let note = || Note { address: "http://m/a".to_owned(), validator: "\"one\"".to_owned() };
+        let left = |bytes: &[u8], note: Option<Note>| {
+            let mut part = part(&store, b"abcdef");
+            part.comes_from(note);
+            part.write(bytes).unwrap();
+            drop(part);
+            names(&store).len()
+        };
+        // Nothing to go on with is nothing to keep.
+        assert_eq!((left(b"abc", None), left(b"", Some(note()))), (0, 0));
+        assert_eq!(left(b"abc", Some(note())), 2);
+        let mut part = gone_on(&store, b"abcdef");
+        assert_eq!((part.length(), part.note(), part.digest()), (3, Some(&note()), sum(b"abc")));
+        part.write(b"def").unwrap();
+        let path = part.finish().unwrap().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcdef");
+        assert_eq!(names(&store).len(), 2);
+
+        // Whoever begins gets nothing of another's; nothing stays of what turns out wrong.
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(left(b"abc", Some(note())), 2 + 1);
+        let mut begun = match store.begin(&sum(b"abcdef"), 6).unwrap() {
+            Begun::Part(part) => part,
+            Begun::Held(path) => panic!("{} is there", path.display()),
+        };
+        assert_eq!((begun.length(), begun.note()), (0, None));
+        begun.comes_from(Some(note()));
+        begun.write(b"abcdeF").unwrap();
+        assert_eq!(begun.finish().unwrap(), Err(sum(b"abcdeF")));
+        assert_eq!(names(&store).len(), 1);
+    }
+
+    #[test]
+    fn a_cluster_file_is_noted_once_and_at_the_first_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = folder.path().join("nodebake.yaml");
+        let root = folder.path().join("store");
+        let store = Store::new(&root).used_by(&user);
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::No);
+        assert!(!root.exists());
+        put(&store, b"abc");
+        let link = root.join("roots").join(Digest::of(user.to_str().unwrap().as_bytes()).to_string());
+        assert_eq!(std::fs::read_link(&link).unwrap(), user);
+        let stamp = || std::fs::symlink_metadata(&link).map(|link| (link.ino(), link.ctime_nsec())).unwrap();
+        let before = stamp();
+        assert_eq!(
+            Store::new(&root).used_by(&user).look_up(&sum(b"abc"), 3).unwrap(),
+            store.look_up(&sum(b"abc"), 3).unwrap()
+        );
+        assert_eq!(stamp(), before);
     }
 
     #[test]
