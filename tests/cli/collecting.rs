@@ -18,7 +18,7 @@ fn moved_on() -> (World, String) {
     world.must(&["fetch"]);
     let old = world.cached(Item::Kubelet);
     world.publish(Item::Kubelet, &[fs::read(world.path(&old)).unwrap(), b"newer".to_vec()].concat());
-    world.must(&["lock"]);
+    world.relock();
     world.must(&["fetch"]);
     (world, old)
 }
@@ -175,7 +175,7 @@ fn base_images_of_machines_stay() {
     let image = world.cached(Item::BaseImage);
     let base = world.sha256(&image);
     world.publish(Item::BaseImage, b"the image of next week");
-    world.must(&["lock"]);
+    world.relock();
     world.must(&["fetch"]);
     let zero = "0".repeat(64);
     let host = |base: &str| {

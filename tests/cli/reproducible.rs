@@ -169,7 +169,7 @@ fn another_artifact_makes_another_payload_and_seeds_that_name_it() {
     let world = World::built();
     let (before, identities) = (world.tree("build"), world.tree(".nodebake"));
     world.publish(Item::Runc, &crate::mirror::program("echo"));
-    world.must(&["lock"]);
+    world.relock();
     world.must(&["build", "--all"]);
     let after = world.tree("build");
     let new: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).cloned().collect();
@@ -187,7 +187,7 @@ fn another_base_image_changes_the_manifests_alone() {
     let world = World::built();
     let before = world.tree("build");
     world.publish(Item::BaseImage, b"the image of next week");
-    world.must(&["lock"]);
+    world.relock();
     world.must(&["build", "--all"]);
     assert_eq!(changed(&before, &world.tree("build")), of(&BOTH, &["manifest.json"]));
 }
