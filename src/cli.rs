@@ -36,8 +36,9 @@ pub struct Cli {
 pub enum Verb {
     /// Write a commented cluster file to start from.
     Init,
-    /// Write nodebake.lock: url, size and digest of every input, from upstream's checksum files.
-    Lock,
+    /// Write nodebake.lock: url, size and digest of every input, from upstream's checksum files, whose signatures are
+    /// checked; what is locked and fits stays as it is.
+    Lock(Lock),
     /// Download what is locked into the cache; with `kubectl`, also put that program into OUT.
     Fetch(Fetch),
     /// Carry all that is locked to a machine without a network, as one file.
@@ -60,6 +61,18 @@ pub enum Verb {
     Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
+}
+
+/// Arguments of `lock`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Lock {
+    /// Move to the newest patch release of each version in the cluster file, which is changed too, and to the newest base
+    /// image.
+    #[arg(long, conflicts_with_all = ["check", "offline"])]
+    pub update: bool,
+    /// Change nothing and ask nobody: exit with 3 and every difference where lock and cluster file do not fit.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Arguments of `fetch`.

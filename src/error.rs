@@ -9,12 +9,13 @@ use crate::artifacts::bundle::BundleError;
 use crate::artifacts::catalog::CatalogError;
 use crate::artifacts::fetch::FetchError;
 use crate::artifacts::lock::LockError;
+use crate::artifacts::release::ReleaseError;
 use crate::artifacts::source::SourceError;
 use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
 use crate::commands::GcError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, EditError};
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
@@ -45,6 +46,10 @@ pub enum Error {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    Edit(#[from] EditError),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -101,6 +106,7 @@ impl Error {
         match self {
             Self::Config(_)
             | Self::Catalog(_)
+            | Self::Edit(_)
             | Self::Blocked(_)
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
@@ -109,6 +115,8 @@ impl Error {
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
             Self::Source(error) if error.is_setting() => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
+            Self::Lock(error) if error.is_mismatch() => ExitCode::Digest,
+            Self::Lock(error) if error.is_about_the_cluster_file() => ExitCode::Configuration,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Bundle(error) => error.exit_code(),
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
@@ -129,6 +137,8 @@ impl Error {
             Self::Config(error) => error.hint(),
             Self::Catalog(error) => error.hint(),
             Self::Lock(error) => error.hint(),
+            Self::Release(error) => error.hint(),
+            Self::Edit(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),

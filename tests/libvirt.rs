@@ -423,6 +423,9 @@ fn uploads_whole_or_nothing(hypervisor: &dyn Hypervisor, path: &str, files: bool
     assert_eq!(read(32769, 5), b"CD001");
     assert_eq!(read(spec.size - 10, 100), bytes[bytes.len() - 10..]);
     assert_eq!((read(spec.size, 100), read(0, 0)), (vec![], vec![]));
+    told.store(0, Ordering::Relaxed);
+    assert_eq!(hypervisor.digest_volume("vms", &spec.name, &tell).unwrap(), (spec.digest, spec.size));
+    assert_eq!(told.load(Ordering::Relaxed), spec.size);
     for _ in 0..2 {
         hypervisor.delete_volume("vms", &spec.name).unwrap();
         assert_eq!(volumes(hypervisor), []);
@@ -528,8 +531,13 @@ fn memory_fails_where_it_is_told_to() {
 
 /// An empty qcow2 image (version 2) of 16 MiB as QEMU writes it.
 fn empty_qcow2(folder: &Path) -> Vec<u8> {
+    qcow2(folder, "16M")
+}
+
+fn qcow2(folder: &Path, capacity: &str) -> Vec<u8> {
     let file = folder.join("empty.qcow2");
-    let status = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&file).arg("16M").status().unwrap();
+    let mut create = Command::new("qemu-img");
+    let status = create.args(["create", "-q", "-f", "qcow2"]).arg(&file).arg(capacity).status().unwrap();
     assert!(status.success());
     fs::read(file).unwrap()
 }
@@ -546,6 +554,15 @@ fn a_machine_from_its_volumes_to_its_end() {
     let base_spec = VolumeSpec { name: VolumeName::Base(digest), size: base.len() as u64, digest };
     let base_info = hypervisor.upload("vms", &base_spec, &mut &*base, &|_| ()).unwrap();
     assert_eq!((base_info.capacity, base_info.format.clone()), (16 << 20, VolumeFormat::Qcow2));
+    // A file that is longer than the disk in it.
+    let small = qcow2(daemon.folder.path(), "64K");
+    let small_spec =
+        VolumeSpec { name: VolumeName::Base(Digest::of(&small)), size: small.len() as u64, digest: Digest::of(&small) };
+    hypervisor.upload("vms", &small_spec, &mut &*small, &|_| ()).unwrap();
+    assert!(small.len() > 64 << 10);
+    let read_back = hypervisor.digest_volume("vms", &small_spec.name, &|_| ()).unwrap();
+    assert_eq!(read_back, (small_spec.digest, small_spec.size));
+    hypervisor.delete_volume("vms", &small_spec.name).unwrap();
     let image = iso(1 << 20);
     let payload_info = hypervisor.upload("vms", &payload(&image), &mut &*image, &|_| ()).unwrap();
     let seed = VolumeSpec { name: VolumeName::seed(&cluster(), &node(), payload(&image).digest), ..payload(&image) };

@@ -111,8 +111,8 @@ impl FetchError {
                     .to_owned(),
             ),
             Self::Mismatch { .. } | Self::WrongSize { .. } | Self::Nowhere { .. } => Some(
-                "if upstream has replaced the file (cloud images move on under one address), `nodebake lock` takes the new \
-                 one; else somebody has tampered with it"
+                "if upstream has replaced the file, take its entry out of nodebake.lock and run `nodebake lock`; else somebody \
+                 has tampered with it"
                     .to_owned(),
             ),
             Self::Source { source, .. } => source.hint(),

@@ -7,6 +7,8 @@ pub mod catalog;
 pub mod checksum;
 pub mod fetch;
 pub mod lock;
+pub mod release;
+pub mod signature;
 pub mod source;
 pub mod store;
 

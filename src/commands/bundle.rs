@@ -111,8 +111,9 @@ impl Target {
             Err(source) => Err(failed(&path)(source)),
             Ok(text) => {
                 // Comments and the order of keys say nothing.
-                let lock = Lock::parse(&String::from_utf8_lossy(&text), &path).ok();
-                let same = text == bundle.lock_text() || lock.as_ref() == Some(bundle.lock());
+                let parse = |text: &[u8]| Lock::parse(&String::from_utf8_lossy(text), &path).ok();
+                let (ours, theirs) = (parse(&text), parse(bundle.lock_text()));
+                let same = text == bundle.lock_text() || ours.is_some() && ours == theirs;
                 Ok(if same { Self::Same(path) } else { Self::Other(path) })
             }
         }

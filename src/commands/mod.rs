@@ -44,7 +44,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
         Verb::Init | Verb::Gc(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
-        Verb::Lock => lock::run(&session),
+        Verb::Lock(args) => lock::run(&session, *args),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
         Verb::Build(args) => build::run(&session, args),

@@ -1,6 +1,11 @@
 //! `nodebake status`: the machines of the cluster.
 
+use std::collections::BTreeSet;
+
+use jiff::tz::TimeZone;
+
 use super::Session;
+use crate::artifacts::{Kind, Lock};
 use crate::build::Manifest;
 use crate::cli::Status;
 use crate::cluster::Nodes;
@@ -32,7 +37,30 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
         }
     }
     session.ui.data(&super::table(&rows));
+    tell_age(session);
     Ok(())
+}
+
+/// Days after which a base image lacks so many mended faults that it is worth a warning.
+const OLD: i32 = 90;
+
+/// How old the base images are, where upstream dates them. Without a lock there is nothing to tell.
+fn tell_age(session: &Session) {
+    let Ok(lock) = Lock::load(&session.lock_path()) else { return };
+    let today = session.now.to_zoned(TimeZone::UTC).date();
+    let images = lock.entries().iter().filter(|entry| entry.kind == Kind::BaseImage);
+    // Architectures of one release share a line.
+    let dated: BTreeSet<_> = images.filter_map(|entry| Some((&entry.version, entry.released?))).collect();
+    for (name, date) in dated {
+        // A clock that is behind makes no image younger than new.
+        let days = (today - date).get_days().max(0);
+        let line = format!("base image {name} of {date} is {days} days old");
+        session.ui.say(&if days > OLD {
+            format!("warning: {line}; `nodebake lock --update` takes the newest")
+        } else {
+            line
+        });
+    }
 }
 
 /// The cluster is asked where it can be; `status` is of use without it.

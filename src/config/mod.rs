@@ -20,6 +20,7 @@ use crate::artifacts::{Checksum, Kind};
 use crate::digest::Digest;
 
 mod crowd;
+mod edit;
 mod names;
 mod problem;
 mod read;
@@ -31,6 +32,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use edit::{EditError, VersionKey, set_versions};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 

@@ -233,7 +233,7 @@ fn place(found: &[u8], wanted: &[u8]) -> Place {
     let same = found.iter().zip(wanted).take_while(|(a, b)| a == b).count();
     let is_text = |bytes: &[u8]| !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok();
     if is_text(wanted) {
-        Place::Line(1 + wanted[..same].iter().filter(|byte| **byte == b'\n').count())
+        Place::Line(wanted[..same].split(|byte| *byte == b'\n').count())
     } else {
         Place::Byte(same as u64)
     }

@@ -53,12 +53,12 @@ pub fn images(build: &Build<'_>, nodes: &[&Node]) -> Result<Images, VerifyError>
     let mut expected = Vec::new();
     for node in nodes {
         let (payload, base) = shared.get(&node.arch).cloned().unwrap_or_default();
-        let seed = match &payload {
-            Some(payload) => verifier.node(node, payload)?,
-            None => {
-                verifier.unchecked(node.name.to_string(), build.out.join(node.name.to_string()), "there is no payload");
-                None
-            }
+        let seed = if let Some(payload) = &payload {
+            verifier.node(node, payload)?
+        } else {
+            let name = node.name.to_string();
+            verifier.unchecked(&name, &build.out.join(&name), "there is no payload");
+            None
         };
         let payload = payload.map(|payload| payload.digest);
         expected.push(Expected { node: node.name.clone(), payload, seed, base });
@@ -109,14 +109,14 @@ impl<'a> Verifier<'a> {
             } else if !self.is_held(entry) {
                 // Only machines need it.
                 let place = self.build.store.path(&entry.checksum);
-                self.unchecked(entry.to_string(), place, "it is not in the cache");
+                self.unchecked(&entry.to_string(), &place, "it is not in the cache");
                 base = sha256(&entry.checksum);
             } else if self.input(entry)? {
                 base = Some(self.digest(entry)?);
             }
         }
         if !whole {
-            self.unchecked(format!("payload ({arch})"), self.build.out.to_owned(), "its inputs are damaged");
+            self.unchecked(&format!("payload ({arch})"), self.build.out, "its inputs are damaged");
             return Ok((None, base));
         }
         let (payload, _) = self.again.payload(arch).map_err(VerifyError::Build)?;
@@ -166,7 +166,7 @@ impl<'a> Verifier<'a> {
         let same = difference.is_none();
         let remedy = format!("remove {}, then run `nodebake fetch`", path.display());
         let digest = Some(entry.checksum.to_string());
-        self.checks.push(Check::new(entry.to_string(), path.display(), digest, difference, remedy));
+        self.checks.push(Check::new(entry.to_string(), path.display().to_string(), digest, difference, remedy));
         Ok(same)
     }
 
@@ -190,7 +190,13 @@ impl<'a> Verifier<'a> {
             Some(_) if is_payload => format!("remove {}, then run `nodebake build`", path.display()),
             Some(_) => "run `nodebake build`".to_owned(),
         };
-        self.checks.push(Check::new(what, path.display(), Some(format!("sha256:{digest}")), difference, remedy));
+        self.checks.push(Check::new(
+            what,
+            path.display().to_string(),
+            Some(format!("sha256:{digest}")),
+            difference,
+            remedy,
+        ));
         Ok(digest)
     }
 
@@ -201,7 +207,7 @@ impl<'a> Verifier<'a> {
         let output = self.again.node_again(node, payload).map_err(VerifyError::Build)?;
         let Some(output) = output.filter(|_| there.exists()) else {
             let remedy = "run `nodebake build`";
-            self.checks.push(Check::new(name, there.display(), None, Some(Difference::Absent), remedy));
+            self.checks.push(Check::new(name, there.display().to_string(), None, Some(Difference::Absent), remedy));
             return Ok(None);
         };
         let folder = self.again.out.join(&name);
@@ -215,8 +221,8 @@ impl<'a> Verifier<'a> {
         Ok(Some(output.seed.digest))
     }
 
-    fn unchecked(&mut self, what: String, place: PathBuf, why: &'static str) {
-        let (place, outcome) = (place.display().to_string(), Outcome::Unchecked(why));
+    fn unchecked(&mut self, what: &str, place: &Path, why: &'static str) {
+        let (what, place, outcome) = (what.to_owned(), place.display().to_string(), Outcome::Unchecked(why));
         self.checks.push(Check { what, place, digest: None, outcome });
     }
 }

@@ -27,15 +27,12 @@ pub fn machines(
     for expected in expected {
         let uuid = cluster.uuid(&expected.node);
         let Some(domain) = domains.iter().find(|domain| domain.uuid == uuid) else { continue };
-        match domain.mark() {
-            Some(mark) => {
-                checks.extend(marked(domain, mark, expected));
-                volumes.extend(used(mark, cluster));
-            }
-            None => {
-                let found = Difference::Other("its mark cannot be read".to_owned());
-                checks.push(Check::new(expected.node.to_string(), place(domain, "mark"), None, Some(found), REBUILD));
-            }
+        if let Some(mark) = domain.mark() {
+            checks.extend(marked(domain, mark, expected));
+            volumes.extend(used(mark, cluster));
+        } else {
+            let found = Difference::Other("its mark cannot be read".to_owned());
+            checks.push(Check::new(expected.node.to_string(), place(domain, "mark"), None, Some(found), REBUILD));
         }
     }
     if volumes.is_empty() {
@@ -128,4 +125,133 @@ fn in_volume(
     let (found, _) = hypervisor.digest_volume(pool, name, &|bytes| task.advance(bytes))?;
     task.done();
     Ok((found != digest).then(|| Difference::Digest { found: format!("sha256:{found}") }))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::machine::memory::Memory;
+    use crate::machine::{DomainState, MarkState, PoolSpec, VolumeSpec};
+    use crate::progress::Silent;
+
+    const POOL: &str = "vms";
+
+    fn cluster() -> ClusterId {
+        ClusterId { name: "seed".parse().unwrap(), ca: Digest::of(b"ca") }
+    }
+
+    fn iso(text: &str) -> Vec<u8> {
+        let mut bytes = vec![0; 1 << 20];
+        bytes[16 * 2048..16 * 2048 + 6].copy_from_slice(b"\x01CD001");
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        bytes
+    }
+
+    fn qcow2() -> Vec<u8> {
+        let mut bytes = vec![0; 1 << 16];
+        bytes[..8].copy_from_slice(b"QFI\xfb\0\0\0\x02");
+        bytes
+    }
+
+    /// A host with a machine of worker-node-1, and what its node should have.
+    fn host() -> (Memory, Expected) {
+        let memory = Memory::new();
+        memory.create_pool(&PoolSpec { name: POOL.to_owned(), path: "/vms".to_owned() }).unwrap();
+        let (payload, seed, base) = (iso("payload"), iso("seed"), qcow2());
+        let expected = Expected {
+            node: "worker-node-1".parse().unwrap(),
+            payload: Some(Digest::of(&payload)),
+            seed: Some(Digest::of(&seed)),
+            base: Some(Digest::of(&base)),
+        };
+        let mark = Mark {
+            cluster: "seed".parse().unwrap(),
+            ca: cluster().ca,
+            node: expected.node.clone(),
+            payload: Digest::of(&payload),
+            seed: Digest::of(&seed),
+            base: Digest::of(&base).to_string(),
+            definition: Digest::of(b""),
+            state: MarkState::Registered,
+            stored: None,
+            boot_id: None,
+            stage: None,
+        };
+        for ((name, digest), bytes) in used(&mark, &cluster()).into_iter().zip([payload, seed, base]) {
+            let spec = VolumeSpec { name, size: bytes.len() as u64, digest };
+            memory.upload(POOL, &spec, &mut &*bytes, &|_| ()).unwrap();
+        }
+        memory.put_domain(DomainInfo {
+            name: "seed-worker-node-1".to_owned(),
+            uuid: cluster().uuid(&expected.node),
+            state: DomainState::Running,
+            autostart: true,
+            mark: Ok(Some(mark)),
+            xml: String::new(),
+        });
+        (memory, expected)
+    }
+
+    fn differing(memory: &Memory, expected: &[Expected]) -> Vec<(String, String)> {
+        let checks = machines(memory, &cluster(), POOL, expected, &Silent).unwrap();
+        let told = |check: Check| match check.outcome {
+            Outcome::Same => None,
+            Outcome::Differs(difference, _) => Some((check.place, difference.to_string())),
+            Outcome::Unchecked(why) => Some((check.place, why.to_owned())),
+        };
+        checks.into_iter().filter_map(told).collect()
+    }
+
+    #[test]
+    fn what_is_right_is_checked_and_same() {
+        let (memory, expected) = host();
+        let before = memory.calls();
+        let checks = machines(&memory, &cluster(), POOL, std::slice::from_ref(&expected), &Silent).unwrap();
+        let found: Vec<_> = checks.iter().map(|check| (check.place.as_str(), &check.outcome)).collect();
+        let [payload, seed, base] = [expected.payload, expected.seed, expected.base].map(Option::unwrap);
+        let seed = format!("vms/{}", VolumeName::seed(&cluster(), &expected.node, seed));
+        let (payload, base) =
+            (format!("vms/nodebake.payload.{payload}.iso"), format!("vms/nodebake.base.{base}.qcow2"));
+        let wanted = [
+            "domain seed-worker-node-1: payload",
+            "domain seed-worker-node-1: seed",
+            "domain seed-worker-node-1: base image",
+            &payload,
+            &base,
+            &seed,
+        ];
+        assert_eq!(found, wanted.map(|place| (place, &Outcome::Same)));
+        assert_eq!(memory.calls(), before, "nothing was changed");
+        // Of a node without a machine there is nothing to say.
+        let other = Expected { node: "worker-node-2".parse().unwrap(), ..expected };
+        assert_eq!(machines(&memory, &cluster(), POOL, &[other], &Silent).unwrap(), []);
+    }
+
+    #[test]
+    fn what_differs_is_told() {
+        let (memory, expected) = host();
+        let newer = Expected { payload: Some(Digest::of(b"newer")), seed: None, ..expected.clone() };
+        let payload = format!("digest is sha256:{}", expected.payload.unwrap());
+        let told = |place: &str, what: &str| (format!("domain seed-worker-node-1: {place}"), what.to_owned());
+        assert_eq!(
+            differing(&memory, std::slice::from_ref(&newer)),
+            [told("payload", &payload), told("seed", "it was not built again")]
+        );
+
+        // A byte of a volume, behind the mark's back; and volumes that are gone or not whole.
+        let volumes = memory.volumes(POOL).unwrap();
+        let [base, payload, seed] = volumes.as_slice() else { panic!("{volumes:?}") };
+        let mut bytes = iso("payload");
+        bytes[70_000] = 1;
+        memory.put_volume(POOL, payload.clone(), &bytes);
+        let name = |volume: &VolumeInfo| format!("vms/{}", volume.name);
+        let changed = (name(payload), format!("digest is sha256:{}", Digest::of(&bytes)));
+        assert_eq!(differing(&memory, std::slice::from_ref(&expected)), std::slice::from_ref(&changed));
+        memory.put_volume(POOL, VolumeInfo { format: crate::machine::VolumeFormat::Raw, ..seed.clone() }, b"");
+        memory.delete_volume(POOL, &base.ours().unwrap()).unwrap();
+        let missing = (name(base), "missing".to_owned());
+        let part = (name(seed), "its upload never ended".to_owned());
+        assert_eq!(differing(&memory, std::slice::from_ref(&expected)), [changed, missing, part]);
+    }
 }

@@ -48,14 +48,14 @@ pub enum Outcome {
 impl Check {
     fn new(
         what: impl Into<String>,
-        place: impl ToString,
+        place: impl Into<String>,
         digest: Option<String>,
         difference: Option<Difference>,
         remedy: impl Into<String>,
     ) -> Self {
         let differs = |difference| Outcome::Differs(difference, remedy.into());
         let outcome = difference.map_or(Outcome::Same, differs);
-        Self { what: what.into(), place: place.to_string(), digest, outcome }
+        Self { what: what.into(), place: place.into(), digest, outcome }
     }
 }
 

@@ -170,18 +170,19 @@ fn a_node_that_is_not_there_is_told_with_the_likeliest() {
 #[test]
 fn other_bytes_than_the_locked_ones_are_refused_and_not_kept() {
     let world = World::locked();
-    let path = world.path("mirror").join(Item::Runc.place("1.3.6"));
+    let path = world.path("mirror").join(Item::Kubelet.place("1.35.1"));
     let (want, mut bytes) = (sha256(&path), fs::read(&path).unwrap());
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     // The list in the mirror says what the file is now; what counts is the lock.
-    world.publish(Item::Runc, &bytes);
+    world.publish(Item::Kubelet, &bytes);
     let got = sha256(&path);
-    let place = Item::Runc.place("1.3.6");
-    let hint = "if upstream has replaced the file (cloud images move on under one address), `nodebake lock` takes the new \
-                one; else somebody has tampered with it";
-    let error =
-        format!("runc 1.3.6 (amd64) from FOLDER/mirror/{place} has digest sha256:{got}, and sha256:{want} is locked");
+    let place = Item::Kubelet.place("1.35.1");
+    let hint = "if upstream has replaced the file, take its entry out of nodebake.lock and run `nodebake lock`; else somebody \
+                has tampered with it";
+    let error = format!(
+        "kubelet 1.35.1 (amd64) from FOLDER/mirror/{place} has digest sha256:{got}, and sha256:{want} is locked"
+    );
     let refused = |ran: &Ran, error: &str, bytes: &[u8]| {
         let wanted = Ran::failed(4, error, hint);
         assert_eq!((ran.code, ran.stdout.as_str()), (4, ""));
@@ -189,17 +190,17 @@ fn other_bytes_than_the_locked_ones_are_refused_and_not_kept() {
         let held = world.tree("cache").into_values().any(|file| file.content == bytes);
         let left = world.tree("cache").into_keys().find(|name| has_extension(name, "part") || name.contains(&got));
         assert!(!held && left.is_none(), "{left:?}");
-        assert!(!world.path("build").exists() && !world.path(&world.cached(Item::Runc)).exists());
+        assert!(!world.path("build").exists() && !world.path(&world.cached(Item::Kubelet)).exists());
     };
     for verb in [&["build", "--all"][..], &["fetch"]] {
         refused(&world.run(verb), &error, &bytes);
     }
 
     bytes.push(0);
-    world.publish(Item::Runc, &bytes);
+    world.publish(Item::Kubelet, &bytes);
     let sizes = (bytes.len(), bytes.len() - 1);
     let error =
-        format!("runc 1.3.6 (amd64) from FOLDER/mirror/{place} has {} bytes, and {} are locked", sizes.0, sizes.1);
+        format!("kubelet 1.35.1 (amd64) from FOLDER/mirror/{place} has {} bytes, and {} are locked", sizes.0, sizes.1);
     refused(&world.run(&["build", "--all"]), &error, &bytes);
 }
 
@@ -324,17 +325,12 @@ fn fetch_kubectl_puts_it_into_the_output() {
 #[test]
 fn a_disk_too_small_for_the_base_image_is_refused() {
     let world = World::new();
-    let folder = world.path("mirror/cloud.debian.org/images/cloud/trixie/latest");
-    fs::create_dir_all(&folder).unwrap();
-    let name = "debian-13-genericcloud-amd64.qcow2";
-    fs::write(folder.join(name), "Debian").unwrap();
-    let sums = must(Command::new("sha512sum").arg(name).current_dir(&folder));
-    fs::write(folder.join("SHA512SUMS"), &sums).unwrap();
+    let sums = crate::mirror::debian(&world.path("mirror"), "20250814-2204", b"Debian");
     world.edit("image: lab-trixie", "image: debian-13");
     world.edit("  disk: 20GiB", "  disk: 2GiB");
     world.must(&["lock"]);
-    let digest = String::from_utf8(sums).unwrap();
-    assert!(world.read("nodebake.lock").ends_with(&format!("  size: 6\n  sha512: {}\n", &digest[..128])));
+    let end = format!("  size: 6\n  sha512: {}\n  unsigned: upstream publishes no signature\n", &sums[..128]);
+    assert!(world.read("nodebake.lock").ends_with(&end));
 
     let ran = world.run(&["build", "--all"]);
     let error = "error: worker-node-1: a disk of 2147483648 bytes is too small for base image debian-13, which needs \

@@ -10,8 +10,8 @@ use crate::server::{Answer, Request, Server};
 use crate::world::{Ran, World, kib, sha256};
 
 const KUBECTL: &str = "kubectl 1.35.1 (amd64)";
-const OTHER: &str = "if upstream has replaced the file (cloud images move on under one address), `nodebake lock` takes the \
-                     new one; else somebody has tampered with it";
+const OTHER: &str = "if upstream has replaced the file, take its entry out of nodebake.lock and run `nodebake lock`; else somebody \
+                has tampered with it";
 const LATER: &str = "try again later, or give another mirror";
 
 fn file() -> Vec<u8> {

@@ -9,7 +9,7 @@ use crate::world::{Ran, World};
 fn refused(item: Item, bytes: &[u8], error: impl Fn(&str) -> String, hint: &str) {
     let world = World::new();
     world.publish(item, bytes);
-    world.must(&["lock"]);
+    world.relock();
     world.must(&["fetch"]);
     let path = format!("FOLDER/{}", world.cached(item));
     assert_eq!(world.run(&["build", "--all"]), Ran::failed(1, &error(&path), hint));

@@ -217,6 +217,24 @@ fn fetch_of_kubectl() {
 }
 
 #[test]
+fn bundle_export() {
+    let world = World::locked();
+    world.must(&["fetch"]);
+    Victim { settles: false, ..Victim::new(world, &["bundle", "export", "all.bundle"]) }.kill_everywhere();
+}
+
+#[test]
+fn bundle_import() {
+    let world = World::locked();
+    world.must(&["fetch"]);
+    world.must(&["bundle", "export", "all.bundle"]);
+    fs::remove_dir_all(world.path("cache")).unwrap();
+    fs::remove_file(world.path("nodebake.lock")).unwrap();
+    // Each file is read again, though it is there.
+    Victim { settles: false, ..Victim::new(world, &["bundle", "import", "all.bundle"]) }.kill_everywhere();
+}
+
+#[test]
 fn build() {
     let world = with_identities(World::locked());
     world.must(&["fetch"]);

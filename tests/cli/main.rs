@@ -1,8 +1,8 @@
 //! The command line: the real program, its whole output and exit code, and every file that it leaves.
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
-//! upstream's names. Needs openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and tmpfs in a mount namespace (unshare);
-//! what is missing fails the tests.
+//! upstream's names. Needs openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for a tmpfs
+//! of its own; what is missing fails the tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

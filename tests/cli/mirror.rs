@@ -45,6 +45,17 @@ impl Item {
         }
     }
 
+    /// Why the lock believes its digest.
+    pub(crate) fn trust(self) -> &'static str {
+        match self {
+            Self::Kubelet | Self::Kubectl => "unsigned: upstream signs with cosign, which is not checked",
+            Self::Containerd => "unsigned: upstream publishes build attestations (sigstore), which are not checked",
+            Self::CniPlugins => "unsigned: upstream publishes no signature",
+            Self::BaseImage => "unsigned: the lab signs nothing",
+            Self::Runc => "given",
+        }
+    }
+
     /// HOST/PATH of a version.
     pub(crate) fn place(self, version: &str) -> String {
         match self {
@@ -67,7 +78,7 @@ impl Item {
             // The bare digits and no newline.
             Self::Kubelet | Self::Kubectl => (format!("{name}.sha256"), digest.to_owned()),
             Self::Containerd => (format!("{name}.sha256sum"), format!("{digest}  {name}\n")),
-            // One list for the whole release, signed in clear text.
+            // One list for the whole release, signed in clear text; nobody but upstream could sign it well.
             Self::Runc => (
                 "runc.sha256sum".to_owned(),
                 format!(
@@ -90,6 +101,59 @@ pub(crate) fn publish(mirror: &Path, item: Item, version: &str, bytes: &[u8]) ->
     let (name, text) = item.checksum_file(path.file_name().unwrap().to_str().unwrap(), &sha256(&path));
     fs::write(folder.join(name), text).unwrap();
     path
+}
+
+/// Puts what the tests' cluster file asks for into the mirror for another architecture too; other bytes of the same kind.
+pub(crate) fn publish_arm64(mirror: &Path) {
+    for item in ITEMS.into_iter().filter(|item| *item != Item::BaseImage) {
+        let path = mirror.join(item.place(item.version()).replace("amd64", "arm64"));
+        let folder = path.parent().unwrap();
+        fs::create_dir_all(folder).unwrap();
+        fs::write(&path, format!("{} for arm64", item.kind())).unwrap();
+        let (name, text) = item.checksum_file(path.file_name().unwrap().to_str().unwrap(), &sha256(&path));
+        // runc's list is one for all, and is there.
+        if item != Item::Runc {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+}
+
+/// Puts a release of Debian's image into the mirror, dated, and names it as the newest; gives its list of digests, amd64
+/// first.
+pub(crate) fn debian(mirror: &Path, release: &str, bytes: &[u8]) -> String {
+    let tree = mirror.join("cloud.debian.org/images/cloud/trixie");
+    let (dated, latest) = (tree.join(release), tree.join("latest"));
+    for folder in [&dated, &latest] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let mut sums = String::new();
+    for arch in ["amd64", "arm64"] {
+        let name = format!("debian-13-genericcloud-{arch}-{release}.qcow2");
+        fs::write(dated.join(&name), bytes).unwrap();
+        sums += &String::from_utf8(must(Command::new("sha512sum").arg(&name).current_dir(&dated))).unwrap();
+        let manifest = format!(
+            "{{\"items\": [{{\"kind\": \"Upload\", \"data\": {{}}}}, {{\"kind\": \"Build\", \"data\": {{\"info\": \
+             {{\"arch\": \"{arch}\", \"version\": \"{release}\"}}}}}}]}}"
+        );
+        fs::write(latest.join(format!("debian-13-genericcloud-{arch}.json")), manifest).unwrap();
+    }
+    fs::write(dated.join("SHA512SUMS"), &sums).unwrap();
+    sums
+}
+
+/// Names releases as upstream does: the newest patch release of Kubernetes, the tags of a project on GitHub.
+pub(crate) fn release(mirror: &Path, stable: &str, tags: &[(&str, &[&str])]) {
+    let folder = mirror.join("dl.k8s.io/release");
+    fs::create_dir_all(&folder).unwrap();
+    let minor = stable.rsplit_once('.').unwrap().0.trim_start_matches('v');
+    fs::write(folder.join(format!("stable-{minor}.txt")), stable).unwrap();
+    for (project, names) in tags {
+        let folder = mirror.join(format!("api.github.com/repos/{project}/git/matching-refs/tags"));
+        fs::create_dir_all(&folder).unwrap();
+        let prefix = format!("{}.", names[0].rsplit_once('.').unwrap().0);
+        let refs: Vec<_> = names.iter().map(|name| format!("{{\"ref\": \"refs/tags/{name}\"}}")).collect();
+        fs::write(folder.join(prefix), format!("[{}]", refs.join(", "))).unwrap();
+    }
 }
 
 /// A mirror of the versions that the tests' cluster file asks for.

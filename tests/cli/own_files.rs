@@ -8,19 +8,15 @@ use crate::world::{Ran, World};
 const WRONG: &str = "if the file is the right one, give its digest in the cluster file and run `nodebake lock`; else \
                      somebody has tampered with it";
 
-/// A world whose lock takes the kubelet from a file beside the cluster file.
+/// A world that takes the kubelet from a file beside the cluster file.
 fn with_own_kubelet() -> World {
-    let world = World::locked();
+    let world = World::new();
     let upstream = world.path("mirror").join(Item::Kubelet.place("1.35.1"));
     fs::create_dir(world.path("own")).unwrap();
     fs::rename(upstream, world.path("own/kubelet")).unwrap();
-    let lock = world.read("nodebake.lock");
-    let (before, rest) = lock.split_once("  url: https://dl.k8s.io/release/v1.35.1/bin/linux/amd64/kubelet\n").unwrap();
-    let (between, after) = rest.split_once("  unsigned:").unwrap();
-    let after = after.split_once('\n').unwrap().1;
-    let own = world.path("own/kubelet").display().to_string();
-    let lock = format!("{before}  path: {own}\n{between}  given: true\n{after}");
-    fs::write(world.path("nodebake.lock"), lock).unwrap();
+    let own = format!("  - {{kind: kubelet, path: own/kubelet, sha256: {}}}\n", world.sha256("own/kubelet"));
+    world.edit("\nartifacts:\n", &format!("\nartifacts:\n{own}"));
+    world.must(&["lock"]);
     world
 }
 

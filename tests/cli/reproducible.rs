@@ -159,6 +159,8 @@ fn a_change_changes_what_it_must_and_nothing_else() {
         ("clusterDomain: cluster.local", "clusterDomain: cluster.example", of(&BOTH, &files)),
         ("apiServer: https://10.0.0.4:6443", "apiServer: https://10.0.0.4:8443", of(&BOTH, &files)),
         ("nameservers: [10.0.0.1]", "nameservers: [10.0.0.2]", of(&BOTH, &and_network)),
+        ("\nnodes:", "\nntp: [10.0.0.1]\nnodes:", of(&BOTH, &files)),
+        ("\nnodes:", "\nproxy: {http: \"http://10.0.0.9:3128\"}\nnodes:", of(&BOTH, &files)),
     ] {
         assert_eq!(after_edit(from, to), wanted, "{to}");
     }
@@ -169,7 +171,7 @@ fn another_artifact_makes_another_payload_and_seeds_that_name_it() {
     let world = World::built();
     let (before, identities) = (world.tree("build"), world.tree(".nodebake"));
     world.publish(Item::Runc, &crate::mirror::program("echo"));
-    world.must(&["lock"]);
+    world.relock();
     world.must(&["build", "--all"]);
     let after = world.tree("build");
     let new: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).cloned().collect();
@@ -187,7 +189,7 @@ fn another_base_image_changes_the_manifests_alone() {
     let world = World::built();
     let before = world.tree("build");
     world.publish(Item::BaseImage, b"the image of next week");
-    world.must(&["lock"]);
+    world.relock();
     world.must(&["build", "--all"]);
     assert_eq!(changed(&before, &world.tree("build")), of(&BOTH, &["manifest.json"]));
 }

@@ -52,11 +52,12 @@ fn printed(ran: &Ran) -> Vec<[String; 4]> {
 
 /// Lines of stderr without those of finished work.
 fn said(ran: &Ran) -> String {
-    ran.stderr.lines().filter(|line| !line.contains(": done (")).map(|line| format!("{line}\n")).collect()
+    ran.stderr.split_inclusive('\n').filter(|line| !line.contains(": done (")).collect()
 }
 
 fn errors(errors: &[String], hint: &str) -> String {
-    errors.iter().map(|error| format!("error: {error}\n")).chain([format!("\nhint: {hint}\n")]).collect()
+    let lines: Vec<_> = errors.iter().map(|error| format!("error: {error}\n")).collect();
+    format!("{}\nhint: {hint}\n", lines.concat())
 }
 
 #[test]
@@ -163,6 +164,13 @@ fn mode_of_kubelet(bytes: &[u8]) -> usize {
     memchr::memmem::rfind(&bytes[..name], b"PX\x2c\x01").unwrap() + 4
 }
 
+type Damage<'a> = Box<dyn Fn(&mut Vec<u8>) + 'a>;
+
+/// Number of the line that a byte stands in.
+fn line(text: &[u8], at: usize) -> usize {
+    text[..at].split(|byte| *byte == b'\n').count()
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of all that can differ")]
 fn the_first_difference_is_named() {
@@ -174,9 +182,8 @@ fn the_first_difference_is_named() {
     let config = data_of(&world, seed, "/nodebake/root/etc/kubernetes/kubelet-config.yaml");
     let size = |name: &str| fs::metadata(world.path(name)).unwrap().len();
     let again = format!("remove {payload}, then run `nodebake build`");
-    type Damage<'a> = Box<dyn Fn(&mut Vec<u8>) + 'a>;
     let flip = |at: usize| -> Damage { Box::new(move |bytes| bytes[at] ^= 1) };
-    let line = |text: &[u8], at: usize| 1 + text[..at].iter().filter(|byte| **byte == b'\n').count();
+    let manifest = fs::read(world.path(&format!("{node}/manifest.json"))).unwrap();
     let config_text = &fs::read(world.path(seed)).unwrap()[config..];
     let user_data = fs::read(world.path(&format!("{node}/user-data"))).unwrap();
     let key = {
@@ -353,14 +360,7 @@ fn the_first_difference_is_named() {
             "spaces alone",
             "build/worker-node-1/manifest.json",
             Box::new(|bytes| bytes.push(b'\n')),
-            format!(
-                "{node}/manifest.json: content differs in line {}",
-                1 + fs::read(world.path("build/worker-node-1/manifest.json"))
-                    .unwrap()
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
-                    .count()
-            ),
+            format!("{node}/manifest.json: content differs in line {}", line(&manifest, manifest.len())),
             BUILD,
         ),
     ];
