@@ -1,6 +1,6 @@
 //! Reads tar archives that somebody else made: nothing in one can reach out of it, and it cannot fill memory or disk.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
@@ -108,9 +108,7 @@ pub fn files<E: From<UnpackError>>(
     }
     check_end(archive.into_inner())?;
     let links = checker.seen.into_iter().filter(|(_, seen)| *seen == Seen::Link);
-    let mut links: Vec<_> = links.map(|(path, _)| path).collect();
-    links.sort();
-    Ok(links)
+    Ok(links.map(|(path, _)| path).collect())
 }
 
 /// Reads on to the end; only zeros may come.
@@ -143,7 +141,7 @@ struct Checker {
     limits: Limits,
     entries: u64,
     bytes: u64,
-    seen: HashMap<String, Seen>,
+    seen: BTreeMap<String, Seen>,
     /// Path and link target for the next entry, from extension headers.
     long_path: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
@@ -151,7 +149,7 @@ struct Checker {
 
 impl Checker {
     fn new(limits: Limits) -> Self {
-        Self { limits, entries: 0, bytes: 0, seen: HashMap::new(), long_path: None, long_link: None }
+        Self { limits, entries: 0, bytes: 0, seen: BTreeMap::new(), long_path: None, long_link: None }
     }
 
     fn count(&mut self, size: u64) -> Result<(), UnpackError> {
@@ -268,6 +266,12 @@ impl Checker {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         if parents.into_iter().any(|parent| self.seen.get(parent).is_some_and(|seen| *seen != Seen::Directory)) {
             return Err("it stands beneath a file or link");
+        }
+        // A folder need not be listed before what is in it.
+        let beneath = format!("{path}/");
+        let next = self.seen.range(beneath.clone()..).next();
+        if seen != Seen::Directory && next.is_some_and(|(path, _)| path.starts_with(&beneath)) {
+            return Err("something stands beneath it, so it is a folder already");
         }
         match self.seen.insert(path.to_owned(), seen) {
             None => Ok(()),
@@ -401,13 +405,17 @@ mod tests {
     #[test]
     fn refuses_two_of_a_name_and_writing_through_links() {
         use EntryType::{Directory, Regular, Symlink};
-        let cases: [[Spec<'_>; 2]; 4] = [
+        let cases: [[Spec<'_>; 2]; 6] = [
+            [(Regular, "a/x", "", 0o644, b""), (Regular, "a", "", 0o644, b"")],
+            [(Directory, "a/b", "", 0o755, b""), (Symlink, "a", "b", 0o777, b"")],
             [(Regular, "a", "", 0o644, b""), (Regular, "./a", "", 0o644, b"")],
             [(Directory, "a", "", 0o755, b""), (Regular, "a", "", 0o644, b"")],
             [(Symlink, "a", "b", 0o777, b""), (Regular, "a/x", "", 0o644, b"")],
             [(Regular, "a", "", 0o644, b""), (Regular, "a/x", "", 0o644, b"")],
         ];
         let wanted = [
+            ("a", "something stands beneath it, so it is a folder already"),
+            ("a", "something stands beneath it, so it is a folder already"),
             ("./a", "it is there twice"),
             ("a", "it is there twice"),
             ("a/x", "it stands beneath a file or link"),
