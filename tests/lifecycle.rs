@@ -16,7 +16,7 @@ use nodebake::machine::{
     VolumeName,
 };
 use nodebake::plan::{self, Blocked, Built, ImageFile, Images, Inventory, Plan, Request, SharedAction, Step};
-use nodebake::progress::Silent;
+use nodebake::progress::{Progress, Silent, Task};
 
 const NOW: i64 = 1_700_000_000;
 const POOL: &str = "/var/lib/libvirt/nodebake";
@@ -488,6 +488,69 @@ fn a_first_boot_is_up_when_it_is_finished_and_a_later_one_without_that_word() {
         let world = World::with_good_guests();
         world.guest_says("worker-node-1", text);
         assert_eq!(world.carry_out(&world.plan()).is_ok(), wanted, "{text}");
+    }
+}
+
+/// What first boot does beside the kubelet is waited for and told, and no node fails by it.
+#[test]
+fn a_node_is_up_whatever_becomes_of_its_errands() {
+    let begun = report("images-imported", "begun", "") + &report("kubelet-active", "ok", "");
+    let heard = ["begun: images imported (2 s)", "kubelet active (2 s)"];
+    for (end, wanted) in [
+        (report("images-imported", "ok", ""), vec!["images imported (2 s)"]),
+        (
+            report("images-imported", "failed", "Ym9vbQo="),
+            vec![
+                "failed: images imported (2 s)",
+                "warning: worker-node-1 is a node without this: `nodebake logs worker-node-1` tells why",
+            ],
+        ),
+        (
+            String::new(),
+            vec![
+                "warning: worker-node-1 is a node, and not yet known to have this: images imported; \
+                 `nodebake logs worker-node-1` tells more",
+            ],
+        ),
+    ] {
+        let world = World::with_good_guests();
+        world.guest_says("worker-node-1", &begun);
+        let (plan, notes) = (world.plan(), Notes::default());
+        plan.shared.iter().for_each(|action| world.apply().shared(action).unwrap());
+        let patience = Patience::of_silence(Duration::from_secs(1));
+        let apply = Apply { progress: &notes, patience, ..world.apply() };
+        let outcome = std::thread::scope(|scope| {
+            let node = scope.spawn(|| apply.node(&plan.nodes[0]).unwrap());
+            let active = || world.host.domain(world.uuid("worker-node-1")).unwrap()?.mark().map(|mark| mark.state);
+            while active() != Some(MarkState::Active) {
+                assert!(!node.is_finished(), "{wanted:?}: it does not wait");
+                std::thread::yield_now();
+            }
+            world.guest_says("worker-node-1", &(begun.clone() + &end));
+            node.join().unwrap()
+        });
+        let (notes, wanted) = (notes.0.into_inner().unwrap(), [&heard[..], &wanted].concat());
+        let last = notes[notes.len() - wanted.len()..].iter().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!((outcome, last), (Outcome::KubeletActive, wanted));
+        assert_eq!(world.domain("worker-node-1").mark().unwrap().state, MarkState::Active);
+    }
+}
+
+/// Keeps what is told.
+#[derive(Default)]
+struct Notes(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn task(&self, _: &str, _: Option<u64>) -> Box<dyn Task> {
+        Box::new(Silent)
+    }
+
+    fn note(&self, _: &str, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+
+    fn warn(&self, text: &str) {
+        self.0.lock().unwrap().push(format!("warning: {text}"));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{Apply, ApplyError, doing};
-use crate::boot::{BootEvent, Decoder, Stage};
+use crate::boot::{BootEvent, Decoder, News, Stage};
 use crate::cluster::NodeStatus;
 use crate::config::NodeName;
 use crate::machine::mark::LogKind;
@@ -57,6 +57,8 @@ struct Boot {
     /// Stages that failed in this boot, with their logs; first boot and the units report side by side, so that each stage
     /// is mended by its own success alone.
     failures: BTreeMap<Stage, String>,
+    /// Errands of this boot that have begun and not ended.
+    errands: BTreeSet<Stage>,
     /// Last sign of life.
     life: Instant,
     /// Last news of a stage.
@@ -72,6 +74,7 @@ impl Boot {
             last: None,
             reached: BTreeSet::new(),
             failures: BTreeMap::new(),
+            errands: BTreeSet::new(),
             life: Instant::now(),
             stage: Instant::now(),
         }
@@ -81,12 +84,22 @@ impl Boot {
         if self.last.as_ref().is_some_and(|last| last.boot_id != event.boot_id) {
             self.reached.clear();
             self.failures.clear();
+            self.errands.clear();
         }
-        if let Some(log) = &event.failure {
-            self.failures.insert(event.stage, log.clone());
-        } else {
-            self.failures.remove(&event.stage);
-            self.reached.insert(event.stage);
+        self.errands.remove(&event.stage);
+        match &event.news {
+            News::Begun => {
+                self.errands.insert(event.stage);
+            }
+            News::Reached => {
+                self.failures.remove(&event.stage);
+                self.reached.insert(event.stage);
+            }
+            // Told, and no more: a node that lacks an image or a package is a node all the same.
+            News::Failed(_) if event.stage.is_errand() => {}
+            News::Failed(log) => {
+                self.failures.insert(event.stage, log.clone());
+            }
         }
         self.last = Some(event);
         self.stage = Instant::now();
@@ -130,7 +143,37 @@ impl Apply<'_> {
             })?,
             Err(_) => {}
         }
+        if result.is_ok() {
+            self.await_errands(plan, uuid, &mut boot);
+        }
         result
+    }
+
+    /// Waits for what first boot does beside the kubelet, so that its failure is told. Whatever becomes of it, the node is
+    /// up.
+    fn await_errands(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot) {
+        let (node, pool) = (&plan.node, log_pool(&plan.pool));
+        while let Some(errand) = boot.errands.first().copied() {
+            let running = self.hypervisor.domain(uuid).is_ok_and(|domain| domain.is_some_and(|d| d.state.is_active()));
+            self.hear(&pool, node, boot);
+            if boot.errands.is_empty() {
+                return;
+            }
+            if !running || boot.is_silent(self.patience) {
+                let text = "is a node, and not yet known to have this";
+                return self.progress.warn(&format!("{node} {text}: {errand}; `nodebake logs {node}` tells more"));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Takes in what the guest said since the last time.
+    fn hear(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
+        for event in self.news(pool, node, boot) {
+            self.tell(node, &event);
+            boot.take(event);
+        }
+        self.console_life(pool, node, boot);
     }
 
     fn follow(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot) -> Result<Outcome, ApplyError> {
@@ -143,11 +186,7 @@ impl Apply<'_> {
             if !refreshed {
                 refreshed = self.hypervisor.refresh_pool(&pool).is_ok();
             }
-            for event in self.news(&pool, node, boot) {
-                self.tell(node, &event);
-                boot.take(event);
-            }
-            self.console_life(&pool, node, boot);
+            self.hear(&pool, node, boot);
             if let Some((stage, log)) = boot.failures.pop_first() {
                 return Err(ApplyError::Stage { node: node.clone(), stage, log });
             }
@@ -194,8 +233,10 @@ impl Apply<'_> {
     }
 
     fn tell(&self, node: &NodeName, event: &BootEvent) {
-        let word = if event.failure.is_some() { "failed: " } else { "" };
-        self.progress.note(&node.to_string(), &format!("{word}{} ({:.0} s)", event.stage, event.uptime));
+        self.progress.note(&node.to_string(), &format!("{event} ({:.0} s)", event.uptime));
+        if event.stage.is_errand() && matches!(event.news, News::Failed(_)) {
+            self.progress.warn(&format!("{node} is a node without this: `nodebake logs {node}` tells why"));
+        }
     }
 
     fn is_up(&self, node: &NodeName, boot: &Boot, seen: Option<&NodeStatus>) -> Option<Outcome> {
@@ -225,5 +266,5 @@ impl Apply<'_> {
 }
 
 fn last_seen(boot: &Boot) -> String {
-    boot.last.as_ref().map_or_else(|| "nothing".to_owned(), |event| event.stage.to_string())
+    boot.last.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
 }

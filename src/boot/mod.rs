@@ -33,6 +33,17 @@ pub enum Stage {
     CniInstalled,
     /// First boot is over and will not run again for this instance.
     Finished,
+    /// containerd has the container images of the payload; an errand.
+    ImagesImported,
+    /// The Debian packages of the payload are installed; an errand.
+    PackagesInstalled,
+}
+
+impl Stage {
+    /// Whether it is reached beside the rest: a node is one without it.
+    pub fn is_errand(self) -> bool {
+        matches!(self, Self::ImagesImported | Self::PackagesInstalled)
+    }
 }
 
 impl fmt::Display for Stage {
@@ -45,6 +56,8 @@ impl fmt::Display for Stage {
             Self::KubeletActive => "kubelet active",
             Self::CniInstalled => "CNI plugins installed",
             Self::Finished => "first boot finished",
+            Self::ImagesImported => "images imported",
+            Self::PackagesInstalled => "packages installed",
         })
     }
 }
@@ -60,10 +73,31 @@ pub struct BootEvent {
     pub instance: String,
     /// Seconds since the guest's kernel started.
     pub uptime: f64,
-    /// What was reached or failed.
+    /// Which stage it is about.
     pub stage: Stage,
-    /// Tail of the failing unit's log, printable; `None` when the stage was reached.
-    pub failure: Option<String>,
+    /// What became of it.
+    pub news: News,
+}
+
+/// What became of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// What leads to it has begun, and its end will be told. Told of errands only.
+    Begun,
+    /// It is reached.
+    Reached,
+    /// It failed: the tail of the failing unit's log, printable.
+    Failed(String),
+}
+
+impl fmt::Display for BootEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.news {
+            News::Begun => write!(f, "begun: {}", self.stage),
+            News::Reached => self.stage.fmt(f),
+            News::Failed(_) => write!(f, "failed: {}", self.stage),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -79,9 +113,10 @@ struct Line {
     log: String,
 }
 
-#[derive(Deserialize, PartialEq)]
+#[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum State {
+    Begun,
     Ok,
     Failed,
 }
@@ -120,11 +155,15 @@ fn parse(line: &[u8]) -> Option<BootEvent> {
     let Line { v: 1, boot, booted, instance, uptime, stage, state, log } = serde_json::from_slice(line).ok()? else {
         return None;
     };
-    let failure = (state == State::Failed).then(|| {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(log).unwrap_or_default();
-        printable(&String::from_utf8_lossy(&bytes))
-    });
-    Some(BootEvent { boot_id: boot, booted, instance: printable(&instance), uptime, stage, failure })
+    let news = match state {
+        State::Begun => News::Begun,
+        State::Ok => News::Reached,
+        State::Failed => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(log).unwrap_or_default();
+            News::Failed(printable(&String::from_utf8_lossy(&bytes)))
+        }
+    };
+    Some(BootEvent { boot_id: boot, booted, instance: printable(&instance), uptime, stage, news })
 }
 
 /// `text` with every control character but the line feed escaped, so that a guest cannot drive the reader's terminal.
@@ -155,22 +194,32 @@ mod tests {
         )
     }
 
-    fn event(stage: Stage, failure: Option<&str>) -> BootEvent {
+    fn event(stage: Stage, news: News) -> BootEvent {
         BootEvent {
             boot_id: BOOT.parse().unwrap(),
             booted: 1_700_000_000,
             instance: "nodebake-ab".to_owned(),
             uptime: 12.5,
             stage,
-            failure: failure.map(Into::into),
+            news,
         }
     }
 
     #[test]
     fn events_come_whole_whatever_the_pieces() {
-        let text =
-            format!("{}\n{}\n", line("seed-read", "ok", ""), line("containerd-active", "failed", "aGkbWzFtIQo="));
-        let wanted = vec![event(Stage::SeedRead, None), event(Stage::ContainerdActive, Some("hi\\u{1b}[1m!\n"))];
+        let text = [
+            ("seed-read", "ok", ""),
+            ("images-imported", "begun", ""),
+            ("containerd-active", "failed", "aGkbWzFtIQo="),
+        ];
+        let text: String = text.iter().map(|(stage, state, log)| line(stage, state, log) + "\n").collect();
+        let wanted = vec![
+            event(Stage::SeedRead, News::Reached),
+            event(Stage::ImagesImported, News::Begun),
+            event(Stage::ContainerdActive, News::Failed("hi\\u{1b}[1m!\n".to_owned())),
+        ];
+        let shown: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["seed read", "begun: images imported", "failed: containerd active"]);
         for size in [1, 2, 7, 100, text.len()] {
             let mut decoder = Decoder::default();
             let got: Vec<_> = text.as_bytes().chunks(size).flat_map(|piece| decoder.feed(piece)).collect();
@@ -194,7 +243,7 @@ mod tests {
         ] {
             let mut decoder = Decoder::default();
             let got = decoder.feed(format!("{junk}\n{good}\n").as_bytes());
-            assert_eq!(got, vec![event(Stage::KubeletActive, None)], "{junk:.60}");
+            assert_eq!(got, vec![event(Stage::KubeletActive, News::Reached)], "{junk:.60}");
             assert!(decoder.line.capacity() <= 2 * LINE_LIMIT);
         }
     }

@@ -224,7 +224,7 @@ impl Build<'_> {
         let credentials =
             Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
         let mac = config.mac(&self.cluster_id(), node);
-        let bundle = render::render(config, node, mac, credentials, &payload.digest)?;
+        let bundle = render::render(config, node, mac, credentials, payload)?;
         let folder = self.out.join(node.name.to_string());
         output::folder(&folder)?;
         let path = folder.join("seed.iso");

@@ -1,7 +1,7 @@
 //! `nodebake logs`: what a guest told of its boots, and its console.
 
 use super::Session;
-use crate::boot::{BootEvent, Decoder};
+use crate::boot::{BootEvent, Decoder, News};
 use crate::cli::Logs;
 use crate::error::Error;
 use crate::machine::mark::LogKind;
@@ -47,12 +47,11 @@ fn tail(hypervisor: &dyn Hypervisor, pool: &str, name: &VolumeName) -> Result<Op
 }
 
 fn describe(event: &BootEvent) -> String {
-    let BootEvent { boot_id, uptime, stage, failure, .. } = event;
-    match failure {
-        None => format!("boot {boot_id} {uptime:8.1} s  {stage}\n"),
-        Some(log) => {
-            let lines: Vec<_> = log.lines().map(|line| format!("  | {line}")).collect();
-            format!("boot {boot_id} {uptime:8.1} s  failed: {stage}\n{}\n", lines.join("\n"))
-        }
+    let mut text = format!("boot {} {:8.1} s  {event}\n", event.boot_id, event.uptime);
+    if let News::Failed(log) = &event.news {
+        let lines: Vec<_> = log.lines().map(|line| format!("  | {line}")).collect();
+        text.push_str(&lines.join("\n"));
+        text.push('\n');
     }
+    text
 }

@@ -94,6 +94,10 @@ impl Session<'_> {
 
     /// The mirrors of the flag or the environment, else of the cluster file, else upstream.
     fn source(&self) -> Result<Source, Error> {
+        if self.cli.offline {
+            // Nothing is asked of a mirror, so none must be there: an air-gapped copy of the cluster file has its own.
+            return Ok(Source::new(&[], false, None)?);
+        }
         let Download { mirrors, fallback, ca_file } = &self.config.download;
         let mirrors = if self.cli.mirror.is_empty() { mirrors } else { &self.cli.mirror };
         let source = Source::new(mirrors, *fallback, ca_file.as_deref())?;

@@ -6,17 +6,28 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, NodeBundle, RenderError};
+use super::{Content, NodeBundle, RenderError, preloaded, proxy};
 use crate::config::{Config, Mac, Node};
+use crate::image::PayloadContents;
 
 /// Checks every structured file of a bundle.
-pub(super) fn check(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -> Result<(), RenderError> {
-    let checks: [(&'static str, Result<(), String>); 6] = [
+pub(super) fn check(
+    bundle: &NodeBundle,
+    config: &Config,
+    node: &Node,
+    mac: Mac,
+    contents: &PayloadContents,
+) -> Result<(), RenderError> {
+    let checks: [(&'static str, Result<(), String>); 10] = [
         ("user-data", user_data(bundle, config, node)),
         ("network-config", network_config(bundle, config, node, mac)),
         ("kubelet/config.yaml", kubelet_config(bundle, config)),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
-        ("containerd/config.toml", containerd_config(bundle)),
+        ("containerd/config.toml", containerd_config(bundle, config, contents)),
+        ("systemd/containerd-proxy.conf", containerd_proxy(bundle, config)),
+        ("guest/timesyncd.conf", time_servers(bundle, config)),
+        ("guest/images", images(bundle, contents)),
+        ("guest/packages", errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
@@ -315,15 +326,90 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
 }
 
-fn containerd_config(bundle: &NodeBundle) -> Result<(), String> {
+fn containerd_config(bundle: &NodeBundle, config: &Config, contents: &PayloadContents) -> Result<(), String> {
     let table: toml::Table =
         text(bundle, "/etc/containerd/config.toml")?.parse().map_err(|e: toml::de::Error| e.to_string())?;
-    let plugin = match table.get("version").and_then(toml::Value::as_integer) {
-        Some(2) => "io.containerd.grpc.v1.cri",
-        Some(3) => "io.containerd.cri.v1.runtime",
+    let (runtime, sandbox) = match table.get("version").and_then(toml::Value::as_integer) {
+        Some(2) => ("io.containerd.grpc.v1.cri", ["io.containerd.grpc.v1.cri", "sandbox_image"].as_slice()),
+        Some(3) => {
+            ("io.containerd.cri.v1.runtime", ["io.containerd.cri.v1.images", "pinned_images", "sandbox"].as_slice())
+        }
         other => return Err(format!("version {other:?} of the configuration is unknown")),
     };
-    let path = ["plugins", plugin, "containerd", "runtimes", "runc", "options", "SystemdCgroup"];
-    let found = path.iter().try_fold(&toml::Value::Table(table.clone()), |value, key| value.get(key)).cloned();
-    same("SystemdCgroup", &found, &Some(toml::Value::Boolean(true)))
+    let plugins = table.get("plugins");
+    let find = |path: &[&str]| path.iter().try_fold(plugins?, |value, key| value.get(key)).cloned();
+    let cgroups = find(&[runtime, "containerd", "runtimes", "runc", "options", "SystemdCgroup"]);
+    same("SystemdCgroup", &cgroups, &Some(toml::Value::Boolean(true)))?;
+    same("the sandbox image", &find(sandbox), &Some(toml::Value::String(super::sandbox_image(config, contents))))
+}
+
+/// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
+fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
+    if bundle.file(path).is_none() {
+        return Ok(None);
+    }
+    let lines = text(bundle, path)?.lines();
+    Ok(Some(lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect()))
+}
+
+fn containerd_proxy(bundle: &NodeBundle, config: &Config) -> Result<(), String> {
+    let found = settings(bundle, proxy::DROP_IN, "Environment")?;
+    let found: Option<Vec<String>> = found.map(|words| words.into_iter().map(unit_word).collect());
+    same("containerd's environment", &found, &config.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)))
+}
+
+/// One quoted word of a unit as systemd reads it.
+fn unit_word(quoted: &str) -> String {
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    let mut word = String::new();
+    let mut all = inner.chars();
+    while let Some(c) = all.next() {
+        match c {
+            '\\' => word.extend(all.next()),
+            '%' => word.extend(all.next().filter(|next| *next == '%')),
+            c => word.push(c),
+        }
+    }
+    word
+}
+
+fn time_servers(bundle: &NodeBundle, config: &Config) -> Result<(), String> {
+    let path = "/etc/systemd/timesyncd.conf.d/50-nodebake.conf";
+    let wanted = Some(&config.ntp).filter(|servers| !servers.is_empty());
+    same("NTP", &settings(bundle, path, "NTP")?, &wanted.map(|servers| servers.join(" ")).as_deref().map(|s| vec![s]))?;
+    same("FallbackNTP", &settings(bundle, path, "FallbackNTP")?, &wanted.map(|_| vec![""]))
+}
+
+/// A script, its unit and the unit's place among those that start are there together or not at all, and the unit is left
+/// out once the script has left its stamp.
+fn errand(bundle: &NodeBundle, script: &str, unit: &str, wanted: bool) -> Result<(), String> {
+    let script = format!("/usr/local/lib/nodebake/{script}");
+    let path = format!("/etc/systemd/system/{unit}");
+    let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
+    let there = [&script, &path, &link].map(|path| bundle.file(path).is_some());
+    same(&format!("the presence of {script} and its unit"), &there, &[wanted; 3])?;
+    if !wanted {
+        return Ok(());
+    }
+    same("ExecStart", &settings(bundle, &path, "ExecStart")?, &Some(vec![script.as_str()]))?;
+    let stamp = text(bundle, &script)?.lines().find_map(|line| line.strip_prefix("touch ")).unwrap_or_default();
+    let condition = format!("!{stamp}");
+    same("ConditionPathExists", &settings(bundle, &path, "ConditionPathExists")?, &Some(vec![condition.as_str()]))
+}
+
+fn images(bundle: &NodeBundle, contents: &PayloadContents) -> Result<(), String> {
+    errand(bundle, "images", "nodebake-images.service", !contents.images.is_empty())?;
+    if contents.images.is_empty() {
+        return Ok(());
+    }
+    let lines = text(bundle, "/usr/local/lib/nodebake/images")?.lines();
+    let word = |word: &str| word.trim_matches('\'').to_owned();
+    let read = lines.filter_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+        ["ctr", "images", "import", .., path, ">/dev/null"] => {
+            path.strip_prefix("/opt/nodebake/payload/images/").map(|file| vec![word(file)])
+        }
+        ["name", given, canonical] => Some(vec![word(given), word(canonical)]),
+        _ => None,
+    });
+    same("what is imported", &read.collect::<Vec<_>>(), &preloaded::steps(contents))
 }

@@ -1,6 +1,8 @@
 //! From a node and its identity to the files that its guest reads: a pure function.
 
 mod check;
+mod preloaded;
+mod proxy;
 mod templates;
 
 use serde::Serialize;
@@ -8,7 +10,9 @@ use sha2::Digest as _;
 
 use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
+use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
+use preloaded::Import;
 use templates::Templates;
 
 /// Why a node could not be rendered.
@@ -109,7 +113,7 @@ pub fn render(
     node: &Node,
     mac: Mac,
     credentials: Credentials,
-    payload: &Digest,
+    payload: &Payload,
 ) -> Result<NodeBundle, RenderError> {
     let values = Values::new(config, node, mac, payload);
     let mut templates = Templates::new(&values)?;
@@ -121,11 +125,11 @@ pub fn render(
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
-        files: guest_files(config, &values, credentials, &templates)?,
+        files: guest_files(config, &payload.contents, &values, credentials, &templates)?,
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
-    check::check(&bundle, config, node, mac)?;
+    check::check(&bundle, config, node, mac, &payload.contents)?;
     Ok(bundle)
 }
 
@@ -231,15 +235,36 @@ const RENDERED: [(&str, u32, &str); 14] = [
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
 
+/// The same, where the cluster file asks for it.
+fn rendered_when_given(config: &Config, contents: &PayloadContents) -> Vec<(&'static str, u32, &'static str)> {
+    let mut files = Vec::new();
+    if !config.ntp.is_empty() {
+        files.push(("/etc/systemd/timesyncd.conf.d/50-nodebake.conf", 0o644, "guest/timesyncd.conf"));
+    }
+    if config.proxy.is_some() {
+        files.push((proxy::DROP_IN, 0o644, "systemd/containerd-proxy.conf"));
+    }
+    if !contents.packages.is_empty() {
+        files.push(("/etc/systemd/system/nodebake-packages.service", 0o644, "systemd/nodebake-packages.service"));
+        files.push(("/usr/local/lib/nodebake/packages", 0o755, "guest/packages"));
+    }
+    if !contents.images.is_empty() {
+        files.push(("/etc/systemd/system/nodebake-images.service", 0o644, "systemd/nodebake-images.service"));
+        files.push(("/usr/local/lib/nodebake/images", 0o755, "guest/images"));
+    }
+    files
+}
+
 fn guest_files(
     config: &Config,
+    contents: &PayloadContents,
     values: &Values,
     credentials: Credentials,
     templates: &Templates,
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
-    for (path, mode, template) in RENDERED {
+    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(config, contents)) {
         add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
     }
     let containerd = match config.versions.containerd.major {
@@ -256,10 +281,13 @@ fn guest_files(
     for (path, binary) in BINARIES {
         add(path, Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
     }
+    for binary in &contents.binaries {
+        add(&format!("/usr/local/bin/{binary}"), Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
+    }
     for unit in masked(config) {
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
     }
-    for unit in ENABLED {
+    for unit in ENABLED.into_iter().chain(values.errands.iter().map(|errand| errand.unit)) {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
@@ -272,8 +300,13 @@ fn masked(config: &Config) -> Vec<&'static str> {
     MASKED.iter().chain(without_login).copied().collect()
 }
 
-/// The pause image that the kubelet of a minor version expects (its `cmd/kubeadm/app/constants`).
-fn sandbox_image(kubernetes: &semver::Version) -> &'static str {
+/// The image of the pods' sandboxes: one that the payload holds, so that no registry is needed; else what the kubelet of a
+/// minor version expects (its `cmd/kubeadm/app/constants`).
+fn sandbox_image(config: &Config, contents: &PayloadContents) -> String {
+    preloaded::sandbox(contents).unwrap_or_else(|| expected_sandbox_image(&config.versions.kubernetes).to_owned())
+}
+
+fn expected_sandbox_image(kubernetes: &semver::Version) -> &'static str {
     match kubernetes.minor {
         ..=30 => "registry.k8s.io/pause:3.9",
         31..=33 => "registry.k8s.io/pause:3.10",
@@ -291,8 +324,50 @@ struct Values<'a> {
     ssh: Option<SshValues<'a>>,
     payload_serial: String,
     channel: &'static str,
-    sandbox_image: &'static str,
+    sandbox_image: String,
     masked_units: String,
+    errands: Vec<Errand>,
+    images: Vec<Import<'a>>,
+    images_stamp: String,
+    packages_stamp: String,
+    /// Whether `ctr images import` can write what it unpacks to the disk before containerd notes it; containerd 1.x cannot.
+    sync_fs: bool,
+    ntp: &'a [String],
+    /// Variables of containerd's environment.
+    proxy: Vec<String>,
+}
+
+/// What a first boot does beside the kubelet.
+#[derive(Serialize)]
+struct Errand {
+    /// The stage that it leads to, as it is reported.
+    stage: &'static str,
+    unit: &'static str,
+    /// A file that is there when it is done; named after the payload, so that a copied disk does it again.
+    stamp: String,
+}
+
+impl Errand {
+    fn of(contents: &PayloadContents, payload: Digest) -> Vec<Self> {
+        let mut errands = Vec::new();
+        let mut add = |stage, unit| errands.push(Self { stage, unit, stamp: stamp(stage, payload) });
+        if !contents.images.is_empty() {
+            add(IMAGES_IMPORTED, "nodebake-images.service");
+        }
+        if !contents.packages.is_empty() {
+            add(PACKAGES_INSTALLED, "nodebake-packages.service");
+        }
+        errands
+    }
+}
+
+/// [`crate::boot::Stage::ImagesImported`] as the guest writes it.
+const IMAGES_IMPORTED: &str = "images-imported";
+/// [`crate::boot::Stage::PackagesInstalled`] as the guest writes it.
+const PACKAGES_INSTALLED: &str = "packages-installed";
+
+fn stamp(stage: &str, payload: Digest) -> String {
+    format!("/var/lib/nodebake/{stage}.{}", payload_serial(payload))
 }
 
 #[derive(Serialize)]
@@ -340,7 +415,7 @@ struct SshValues<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &Digest) -> Self {
+    fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &'a Payload) -> Self {
         let cluster = &config.cluster;
         let hosts = &cluster.control_plane;
         Self {
@@ -365,10 +440,17 @@ impl<'a> Values<'a> {
                 key: format!("/etc/kubernetes/pki/{}-key.pem", node.name),
             },
             ssh: config.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
-            payload_serial: payload_serial(*payload),
+            payload_serial: payload_serial(payload.digest),
             channel: crate::boot::CHANNEL,
-            sandbox_image: sandbox_image(&config.versions.kubernetes),
+            sandbox_image: sandbox_image(config, &payload.contents),
             masked_units: masked(config).join(" "),
+            errands: Errand::of(&payload.contents, payload.digest),
+            images: preloaded::imports(&payload.contents),
+            images_stamp: stamp(IMAGES_IMPORTED, payload.digest),
+            packages_stamp: stamp(PACKAGES_INSTALLED, payload.digest),
+            sync_fs: config.versions.containerd.major > 1,
+            ntp: &config.ntp,
+            proxy: config.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
         }
     }
 }

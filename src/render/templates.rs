@@ -14,7 +14,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 21] = templates![
+const TEMPLATES: [Template; 27] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -22,19 +22,25 @@ const TEMPLATES: [Template; 21] = templates![
     "kubelet/kubeconfig",
     "containerd/config-v2.toml",
     "containerd/config-v3.toml",
+    "systemd/containerd-proxy.conf",
     "systemd/containerd.service",
     "systemd/kubelet.service",
+    "systemd/nodebake-images.service",
+    "systemd/nodebake-packages.service",
     "systemd/nodebake-report.service",
     "systemd/opt-nodebake-payload.mount",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
     "guest/hosts",
+    "guest/images",
     "guest/modules-load.conf",
     "guest/networkd.conf",
+    "guest/packages",
     "guest/report",
     "guest/resolved.conf",
     "guest/sysctl.conf",
+    "guest/timesyncd.conf",
     "guest/hostname",
 ];
 
@@ -52,6 +58,8 @@ impl Templates {
         tera.autoescape_on(Vec::<&'static str>::new());
         tera.register_filter("yaml", yaml);
         tera.register_filter("toml", toml_string);
+        tera.register_filter("shell", shell_word);
+        tera.register_filter("unit", unit_word);
         tera.add_raw_templates(TEMPLATES).map_err(internal)?;
         let context = Context::from_serialize(context).map_err(internal)?;
         Ok(Self { tera, context })
@@ -84,6 +92,25 @@ fn yaml(value: &Value, _: Kwargs, _: &State) -> tera::TeraResult<String> {
 /// A string as a TOML basic string; its escapes are those of JSON but for U+007F (TOML 1.0, "String").
 fn toml_string(value: &Value, _: Kwargs, _: &State) -> tera::TeraResult<String> {
     Ok(scalar(value)?.replace('\u{7f}', "\\u007F"))
+}
+
+/// A string as one word of a POSIX shell (Shell Command Language, 2.2.2).
+fn shell_word(value: &Value, _: Kwargs, _: &State) -> tera::TeraResult<String> {
+    Ok(format!("'{}'", string(value)?.replace('\'', r"'\''")))
+}
+
+/// A string as one word of a unit's setting: escapes and specifiers mean nothing in it (systemd.syntax(7), "Quoting";
+/// systemd.unit(5), "Specifiers").
+fn unit_word(value: &Value, _: Kwargs, _: &State) -> tera::TeraResult<String> {
+    let escaped = string(value)?.replace('\\', r"\\").replace('"', r#"\""#).replace('%', "%%");
+    Ok(format!("\"{escaped}\""))
+}
+
+fn string(value: &Value) -> tera::TeraResult<String> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => Ok(text),
+        _ => Err(tera::Error::message(format!("only a string can be written here, not a {}", value.name()))),
+    }
 }
 
 fn scalar(value: &Value) -> tera::TeraResult<String> {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::{INIT, Ssh, parse};
+use crate::config::{INIT, Proxy, Ssh, parse};
+use crate::image::PreloadedImage;
 
 /// Damages a bundle.
 type Spoil = fn(&mut NodeBundle);
@@ -20,9 +21,30 @@ fn config(name: &str) -> Config {
 }
 
 fn bundle(config: &Config) -> NodeBundle {
+    bundle_with(config, PayloadContents::default())
+}
+
+fn bundle_with(config: &Config, contents: PayloadContents) -> NodeBundle {
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &Digest::of(b"payload")).unwrap()
+    let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
+    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload).unwrap()
+}
+
+/// Something of every kind that a user can give.
+fn contents() -> PayloadContents {
+    let image = |file: &str, references: &[&str]| PreloadedImage {
+        file: file.to_owned(),
+        references: references.iter().map(ToString::to_string).collect(),
+    };
+    PayloadContents {
+        binaries: vec!["crictl".to_owned(), "lab-busybox".to_owned()],
+        packages: vec!["jq_1.7.1-6_amd64.deb".to_owned()],
+        images: vec![
+            image("cilium.tar", &["quay.io/cilium/cilium:v1.18.0", "cilium"]),
+            image("pause.tar", &["own.example:5000/mirror/pause:3.10"]),
+        ],
+    }
 }
 
 fn public<'a>(bundle: &'a NodeBundle, path: &str) -> (&'a str, u32) {
@@ -155,9 +177,171 @@ fn a_bundle_that_reads_back_otherwise_is_refused() {
     for (wanted, spoil) in spoil {
         let mut bundle = bundle(&config);
         spoil(&mut bundle);
-        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap()) {
+        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &PayloadContents::default()) {
             Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted),
             other => panic!("{wanted}: {other:?}"),
+        }
+    }
+}
+
+/// Paths of a bundle that another one has not, or not with the same content.
+fn differences<'a>(bundle: &'a NodeBundle, other: &NodeBundle) -> Vec<&'a str> {
+    let differs = |file: &&GuestFile| other.file(&file.path) != Some(&file.content);
+    bundle.files.iter().filter(differs).map(|file| file.path.as_str()).collect()
+}
+
+#[test]
+fn what_is_given_adds_files_and_changes_no_other_than_it_must() {
+    let mut config = config("worker-node-1");
+    let without = bundle(&config);
+    let with = bundle_with(&config, contents());
+    assert_eq!(
+        differences(&with, &without),
+        [
+            "/etc/containerd/config.toml",
+            "/etc/systemd/system/multi-user.target.wants/nodebake-images.service",
+            "/etc/systemd/system/multi-user.target.wants/nodebake-packages.service",
+            "/etc/systemd/system/nodebake-images.service",
+            "/etc/systemd/system/nodebake-packages.service",
+            "/usr/local/bin/crictl",
+            "/usr/local/bin/lab-busybox",
+            "/usr/local/lib/nodebake/images",
+            "/usr/local/lib/nodebake/packages",
+            "/usr/local/lib/nodebake/report",
+        ]
+    );
+    config.ntp = vec!["10.0.0.1".to_owned()];
+    config.proxy = Some(Proxy { http: Some("http://10.0.0.9:3128".to_owned()), https: None, no: Vec::new() });
+    let guided = bundle(&config);
+    let own = [
+        "/etc/systemd/system/containerd.service.d/50-nodebake-proxy.conf",
+        "/etc/systemd/timesyncd.conf.d/50-nodebake.conf",
+    ];
+    assert_eq!(differences(&guided, &without), own);
+    assert_ne!(guided.first_boot, without.first_boot, "it starts what keeps the time anew");
+    assert_eq!((&guided.user_data, &guided.network_config), (&without.user_data, &without.network_config));
+}
+
+#[test]
+fn binaries_stand_in_the_path_of_units() {
+    let bundle = bundle_with(&config("worker-node-1"), contents());
+    let wanted = Content::Link("/opt/nodebake/payload/bin/crictl".to_owned());
+    assert_eq!(bundle.file("/usr/local/bin/crictl"), Some(&wanted));
+}
+
+#[test]
+fn images_are_imported_and_pinned_the_sandbox_first() {
+    let mut config = config("worker-node-1");
+    for (containerd, sync_fs, wanted) in [
+        (semver::Version::new(1, 7, 29), "", "  sandbox_image = \"own.example:5000/mirror/pause:3.10\""),
+        (semver::Version::new(2, 1, 4), "--sync-fs ", "  sandbox = \"own.example:5000/mirror/pause:3.10\""),
+    ] {
+        config.versions.containerd = containerd;
+        let bundle = bundle_with(&config, contents());
+        let (script, mode) = public(&bundle, "/usr/local/lib/nodebake/images");
+        let steps = script.split_once("\n}\n\n").unwrap().1;
+        let name = format!("/var/lib/nodebake/images-imported.nb-{}", Digest::of(b"payload").short());
+        let wanted_steps = format!(
+            "ctr images import {sync_fs}/opt/nodebake/payload/images/'pause.tar' >/dev/null\n\
+             name 'own.example:5000/mirror/pause:3.10' 'own.example:5000/mirror/pause:3.10'\n\
+             ctr images import {sync_fs}/opt/nodebake/payload/images/'cilium.tar' >/dev/null\n\
+             name 'quay.io/cilium/cilium:v1.18.0' 'quay.io/cilium/cilium:v1.18.0'\n\
+             name 'cilium' 'docker.io/library/cilium:latest'\n\
+             # containerd's records are on the disk, but not yet what was unpacked.\n\
+             sync -f /var/lib/containerd\ntouch {name}\nsync -f /var/lib/nodebake\n"
+        );
+        assert_eq!((steps, mode), (wanted_steps.as_str(), 0o755));
+        let (config, _) = public(&bundle, "/etc/containerd/config.toml");
+        assert_eq!(config.lines().find(|line| line.starts_with("  sandbox")), Some(wanted));
+        let (unit, _) = public(&bundle, "/etc/systemd/system/nodebake-images.service");
+        assert!(unit.contains(&format!("\nConditionPathExists=!{name}\n")), "{unit}");
+    }
+}
+
+#[test]
+fn first_boot_sets_errands_off_unless_they_are_done() {
+    let config = config("worker-node-1");
+    let lines = |bundle: &NodeBundle| bundle.first_boot.lines().map(String::from).collect::<Vec<_>>();
+    let without = lines(&bundle(&config));
+    let with = lines(&bundle_with(&config, contents()));
+    let added: Vec<_> = with.iter().filter(|line| !without.contains(line)).map(String::as_str).collect();
+    let serial = payload_serial(Digest::of(b"payload"));
+    let errand = |stage: &str, unit: &str| {
+        [
+            format!("if [ ! -e /var/lib/nodebake/{stage}.{serial} ]; then"),
+            format!("    sh \"$report\" begun {stage}"),
+            format!("    systemctl start --no-block {unit}"),
+        ]
+    };
+    let note = "# Beside the kubelet. What is not done at the end of this boot is started by systemd at the next.";
+    let mut wanted = vec![note.to_owned()];
+    wanted.extend(errand("images-imported", "nodebake-images.service"));
+    wanted.extend(errand("packages-installed", "nodebake-packages.service"));
+    assert_eq!(added, wanted);
+    assert!(with.iter().any(|line| line == "fi"), "{with:#?}");
+    let stages = [crate::boot::Stage::ImagesImported, crate::boot::Stage::PackagesInstalled];
+    let names = stages.map(|stage| stage.to_string().replace(' ', "-"));
+    assert_eq!(names, [IMAGES_IMPORTED, PACKAGES_INSTALLED]);
+}
+
+#[test]
+fn time_servers_are_the_given_ones_alone() {
+    let mut config = config("worker-node-1");
+    config.ntp = vec!["10.0.0.1".to_owned(), "ntp.own.example".to_owned()];
+    let bundle = bundle(&config);
+    let wanted = "# The given servers alone.\n[Time]\nNTP=10.0.0.1 ntp.own.example\nFallbackNTP=\n";
+    assert_eq!(public(&bundle, "/etc/systemd/timesyncd.conf.d/50-nodebake.conf"), (wanted, 0o644));
+    let restarts = bundle.first_boot.lines().filter(|line| line.contains("timesyncd")).collect::<Vec<_>>();
+    assert_eq!(restarts, ["systemctl restart --no-block systemd-timesyncd.service"]);
+}
+
+#[test]
+fn the_cluster_itself_is_never_reached_through_the_proxy() {
+    let mut config = config("worker-node-1");
+    config.cluster.api_server = "https://[fd00::4]:6443".to_owned();
+    config.proxy = Some(Proxy {
+        http: Some("http://10.0.0.9:3128".to_owned()),
+        https: Some("http://own.example:3128/%41\"\\".to_owned()),
+        no: vec![".own.example".to_owned(), "localhost".to_owned(), "10.96.0.0/16".to_owned()],
+    });
+    let wanted = "# Images are pulled through it. NO_PROXY always holds the cluster's own.\n[Service]\n\
+                  Environment=\"HTTP_PROXY=http://10.0.0.9:3128\"\n\
+                  Environment=\"HTTPS_PROXY=http://own.example:3128/%%41\\\"\\\\\"\n\
+                  Environment=\"NO_PROXY=localhost,127.0.0.0/8,10.0.0.0/24,fd00::4,.svc,.cluster.local,.own.example,\
+                  10.96.0.0/16\"\n";
+    assert_eq!(public(&bundle(&config), proxy::DROP_IN), (wanted, 0o644));
+}
+
+/// Replaces a text in a public file, which must hold it.
+fn edit(bundle: &mut NodeBundle, path: &str, from: &str, to: &str) {
+    let file = bundle.files.iter_mut().find(|file| file.path == path).unwrap();
+    let Content::Public(bytes, _) = &mut file.content else { panic!("{path}") };
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert!(text.contains(from), "{text}");
+    *bytes = text.replace(from, to).into_bytes();
+}
+
+#[test]
+fn what_was_given_and_reads_back_otherwise_is_refused() {
+    let mut config = config("worker-node-1");
+    config.ntp = vec!["10.0.0.1".to_owned()];
+    config.proxy = Some(Proxy { http: Some("http://10.0.0.9:3128".to_owned()), https: None, no: Vec::new() });
+    let lib = "/usr/local/lib/nodebake";
+    let units = "/etc/systemd/system";
+    for (wanted, path, from, to) in [
+        ("containerd/config.toml", "/etc/containerd/config.toml".to_owned(), "own.example", "other.example"),
+        ("systemd/containerd-proxy.conf", proxy::DROP_IN.to_owned(), ".svc,", ""),
+        ("guest/timesyncd.conf", "/etc/systemd/timesyncd.conf.d/50-nodebake.conf".to_owned(), "10.0.0.1", "10.0.0.2"),
+        ("guest/images", format!("{lib}/images"), "'cilium.tar'", "'other.tar'"),
+        ("guest/images", format!("{lib}/images"), "library/cilium", "library/other"),
+        ("guest/images", format!("{units}/nodebake-images.service"), "images-imported", "images"),
+        ("guest/packages", format!("{units}/nodebake-packages.service"), "/packages\n", "/package\n"),
+    ] {
+        let mut bundle = bundle_with(&config, contents());
+        edit(&mut bundle, &path, from, to);
+        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents()) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted, "{path}"),
+            other => panic!("{path}: {other:?}"),
         }
     }
 }

@@ -153,6 +153,48 @@ fn a_machine_without_a_network_builds_the_same() {
     assert_eq!(changed(&before, &world.tree("")), [""; 0]);
 }
 
+/// Files of the user's own are in a bundle like all others: where it is imported nobody has them. Mirrors that are not
+/// there either do not matter where nothing is asked of them.
+#[test]
+fn own_files_and_mirrors_stay_behind() {
+    let origin = World::new();
+    fs::create_dir(origin.path("own")).unwrap();
+    let upstream = origin.path("mirror").join(Item::Kubelet.place("1.35.1"));
+    fs::rename(upstream, origin.path("own/kubelet")).unwrap();
+    let elsewhere_on_disk = tempfile::tempdir().unwrap();
+    let crictl = elsewhere_on_disk.path().join("crictl");
+    fs::write(&crictl, [crate::mirror::program("true"), b"crictl".to_vec()].concat()).unwrap();
+    let own = format!(
+        "\nartifacts:\n  - {{kind: kubelet, path: own/kubelet, sha256: {}}}\n  - {{kind: binary, name: crictl, path: {}, \
+         sha256: {}}}\n",
+        origin.sha256("own/kubelet"),
+        crictl.display(),
+        sha256(&crictl),
+    );
+    origin.edit("\nartifacts:\n", &own);
+    let yaml = origin.read("nodebake.yaml");
+    fs::write(origin.path("nodebake.yaml"), format!("{yaml}\ndownload:\n  mirrors: [mirror]\n")).unwrap();
+    let run = |arguments: &[&str]| {
+        let ran = run_apart(&origin, arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+        ran
+    };
+    run(&["lock"]);
+    run(&["bundle", "export", "lab.tar"]);
+    let built = run(&["build", "--all"]);
+
+    drop(elsewhere_on_disk);
+    let world = elsewhere(&origin);
+    run_apart(&world, &["bundle", "import", "lab.tar"]);
+    let ran = run_apart(&world, &["--offline", "build", "--all"]);
+    let payload = |ran: &Ran| ran.stdout.lines().next().map(str::to_owned);
+    assert_eq!((ran.code, payload(&ran)), (0, payload(&built)), "{ran:?}");
+    assert_eq!(run_apart(&world, &["verify", "--images"]).code, 0);
+    // And on from there, with nothing but the cache.
+    let ran = run_apart(&world, &["--offline", "bundle", "export", "again.tar"]);
+    assert!(ran.code == 0 && fs::read(world.path("again.tar")).unwrap() == fs::read(origin.path("lab.tar")).unwrap());
+}
+
 /// What an import says of each blob.
 fn blobs_done(world: &World) -> Vec<String> {
     let mut items: Vec<_> = ITEMS.iter().map(|item| (world.cached(*item), item)).collect();
@@ -257,12 +299,15 @@ fn only_what_is_locked_leaves() {
     assert_eq!(left, [""; 0]);
 }
 
-/// Debian's digests do not fit into a plain header.
+/// These digests do not fit into a plain header.
 #[test]
 fn sha512_has_a_list_of_its_own() {
     let world = World::new();
-    let sums = crate::mirror::debian(&world.path("mirror"), "20250814-2204", b"Debian");
-    world.edit("image: lab-trixie", "image: debian-13");
+    fs::write(world.path("crictl"), "a program").unwrap();
+    let sums = must(Command::new("sha512sum").arg("crictl").current_dir(world.path("")));
+    let digest = &String::from_utf8(sums.clone()).unwrap()[..128];
+    let own = format!("\nartifacts:\n  - {{kind: binary, name: crictl, path: crictl, sha512: {digest}}}\n");
+    world.edit("\nartifacts:\n", &own);
     world.must(&["lock"]);
     world.must(&["bundle", "export", "lab.tar"]);
 
@@ -272,12 +317,12 @@ fn sha512_has_a_list_of_its_own() {
         String::from_utf8(must(Command::new(tool).args(["--strict", "-c", list]).current_dir(world.path("open"))))
             .unwrap()
     };
-    let blob = format!("blobs/sha512/{}", &sums[..128]);
+    let blob = format!("blobs/sha512/{}", &String::from_utf8(sums).unwrap()[..128]);
     assert_eq!(check("sha512sum", "SHA512SUMS"), format!("{blob}: OK\n"));
-    assert_eq!(check("sha256sum", "SHA256SUMS").lines().count(), 6);
+    assert_eq!(check("sha256sum", "SHA256SUMS").lines().count(), 7);
     let other = elsewhere(&world);
     let ran = run_apart(&other, &["bundle", "import", "lab.tar"]);
-    assert_eq!((ran.code, fs::read(other.path(&format!("cache/{blob}"))).unwrap()), (0, b"Debian".to_vec()));
+    assert_eq!((ran.code, fs::read(other.path(&format!("cache/{blob}"))).unwrap()), (0, b"a program".to_vec()));
 }
 
 /// A bundle in its parts: name, header, data with its padding.

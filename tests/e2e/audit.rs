@@ -16,6 +16,12 @@ pub struct Audit {
     pub failed: Vec<String>,
     pub versions: BTreeMap<String, Said>,
     pub cni: Vec<Plugin>,
+    /// Labels of each image, by its name.
+    pub images: BTreeMap<String, Vec<String>>,
+    pub programs: BTreeMap<String, Said>,
+    /// State and version of each Debian package.
+    pub packages: BTreeMap<String, String>,
+    pub time_servers: Said,
     pub mounts: Value,
     pub files: Vec<Entry>,
     pub sysctls: BTreeMap<String, Option<String>>,

@@ -34,7 +34,7 @@ const ACTIVE: [&str; 5] = [
 ];
 
 /// What one boot's report says, against what was meant.
-pub fn guest_is_as_made(cluster: &Cluster, name: &str, tree: &Path, boot: &str) {
+pub fn guest_is_as_made(cluster: &Cluster, name: &str, tree: &Path, boot: &str, is_first: bool) {
     step(&format!("{name}: its report of boot {boot}"));
     let audit = Audit::read(tree, boot);
     let mut findings = Findings::of(&format!("{name} in boot {boot}, by its own report"));
@@ -53,6 +53,7 @@ pub fn guest_is_as_made(cluster: &Cluster, name: &str, tree: &Path, boot: &str) 
     findings.same("failed units", &audit.failed, &Vec::new());
     versions(cluster, &audit, &mut findings);
     pod(&audit, &mut findings);
+    given(cluster, &audit, is_first, &mut findings);
     kernel(&audit, &mut findings);
     let address = if name == "worker-node-1" { "10.0.0.36" } else { "10.0.0.37" };
     let hosts = format!(
@@ -122,6 +123,37 @@ fn pod(audit: &Audit, findings: &mut Findings) {
     findings.holds("exec in it worked", audit.pod.said.to_string().contains("kubepods"), &audit.pod.said);
 }
 
+/// What the lab's cluster file gives beside upstream's artifacts is in the guest, and was put there once.
+fn given(cluster: &Cluster, audit: &Audit, is_first: bool, findings: &mut Findings) {
+    let program = |name: &str| audit.programs.get(name).map(|said| (said.code, said.out.as_str()));
+    findings.same("the given program", program("lab-busybox"), Some((Some(0), "busybox runs")));
+    findings.same("the given packages' program", program("jq"), Some((Some(0), "2")));
+    findings.same("half installed packages", program("dpkg"), Some((Some(0), "")));
+    for file in cluster.lab.given(".deb") {
+        let [package, version, _] = file.split('_').collect::<Vec<_>>().try_into().unwrap();
+        let wanted = format!("ii {version}");
+        findings.same(&file, audit.packages.get(package), Some(&wanted));
+    }
+    let pinned = ["io.cri-containerd.image=managed", "io.cri-containerd.pinned=pinned"].map(String::from).to_vec();
+    for image in ["nodebake-lab.invalid/pause:1", "nodebake-lab.invalid/pod:1"] {
+        findings.same(image, audit.images.get(image), Some(&pinned));
+    }
+    let names: Vec<_> = audit.images.keys().map(String::as_str).filter(|name| !name.starts_with("sha256:")).collect();
+    findings.same("images", names, vec!["nodebake-lab.invalid/pause:1", "nodebake-lab.invalid/pod:1"]);
+    // At a first boot the pod may start a moment before the label is set.
+    if !is_first {
+        findings.same("the pod's image is pinned for the kubelet", &audit.pod.said["pinned"], &true.into());
+    }
+    findings.same("time servers", audit.time_servers.out.as_str(), "10.0.0.1");
+    for unit in ["nodebake-images.service", "nodebake-packages.service"] {
+        let property = |name| audit.unit(unit, name);
+        let ran = property("ExecMainStartTimestampMonotonic") != "0";
+        let state = (property("LoadState"), property("ConditionResult"), property("Result"), ran);
+        let (condition, ran) = if is_first { ("yes", true) } else { ("no", false) };
+        findings.same(&format!("{unit} runs at the first boot alone"), state, ("loaded", condition, "success", ran));
+    }
+}
+
 fn kernel(audit: &Audit, findings: &mut Findings) {
     for module in ["overlay", "br_netfilter"] {
         findings.holds(&format!("module {module}"), audit.modules.iter().any(|name| name == module), &audit.modules);
@@ -169,6 +201,7 @@ fn is_ours(path: &str) -> bool {
         "/etc/sysctl.d/90-nodebake.conf",
         "/etc/systemd/networkd.conf.d/50-nodebake.conf",
         "/etc/systemd/resolved.conf.d/50-nodebake.conf",
+        "/etc/systemd/timesyncd.conf.d/50-nodebake.conf",
     ];
     let units = path.starts_with("/etc/systemd/system/")
         && (path.ends_with(".service") || path.ends_with(".mount"))
@@ -203,6 +236,9 @@ fn wanted_files(cluster: &Cluster, name: &str) -> Vec<Entry> {
     }
     let units = "/etc/systemd/system";
     let pki = format!("/etc/kubernetes/pki/{name}");
+    let manifest = cluster.manifest(name);
+    let digest = manifest["payload"]["digest"].as_str().unwrap();
+    let serial = format!("nb-{}", &digest[..12]);
     for (path, mode) in [
         ("/etc/apt/apt.conf.d/99-nodebake", "0644"),
         ("/etc/containerd/config.toml", "0644"),
@@ -217,16 +253,30 @@ fn wanted_files(cluster: &Cluster, name: &str) -> Vec<Entry> {
         ("/etc/sysctl.d/90-nodebake.conf", "0644"),
         ("/etc/systemd/networkd.conf.d/50-nodebake.conf", "0644"),
         ("/etc/systemd/resolved.conf.d/50-nodebake.conf", "0644"),
+        ("/etc/systemd/timesyncd.conf.d/50-nodebake.conf", "0644"),
         (&format!("{units}/containerd.service"), "0644"),
         (&format!("{units}/kubelet.service"), "0644"),
+        (&format!("{units}/nodebake-images.service"), "0644"),
+        (&format!("{units}/nodebake-packages.service"), "0644"),
         (&format!("{units}/nodebake-report.service"), "0644"),
         (&format!("{units}/opt-nodebake-payload.mount"), "0644"),
+        ("/usr/local/lib/nodebake/images", "0755"),
+        ("/usr/local/lib/nodebake/packages", "0755"),
         ("/usr/local/lib/nodebake/report", "0755"),
+        (&format!("/var/lib/nodebake/images-imported.{serial}"), "0644"),
         ("/var/lib/nodebake/instance-id", "0644"),
+        (&format!("/var/lib/nodebake/packages-installed.{serial}"), "0644"),
     ] {
         all.push(entry(path, "file", mode, ""));
     }
-    for unit in ["containerd.service", "kubelet.service", "nodebake-report.service", "opt-nodebake-payload.mount"] {
+    for unit in [
+        "containerd.service",
+        "kubelet.service",
+        "nodebake-images.service",
+        "nodebake-packages.service",
+        "nodebake-report.service",
+        "opt-nodebake-payload.mount",
+    ] {
         all.push(entry(&format!("{units}/multi-user.target.wants/{unit}"), "link", "0777", &format!("{units}/{unit}")));
     }
     for (place, binary) in [
@@ -234,6 +284,7 @@ fn wanted_files(cluster: &Cluster, name: &str) -> Vec<Entry> {
         ("bin", "containerd-shim-runc-v2"),
         ("bin", "ctr"),
         ("bin", "kubelet"),
+        ("bin", "lab-busybox"),
         ("sbin", "runc"),
     ] {
         let target = format!("/opt/nodebake/payload/bin/{binary}");

@@ -127,6 +127,15 @@ impl Lab {
         self.build_dir().join("mirror")
     }
 
+    /// Names of the files with this ending that the lab's cluster file gives.
+    pub fn given(&self, ending: &str) -> Vec<String> {
+        let files = fs::read_dir(self.build_dir().join("given")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let names: Vec<_> = names.filter(|name| name.ends_with(ending)).collect();
+        assert!(!names.is_empty(), "no file ends with {ending}");
+        names
+    }
+
     fn build_dir(&self) -> PathBuf {
         std::env::var_os("LAB_BUILD_DIR").map_or_else(|| self.dir.clone(), PathBuf::from)
     }

@@ -12,7 +12,7 @@ const APISERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 0, 4), 6443);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const KUBELET: u16 = 10250;
 
-/// Only ARP, the apiserver's TCP, DNS and NTP; from the hypervisor itself also nodebake's question whether an address is
+/// Only ARP, the apiserver's TCP, DNS and NTP, which the gateway is asked for and does not have; from the hypervisor itself also nodebake's question whether an address is
 /// free, which is a connection to the kubelet's port.
 pub fn only_what_belongs_there(lab: &Lab) {
     step("what crossed the bridge");
@@ -28,6 +28,7 @@ pub fn only_what_belongs_there(lab: &Lab) {
     let foreign: Vec<_> = kinds.iter().filter(|(kind, _)| kind.starts_with("foreign")).collect();
     findings.same("foreign packets", foreign, Vec::new());
     findings.holds("the record is not empty", kinds.contains_key("apiserver"), &kinds);
+    findings.holds("the given time server is asked", kinds.contains_key("NTP, which the gateway is asked for"), &kinds);
     // The filter would have dropped a packet for port 22 before the record: it counts them.
     let rules = crate::lab::Ran::quietly(lab.inside("nft").args(["list", "table", "bridge", "lab"])).succeeded();
     let drops: Vec<_> = rules.lines().map(str::trim).filter(|line| line.contains("dport 22")).collect();
@@ -66,6 +67,11 @@ fn ipv4(packet: &[u8]) -> String {
     if protocol == 2 && from == GATEWAY && packet[ports..].windows(4).any(|group| group == [224, 0, 0, 106]) {
         return "IGMP of the bridge itself (multicast snooping)".to_owned();
     }
+    // ICMP's "port unreachable" holds the packet that it answers, from its byte 8 on.
+    let refused = packet.get(ports + 8..).filter(|inner| packet[ports..ports + 2] == [3, 3] && inner.len() >= 24);
+    if protocol == 1 && from == GATEWAY && refused.is_some_and(|inner| inner[9] == 17 && inner[22..24] == [0, 123]) {
+        return "NTP, which the gateway does not have".to_owned();
+    }
     if !matches!(protocol, 6 | 17) {
         return format!("foreign: IP protocol {protocol} {from} -> {to}");
     }
@@ -76,7 +82,7 @@ fn ipv4(packet: &[u8]) -> String {
         6 if (from == GATEWAY && target.1 == KUBELET) || (to == GATEWAY && source.1 == KUBELET) => {
             "nodebake asks whether an address is free".to_owned()
         }
-        17 if source.1 == 123 || target.1 == 123 => "NTP".to_owned(),
+        17 if target == (GATEWAY, 123) => "NTP, which the gateway is asked for".to_owned(),
         _ => format!("foreign: IP protocol {protocol} {source:?} -> {target:?}"),
     }
 }

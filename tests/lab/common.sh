@@ -56,3 +56,23 @@ debian_keyring() {
   [[ -r $keyring ]] || die "$keyring is missing: install debian-archive-keyring"
   printf '%s\n' "$keyring"
 }
+
+# apt_in ROOT COMMAND [ARG...]: apt with a root of its own: the machine's configuration and lists are neither read nor
+# written.
+apt_in() {
+  local root=$1 command=$2
+  shift 2
+  "$command" -q -o Dir::Etc::SourceList="$root/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+    -o Dir::State::Lists="$root/lists" -o Dir::State::Status=/dev/null -o Dir::Cache="$root/cache" \
+    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false \
+    -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false \
+    -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
+}
+
+# apt_root ROOT SUITE: makes such a root for a suite of Debian's archive.
+apt_root() {
+  rm -rf "$1"
+  mkdir -p "$1/lists/partial" "$1/cache"
+  printf 'deb [signed-by=%s arch=amd64] %s %s main\n' "$(debian_keyring)" "$(debian_uri)" "$2" >"$1/sources.list"
+  apt_in "$1" apt-get update >/dev/null
+}

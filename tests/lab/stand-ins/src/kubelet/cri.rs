@@ -450,6 +450,9 @@ pub struct Image {
     /// Its names.
     #[prost(string, repeated, tag = "2")]
     pub repo_tags: Vec<String>,
+    /// Whether the kubelet must leave it when it makes room.
+    #[prost(bool, tag = "8")]
+    pub pinned: bool,
 }
 
 /// `ImageStatusResponse`.
@@ -473,12 +476,6 @@ impl Runtime {
     #[must_use]
     pub fn new(socket: &Path, timeout: Duration) -> Self {
         Self { socket: socket.to_owned(), timeout, channel: Mutex::new(None) }
-    }
-
-    /// The socket.
-    #[must_use]
-    pub fn socket(&self) -> &Path {
-        &self.socket
     }
 
     async fn call<Q: prost::Message, A: prost::Message + Default>(
@@ -513,8 +510,8 @@ impl Runtime {
     ///
     /// # Errors
     /// The call failed.
-    pub async fn status(&self, verbose: bool) -> Result<StatusResponse, GrpcError> {
-        self.call("/runtime.v1.RuntimeService/Status", &StatusRequest { verbose }).await
+    pub async fn status(&self) -> Result<StatusResponse, GrpcError> {
+        self.call("/runtime.v1.RuntimeService/Status", &StatusRequest { verbose: false }).await
     }
 
     /// `RuntimeConfig`: the runtime's cgroup driver; none when the runtime is too old to tell.
@@ -607,14 +604,14 @@ impl Runtime {
         self.call("/runtime.v1.RuntimeService/ContainerStatus", &question).await
     }
 
-    /// `ImageStatus`: whether the runtime has the image.
+    /// `ImageStatus`: the image, if the runtime has it.
     ///
     /// # Errors
     /// The call failed.
-    pub async fn has_image(&self, image: &str) -> Result<bool, GrpcError> {
+    pub async fn image(&self, image: &str) -> Result<Option<Image>, GrpcError> {
         let image = ImageSpec { image: image.to_owned(), user_specified_image: String::new() };
         let question = ImageStatusRequest { image: Some(image) };
         let answer: ImageStatusResponse = self.call("/runtime.v1.ImageService/ImageStatus", &question).await?;
-        Ok(answer.image.is_some())
+        Ok(answer.image)
     }
 }

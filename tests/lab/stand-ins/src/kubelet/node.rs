@@ -33,7 +33,7 @@ pub struct RuntimeState {
 impl RuntimeState {
     /// Asks the runtime.
     pub async fn ask(runtime: &Runtime) -> Self {
-        Self { version: runtime.version().await.ok(), status: runtime.status(false).await.ok() }
+        Self { version: runtime.version().await.ok(), status: runtime.status().await.ok() }
     }
 
     /// `containerd://2.1.4`.

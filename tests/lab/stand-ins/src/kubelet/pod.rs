@@ -1,12 +1,10 @@
-//! The one pod: a host-network pod from an image that lies on the machine, and the report of what became of it.
+//! The one pod: a host-network pod from an image that the runtime has, and the report of what became of it.
 
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::config::Config;
 use super::cri::{
@@ -18,11 +16,9 @@ use super::cri::{
 use super::grpc::GrpcError;
 use crate::log;
 
-/// The archive that the guest image carries; `NODEBAKE_LAB_POD_IMAGE` names another one.
-const ARCHIVE: &str = "/usr/lib/nodebake-lab/pod-image.tar";
 /// Where the report goes; `NODEBAKE_LAB_POD_REPORT` names another place.
 const REPORT: &str = "/run/nodebake-lab/pod.json";
-/// The image's name in the archive.
+/// The image, which the runtime has been given.
 const IMAGE: &str = "nodebake-lab.invalid/pod:1";
 const NAMESPACE: &str = "default";
 const POD: &str = "nodebake-lab";
@@ -37,32 +33,6 @@ pub enum PodError {
     /// A CRI call failed.
     #[error("CRI call failed")]
     Cri(#[source] GrpcError),
-    /// `ctr` or `containerd` cannot be started.
-    #[error("{program} cannot be started")]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// `ctr` or `containerd` failed.
-    #[error("{program} failed: {message}")]
-    Program {
-        /// The program and what it was to do.
-        program: String,
-        /// What it wrote to standard error.
-        message: String,
-    },
-    /// No `ctr` in PATH.
-    #[error("there is no {0} in PATH")]
-    NoProgram(&'static str),
-    /// The runtime does not say which image its sandboxes need.
-    #[error("containerd's configuration names no sandbox image")]
-    NoSandboxImage,
-    /// An imported image does not appear.
-    #[error("the image {0} was imported and the runtime does not show it")]
-    ImageMissing(String),
     /// The container ended.
     #[error("the container is not running: {0}")]
     NotRunning(String),
@@ -98,20 +68,20 @@ pub struct Pod<'a> {
     pub boot_id: &'a str,
 }
 
-/// The archive, if this machine has one.
-#[must_use]
-pub fn archive() -> Option<PathBuf> {
-    let path = std::env::var_os("NODEBAKE_LAB_POD_IMAGE").map_or_else(|| PathBuf::from(ARCHIVE), PathBuf::from);
-    path.exists().then_some(path)
-}
-
 impl Pod<'_> {
+    /// Whether the runtime has the pod's image: nothing is ever pulled.
+    ///
+    /// # Errors
+    /// The runtime does not answer.
+    pub async fn has_image(&self) -> Result<bool, PodError> {
+        Ok(self.runtime.image(IMAGE).await.map_err(PodError::Cri)?.is_some())
+    }
+
     /// Runs the pod anew and writes the report; the pod as the API would show it comes back.
     ///
     /// # Errors
     /// See [`PodError`].
-    pub async fn run(&self, archive: &Path) -> Result<Value, PodError> {
-        self.ensure_images(archive).await?;
+    pub async fn run(&self) -> Result<Value, PodError> {
         for old in self.runtime.sandboxes(LABEL).await.map_err(PodError::Cri)? {
             log::say(format!("removing the sandbox {} of an earlier start", old.id));
             self.runtime.remove_sandbox(&old.id).await.map_err(PodError::Cri)?;
@@ -132,12 +102,14 @@ impl Pod<'_> {
             return Err(PodError::Exec { code: exec.exit_code, message: stderr });
         }
         let version = self.runtime.version().await.map_err(PodError::Cri)?;
+        let image = self.runtime.image(IMAGE).await.map_err(PodError::Cri)?;
         let report = json!({
             "time": jiff::Timestamp::now().to_string(),
             "node": self.node, "bootID": self.boot_id,
             "runtime": {"name": version.runtime_name, "version": version.runtime_version},
             "pod": {"namespace": NAMESPACE, "name": POD, "uid": uid, "cgroupParent": cgroup_parent},
             "sandbox": sandbox, "container": container, "image": IMAGE,
+            "pinned": image.is_some_and(|image| image.pinned),
             "pid": pid, "cgroup": cgroup.lines().collect::<Vec<_>>(),
             "hostNetwork": same_network_namespace(pid),
             "exec": {"command": COMMAND, "exitCode": exec.exit_code, "stdout": stdout, "stderr": stderr},
@@ -223,52 +195,6 @@ impl Pod<'_> {
         info["pid"].as_i64().filter(|pid| *pid > 0).ok_or_else(|| PodError::NotRunning("no process id".to_owned()))
     }
 
-    /// Imports the image, and gives it the name of the sandbox image too when the machine has none of that name.
-    async fn ensure_images(&self, archive: &Path) -> Result<(), PodError> {
-        let sandbox = self.sandbox_image().await?;
-        if !self.runtime.has_image(IMAGE).await.map_err(PodError::Cri)? {
-            log::say(format!("importing {}", archive.display()));
-            self.ctr(&["images", "import", &archive.display().to_string()]).await?;
-            self.wait_for_image(IMAGE).await?;
-        }
-        if !self.runtime.has_image(&sandbox).await.map_err(PodError::Cri)? {
-            log::say(format!("this image serves as {sandbox}, which this machine does not have"));
-            self.ctr(&["images", "tag", "--force", IMAGE, &sandbox]).await?;
-            self.wait_for_image(&sandbox).await?;
-        }
-        Ok(())
-    }
-
-    /// containerd takes note of an image a moment after it was imported.
-    async fn wait_for_image(&self, image: &str) -> Result<(), PodError> {
-        for attempt in 0..7_u32 {
-            if self.runtime.has_image(image).await.map_err(PodError::Cri)? {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(attempt)).await;
-        }
-        Err(PodError::ImageMissing(image.to_owned()))
-    }
-
-    /// The image of containerd's sandboxes: as CRI tells it (containerd 1.x), else as containerd prints its configuration.
-    async fn sandbox_image(&self) -> Result<String, PodError> {
-        let status = self.runtime.status(true).await.map_err(PodError::Cri)?;
-        let told: Value =
-            status.info.get("config").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        if let Some(image) = told["sandboxImage"].as_str().filter(|image| !image.is_empty()) {
-            return Ok(image.to_owned());
-        }
-        let dump = run(&program("containerd")?, &["config", "dump"]).await?;
-        sandbox_image_in(&dump).ok_or(PodError::NoSandboxImage)
-    }
-
-    async fn ctr(&self, arguments: &[&str]) -> Result<String, PodError> {
-        let socket = self.runtime.socket().display().to_string();
-        let mut all = vec!["--address", &socket, "--namespace", "k8s.io"];
-        all.extend(arguments);
-        run(&program("ctr")?, &all).await
-    }
-
     /// The pod as the API shows a pod.
     fn object(&self, uid: &str, container: &str) -> Value {
         json!({
@@ -312,40 +238,6 @@ fn dns_of(resolv_conf: &str) -> DnsConfig {
     dns
 }
 
-/// `sandbox = '…'` below `pinned_images` (2.x) or `sandbox_image = "…"` (1.x).
-fn sandbox_image_in(config: &str) -> Option<String> {
-    let values = config.lines().filter_map(|line| {
-        let (key, value) = line.trim().split_once('=')?;
-        matches!(key.trim(), "sandbox" | "sandbox_image").then(|| value.trim().trim_matches(['\'', '"']).to_owned())
-    });
-    values.into_iter().find(|image| !image.is_empty())
-}
-
-fn program(name: &'static str) -> Result<PathBuf, PodError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/local/bin")])
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-        .ok_or(PodError::NoProgram(name))
-}
-
-async fn run(program: &Path, arguments: &[&str]) -> Result<String, PodError> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .await
-        .map_err(|source| PodError::Start { program: program.to_owned(), source })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(PodError::Program {
-        program: format!("{} {}", program.display(), arguments.join(" ")),
-        message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    })
-}
-
 fn read(path: &str) -> Result<String, PodError> {
     std::fs::read_to_string(path).map_err(|source| PodError::File { path: path.into(), source })
 }
@@ -370,20 +262,6 @@ fn write_report(path: &Path, report: &Value) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sandbox_image_is_found_in_either_configuration() {
-        for (config, want) in [
-            (
-                "[plugins.'io.containerd.cri.v1.images'.pinned_images]\n  sandbox = 'registry.k8s.io/pause:3.10'\n",
-                Some("registry.k8s.io/pause:3.10"),
-            ),
-            ("    sandbox_image = \"registry.k8s.io/pause:3.6\"\n", Some("registry.k8s.io/pause:3.6")),
-            ("  sandboxer = 'podsandbox'\n  sandbox = ''\n", None),
-        ] {
-            assert_eq!(sandbox_image_in(config).as_deref(), want, "{config}");
-        }
-    }
 
     #[test]
     fn a_host_network_pod_has_the_node_s_dns() {

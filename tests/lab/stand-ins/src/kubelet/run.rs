@@ -13,7 +13,7 @@ use super::host::{self, Host, HostError};
 use super::kubeconfig::{Kubeconfig, KubeconfigError};
 use super::lease::Lease;
 use super::node::{Node, RuntimeState};
-use super::pod::{self, Pod};
+use super::pod::Pod;
 use super::server::{self, Server, ServerError, State};
 use super::{notify, schema};
 use crate::log;
@@ -22,6 +22,8 @@ use crate::log;
 const FIRST_LEASE_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause between attempts to register or to renew the lease, as the real kubelet's.
 const LONGEST_PAUSE: Duration = Duration::from_secs(7);
+/// Pause between looks for the pod's image.
+const IMAGE_PAUSE: Duration = Duration::from_secs(2);
 /// Longest pause between attempts to run the pod.
 const LONGEST_POD_PAUSE: Duration = Duration::from_secs(15);
 
@@ -216,14 +218,16 @@ async fn register(node: &Node, client: &Client, runtime: &Runtime) {
 }
 
 async fn keep_pod(runtime: Arc<Runtime>, config: Arc<Config>, node: Arc<Node>, boot_id: String, state: Arc<State>) {
-    let Some(archive) = pod::archive() else {
-        log::say("this machine carries no pod image: no pod is run");
-        return;
-    };
     let pod = Pod { runtime: &runtime, config: &config, node: &node.name, boot_id: &boot_id };
+    if !matches!(pod.has_image().await, Ok(true)) {
+        log::say("the runtime does not have the pod's image: no pod is run before it has");
+        while !matches!(pod.has_image().await, Ok(true)) {
+            tokio::time::sleep(IMAGE_PAUSE).await;
+        }
+    }
     let mut pause = Duration::from_secs(2);
     loop {
-        match pod.run(&archive).await {
+        match pod.run().await {
             Ok(object) => {
                 state.pods.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(object);
                 return;

@@ -53,7 +53,6 @@ fn command(server: &Server, port: u16, change: impl FnOnce(&mut Value)) -> Comma
         .arg(format!("--config={}", file("config.yaml").display()))
         .arg(format!("--kubeconfig={}", file("kubeconfig").display()))
         .args(["--node-ip=127.0.0.1", "--hostname-override=a", "--v=2"])
-        .env("NODEBAKE_LAB_POD_IMAGE", "/nonexistent")
         .env("NOTIFY_SOCKET", file("notify.sock"));
     command
 }

@@ -45,6 +45,8 @@ fn answer(path: &str, cgroup_driver: i32) -> Response<http_body_util::combinator
         "/runtime.v1.RuntimeService/RuntimeConfig" => {
             RuntimeConfigResponse { linux: Some(LinuxRuntimeConfiguration { cgroup_driver }) }.encode_to_vec()
         }
+        // It has no image.
+        "/runtime.v1.ImageService/ImageStatus" => Vec::new(),
         other => panic!("{other} is not offered"),
     };
     let mut body = BytesMut::new();
