@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 LAB := tests/lab/lab
 
-.PHONY: build demo test lint unit e2e soak bench deny packages clean
+.PHONY: build demo test lint unit e2e soak bench fuzz deny packages clean
 
 build: packages ## target/release/nodebake
 	cargo build --release --locked --workspace --bins
@@ -31,8 +31,25 @@ e2e: packages ## real guests in the lab
 
 soak: packages ## the same with full counts; hours
 	NODEBAKE_TEST_TREES=500 cargo test --release --locked --workspace --test images
+	NODEBAKE_KILLS=200 cargo test --release --locked --workspace --test cli killed::
 	$(LAB) build
 	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --features lab --test e2e -- --test-threads=1 --nocapture
+
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS := checksum_file archive lock_file
+
+# libFuzzer's instrumentation is an unstable flag of rustc, which the bootstrap variable opens on the stable one.
+fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz; what it finds out stays in fuzz/grown
+	cp Cargo.lock fuzz/Cargo.lock
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p "fuzz/grown/$$target"; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir fuzz "$$target" "fuzz/grown/$$target" "fuzz/corpus/$$target" -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1 $$(ls fuzz/$$target.dict 2>/dev/null | sed s/^/-dict=/); \
+	done
+
+bench: packages ## the supply chain against the shell's tools, on the lab's artifacts (NODEBAKE_BENCH_PAIRS=N)
+	$(LAB) mirror
+	cargo bench --locked --workspace --bench supply-chain
 
 deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources

@@ -67,9 +67,22 @@ fn ready(file: &NamedTempFile, mode: u32) -> io::Result<()> {
 
 /// Puts `bytes` at `path`, whatever stands there.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    publish(filled(path, bytes)?, mode, path)
+}
+
+/// A new file for `path` with these bytes, on disk and without its name: for several files, all of which are to be there
+/// before the first gets its name, since the disk may be too full for the second.
+pub(crate) fn filled(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = begin(path)?;
     file.as_file_mut().write_all(bytes)?;
-    publish(file, mode, path)
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// What to do when a file could not be written because the disk is full.
+pub(crate) fn hint(error: &io::Error) -> Option<String> {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        .then(|| "make space on that disk, then run the command again".to_owned())
 }
 
 /// Makes a folder with this mode, whatever the umask; one that is there keeps its own. Its parents get what the umask
@@ -113,6 +126,7 @@ pub(crate) fn sweep_beside(path: &Path) {
 
 /// Removes from a folder what killed processes left in it. What cannot be removed stays: it is in nobody's way.
 pub(crate) fn sweep(folder: &Path) {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

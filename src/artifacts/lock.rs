@@ -255,7 +255,7 @@ impl LockError {
             Self::ChecksumFile { .. } | Self::Empty { .. } => {
                 Some("what is published there is not what we know; check the mirror or proxy".to_owned())
             }
-            Self::Io { .. } => None,
+            Self::Io { source, .. } => whole_file::hint(source),
         }
     }
 

@@ -80,7 +80,7 @@ impl BuildError {
             Self::SmallDisk { .. } => {
                 Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
             }
-            Self::File { .. } => None,
+            Self::File { source, .. } => whole_file::hint(source),
         }
     }
 
@@ -135,7 +135,8 @@ pub struct NodeOutput {
 }
 
 /// The kinds that go into a payload, in the order of its inputs.
-const PAYLOAD: [Kind; 4] = [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins];
+const PAYLOAD: [Kind; 7] =
+    [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
 
 impl Build<'_> {
     /// The cluster that nodes are built for.

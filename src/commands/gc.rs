@@ -1,7 +1,7 @@
 //! `nodebake gc`: removes from the cache what no cluster uses any more.
 //!
 //! What a cluster uses is what the lock beside its cluster file names, and the base images of the machines on its
-//! hypervisor. Whatever cannot be told for sure is an error, and then nothing is removed.
+//! hypervisor. Their payloads lie in the hypervisor's pool, and a machine that is made anew is made from the lock. Whatever cannot be told for sure is an error, and then nothing is removed.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -113,6 +113,10 @@ pub(super) fn run(cli: &Cli, ui: &Ui, args: &Gc) -> Result<(), Error> {
         return Ok(());
     };
     let forgotten = args.forget.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let known = sweep.users().map_err(GcError::from)?;
+    for file in forgotten.iter().filter(|file| !known.contains(file)) {
+        ui.say(&format!("warning: {} has not used the cache", file.display()));
+    }
     let (uses, gone) = uses(&sweep, &absolute(&cli.config)?, &forgotten)?;
     let mut unused: Vec<_> = gone.iter().map(|file| sweep.root_of(file)).collect();
     unused.extend(sweep.unused(&uses).map_err(GcError::from)?);
@@ -157,19 +161,24 @@ fn uses(sweep: &Sweep<'_>, own: &Path, forgotten: &[PathBuf]) -> Result<(Uses, V
         files.push(own.to_owned());
     }
     for file in files {
-        if forgotten.contains(&file) || !is_there(&file)? {
+        if forgotten.contains(&file) {
             gone.push(file);
             continue;
         }
-        let config = Config::load(&file).map_err(|source| GcError::Config { file: file.clone(), source })?;
-        match Lock::load(&config.folder().join("nodebake.lock")) {
+        let there = is_there(&file)?;
+        // Also of a lock alone, as where a bundle was imported before there is a cluster file.
+        match Lock::load(&file.with_file_name("nodebake.lock")) {
             Ok(lock) => uses.checksums.extend(lock.entries().iter().map(|entry| entry.checksum)),
+            Err(LockError::Absent { .. }) if !there => gone.push(file.clone()),
             // A cluster that is not locked, or not any more, names nothing.
             Err(LockError::Absent { .. }) => {}
             Err(source) => return Err(GcError::Lock { file, source }),
         }
-        if asked.insert(config.libvirt.uri.clone()) {
-            uses.bases.extend(bases(&config.libvirt.uri, &file)?);
+        if there {
+            let config = Config::load(&file).map_err(|source| GcError::Config { file: file.clone(), source })?;
+            if asked.insert(config.libvirt.uri.clone()) {
+                uses.bases.extend(bases(&config.libvirt.uri, &file)?);
+            }
         }
     }
     Ok((uses, gone))

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::certificate::CertificateError;
 use super::keys::KeyError;
 use crate::config::NodeName;
+use crate::whole_file;
 
 /// An identity that could not be made or must not be used.
 ///
@@ -151,8 +152,8 @@ impl IdentityError {
                 certificate.display(),
             )),
             Self::NoCaKey { ca_key, .. } => Some(format!("put the CA's key at {}", ca_key.display())),
+            Self::Write { source, .. } => whole_file::hint(source),
             Self::Read { .. }
-            | Self::Write { .. }
             | Self::Certificate { .. }
             | Self::CaUnfit { .. }
             | Self::Key { .. }

@@ -77,8 +77,20 @@ impl Kept {
 
     /// Replaces the pair; the lock is asked for so that nobody writes without it.
     pub(super) fn write(&self, _lock: &File, certificate_pem: &str, key_pem: &Secret) -> Result<(), IdentityError> {
-        write_private(&self.key(), key_pem)?;
-        write_private(&self.certificate(), &Secret::new(certificate_pem))
+        let files = [(self.key(), key_pem.expose()), (self.certificate(), certificate_pem.as_bytes())];
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| IdentityError::write(&path, source)
+        };
+        // Both are on disk before the first gets its name: a full disk must not part the pair that is there.
+        let mut ready = Vec::new();
+        for (path, bytes) in files {
+            ready.push((whole_file::filled(&path, bytes).map_err(failed(&path))?, path));
+        }
+        for (file, path) in ready {
+            whole_file::publish(file, 0o600, &path).map_err(failed(&path))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,14 +1,18 @@
 //! Images: the payload (public, shared by all nodes of an architecture) and the seed (secret, one per node),
 //! both ISO 9660 with Rock Ridge, written and read back here.
 
+pub mod container_image;
 mod contents;
+pub mod deb;
 mod elf;
 pub mod iso9660;
 pub mod payload;
 pub mod seed;
 pub mod unpack;
 
+pub use container_image::ContainerImageError;
 pub use contents::{PayloadContents, PreloadedImage};
+pub use deb::DebError;
 pub use elf::ElfError;
 pub use payload::{Ingredient, Payload, PayloadError, PayloadInputs};
 

@@ -9,6 +9,8 @@ use tar::{Archive, EntryType, PaxExtensions};
 const BLOCK: u64 = 512;
 /// Longest name or set of extended attributes that an archive may carry beside an entry, in bytes.
 const MAX_EXTENSION: u64 = 16 << 10;
+/// Longest path in bytes. With it, what is remembered of an archive is bounded by its number of entries.
+const MAX_PATH: usize = 1024;
 /// Most zeros after the end of an archive, in bytes; tar pads to its record size (10 KiB by default).
 const MAX_PADDING: u64 = 1 << 20;
 
@@ -85,11 +87,12 @@ impl Member<'_> {
 /// Hands every regular file of a tar stream (already decompressed) to `visit`, in the archive's order, and reads the
 /// stream to its end, so that a compressor's checksum behind it is checked. Refused are absolute paths, "..", links that
 /// leave, hard links to what is not in the archive, devices, set-id bits, sparse files, and two entries of one name.
+/// Returns what else is there: the paths of links, sorted.
 pub fn files<E: From<UnpackError>>(
     tar: impl Read,
     limits: Limits,
     mut visit: impl FnMut(Member<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Vec<String>, E> {
     let read = |source| UnpackError::Read { source };
     let mut archive = Archive::new(tar);
     let mut checker = Checker::new(limits);
@@ -104,7 +107,10 @@ pub fn files<E: From<UnpackError>>(
         }
     }
     check_end(archive.into_inner())?;
-    Ok(())
+    let links = checker.seen.into_iter().filter(|(_, seen)| *seen == Seen::Link);
+    let mut links: Vec<_> = links.map(|(path, _)| path).collect();
+    links.sort();
+    Ok(links)
 }
 
 /// Reads on to the end; only zeros may come.
@@ -278,6 +284,9 @@ fn plain(path: &str, directory: bool) -> Result<String, &'static str> {
     }
     if path.contains('\0') {
         return Err("its path has a NUL in it");
+    }
+    if path.len() > MAX_PATH {
+        return Err("its path is longer than 1024 bytes");
     }
     let path = if directory { path.strip_suffix('/').unwrap_or(path) } else { path };
     if directory && path == "." {

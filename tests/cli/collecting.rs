@@ -149,12 +149,17 @@ fn what_another_cluster_uses_stays() {
     let removed = Ran::ok(rows.clone(), format!("{bytes} would be removed; {}\n", stays(&world)));
     assert_eq!(world.run(&["gc", "--dry-run", "--forget", &file]), removed);
 
-    // Its file is gone for good, and other things are there.
+    // Its file has gone, and the lock is there as after the import of a bundle.
     fs::remove_file(other.path("nodebake.yaml")).unwrap();
+    nothing(7);
+    // Both have, and other things are there.
+    fs::remove_file(other.path("nodebake.lock")).unwrap();
     let removed = Ran::ok(rows, format!("{bytes} removed; {}\n", stays(&world)));
     assert_eq!(world.run(&["gc"]), removed);
     assert!(fs::symlink_metadata(world.path(&root(&other))).is_err());
     assert_eq!(fs::read_link(world.path(&root(&world))).unwrap(), world.path("nodebake.yaml"));
+    let unknown = format!("warning: {file} has not used the cache\n0 B would be removed; {}\n", stays(&world));
+    assert_eq!(world.run(&["gc", "--dry-run", "--forget", &file]), Ran::ok("", unknown));
     nothing(6);
 }
 

@@ -5,6 +5,29 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
+use crate::server::{Answer, Request, Server};
+
+/// Serves the files of a folder and notes what it is asked; it has validators and gives parts.
+pub(crate) fn with_ranges(folder: PathBuf) -> Server {
+    Server::start(move |request| part_of(&folder, request))
+}
+
+pub(crate) fn part_of(folder: &Path, request: &Request) -> Answer {
+    let Ok(bytes) = fs::read(folder.join(request.path.trim_start_matches("/mirror/"))) else {
+        return Answer::status("404 Not Found");
+    };
+    let tag = format!("ETag: \"{}\"", bytes.len());
+    let length = |length| format!("Content-Length: {length}");
+    let Some(range) = request.headers.get("range") else {
+        let body = if request.method == "GET" { &bytes[..] } else { &[] };
+        return Answer::raw("200 OK", &[&length(bytes.len()), &tag], body);
+    };
+    assert_eq!(format!("ETag: {}", request.headers["if-range"]), tag);
+    let from: usize = range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
+    let said = format!("Content-Range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+    Answer::raw("206 Partial Content", &[&said, &length(bytes.len() - from), &tag], &bytes[from..])
+}
+
 /// Serves the files of a folder under /some/where until the tests end.
 pub(crate) fn serve(folder: PathBuf) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

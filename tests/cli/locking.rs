@@ -418,8 +418,8 @@ fn architectures_are_locked_side_by_side() {
     assert_eq!(world.run(&["lock", "--check"]), Ran::failed(3, &stale, STALE));
 
     let ran = world.must(&["lock"]);
-    let added: String =
-        kinds.iter().zip(versions).map(|(kind, version)| format!("{kind} {version} (arm64) added\n")).collect();
+    let added = kinds.iter().zip(versions).map(|(kind, version)| format!("{kind} {version} (arm64) added\n"));
+    let added = added.collect::<Vec<_>>().concat();
     assert_eq!(ran.stderr, format!("lock: done\n{added}wrote FOLDER/nodebake.lock\n"));
     let names =
         |table: &str| table.lines().map(|line| line.split("   ").next().unwrap().trim().to_owned()).collect::<Vec<_>>();
@@ -442,8 +442,8 @@ fn architectures_are_locked_side_by_side() {
     // Without its node an architecture goes.
     world.edit("    arch: arm64\n", "");
     let left_out = "warning: runc runc.arm64 is for arm64, and no node is: it is left out\n";
-    let gone: String =
-        kinds.iter().zip(versions).map(|(kind, version)| format!("{kind} {version} (arm64) removed\n")).collect();
+    let gone = kinds.iter().zip(versions).map(|(kind, version)| format!("{kind} {version} (arm64) removed\n"));
+    let gone = gone.collect::<Vec<_>>().concat();
     assert_eq!(world.must(&["lock"]).stderr, format!("{left_out}lock: done\n{gone}wrote FOLDER/nodebake.lock\n"));
     assert_eq!(world.read("nodebake.lock"), one);
 }

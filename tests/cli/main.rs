@@ -1,18 +1,22 @@
 //! The command line: the real program, its whole output and exit code, and every file that it leaves.
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
-//! upstream's names. Needs openssl, tar, gzip, sha256sum, qemu-img, taskset and faketime; a missing one fails the tests.
+//! upstream's names. Needs openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for a tmpfs
+//! of its own; what is missing fails the tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod building;
 mod bundle;
 mod collecting;
+mod crowd;
 mod damage;
 mod downloads;
 mod faults;
+mod full_disk;
 mod http;
 mod identities;
+mod killed;
 mod locking;
 mod machines;
 mod mirror;
@@ -23,6 +27,7 @@ mod reproducible;
 mod secrets;
 #[path = "../../src/artifacts/server.rs"]
 mod server;
+mod tracer;
 mod usage;
 mod verifying;
 mod world;

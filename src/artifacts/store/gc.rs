@@ -239,3 +239,64 @@ fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::Begun;
+    use super::*;
+
+    fn put(store: &Store, algorithm: Algorithm, bytes: &[u8]) -> Checksum {
+        let mut hasher = algorithm.hasher();
+        hasher.update(bytes);
+        let checksum = hasher.finish();
+        if let Begun::Part(mut part) = store.begin(&checksum, bytes.len() as u64).unwrap() {
+            part.write(bytes).unwrap();
+            part.finish().unwrap().unwrap();
+        }
+        checksum
+    }
+
+    #[test]
+    fn base_images_stay_under_whatever_digest_they_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let blobs = [(Algorithm::Sha256, b"a"), (Algorithm::Sha256, b"b"), (Algorithm::Sha512, b"c")];
+        let [a, b, c] = blobs.map(|(algorithm, bytes)| put(&store, algorithm, bytes));
+        let d = put(&store, Algorithm::Sha512, b"d");
+        let sweep = store.sweep(true, || {}).unwrap().unwrap();
+        let unused = |checksums: &[Checksum], bases: &[&[u8]]| {
+            let bases = bases.iter().map(|bytes| Digest::of(bytes)).collect();
+            let uses = Uses { checksums: checksums.iter().copied().collect(), bases };
+            sweep.unused(&uses).unwrap()
+        };
+        let goes = |checksums: &[Checksum]| -> Vec<Unused> {
+            let name =
+                |checksum: &Checksum| Path::new("blobs").join(checksum.algorithm().to_string()).join(checksum.hex());
+            let mut all: Vec<_> =
+                checksums.iter().map(|sum| Unused { name: name(sum), size: 1, why: Reason::Unnamed }).collect();
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+            all
+        };
+        assert_eq!(unused(&[], &[]), goes(&[a, b, c, d]));
+        assert_eq!(unused(&[a, d], &[]), goes(&[b, c]));
+        assert_eq!(unused(&[], &[b"b", b"c"]), goes(&[a, d]));
+        assert_eq!(unused(&[a, b, c, d], &[]), goes(&[]));
+        assert_eq!(sweep.blobs().unwrap(), (4, 4));
+        for unused in &goes(&[a, c]) {
+            // What has gone meanwhile is no error.
+            sweep.remove(unused).unwrap();
+            sweep.remove(unused).unwrap();
+        }
+        assert_eq!(unused(&[], &[]), goes(&[b, d]));
+    }
+
+    #[test]
+    fn a_sweep_waits_only_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Store::new(folder.path().join("none")).sweep(false, || panic!("nobody is there")).unwrap().is_none());
+        put(&Store::new(folder.path()), Algorithm::Sha256, b"a");
+        let store = Store::new(folder.path());
+        assert!(store.sweep(false, || panic!("whoever wrote is done")).unwrap().is_some());
+    }
+}

@@ -23,7 +23,7 @@ pub use descriptors::Label;
 pub use reader::{Entry, FileReader, Image, Kind, ReadError};
 pub use storage::{Memory, Source, Target};
 pub use time::{Time, TimeOutOfRange};
-pub use writer::{Slot, WriteError, Writer};
+pub use writer::{Growing, Slot, WriteError, Writer};
 
 /// Size of a logical block and of a sector, in bytes.
 pub const BLOCK: u64 = 2048;

@@ -145,6 +145,12 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
         Ok(Slot { target: self.target, path: path.to_owned(), offset, size })
     }
 
+    /// Begins a file whose size is not known yet; nothing else can be added until it is finished.
+    pub fn grow(&mut self) -> Growing<'_, 't, T> {
+        let offset = u64::from(self.next) * BLOCK;
+        Growing { writer: self, offset, size: 0, crc: Crc::new() }
+    }
+
     /// Adds a file from memory.
     pub fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<(), WriteError> {
         self.file(path, mode, data.len() as u64)?.fill(&mut &data[..]).map(|_| ())
@@ -173,6 +179,34 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), WriteError> {
         self.target.write_all_at(bytes, offset).map_err(|source| WriteError::Output { source })
+    }
+}
+
+/// A file that is written until its data ends. Dropped before [`Growing::finish`], it is no part of the image.
+pub struct Growing<'w, 't, T: ?Sized> {
+    writer: &'w mut Writer<'t, T>,
+    offset: u64,
+    size: u64,
+    crc: Crc,
+}
+
+impl<T: Target + ?Sized> Growing<'_, '_, T> {
+    /// Gives the file its path; returns its size in bytes and its CRC-32.
+    pub fn finish(self, path: &str, mode: u32) -> Result<(u64, u32), WriteError> {
+        self.writer.file(path, mode, self.size).map(|_| (self.size, self.crc.sum()))
+    }
+}
+
+impl<T: Target + ?Sized> io::Write for Growing<'_, '_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.target.write_all_at(bytes, self.offset + self.size)?;
+        self.crc.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -278,6 +312,25 @@ mod tests {
         let image = Image::open(memory.into_bytes()).unwrap();
         let read = |path| image.read(image.entry(path).unwrap(), 9).unwrap().unwrap();
         assert_eq!(read("/c"), b"abcd");
+    }
+
+    #[test]
+    fn files_of_unknown_size_grow_until_they_are_named() {
+        let memory = Memory::default();
+        let mut writer = Writer::new(&memory, LABEL, Time::FIXED);
+        // One that is given up leaves nothing but bytes that the next writes over.
+        io::Write::write_all(&mut writer.grow(), &[9; 5000]).unwrap();
+        let mut growing = writer.grow();
+        io::Write::write_all(&mut growing, &[7; 3000]).unwrap();
+        io::Write::write_all(&mut growing, b"end").unwrap();
+        let data = [&[7; 3000][..], b"end"].concat();
+        assert_eq!(growing.finish("/grown", 0o644).unwrap(), (3003, crc(&data)));
+        writer.add("/next", 0o644, b"next").unwrap();
+        writer.finish(identity()).unwrap();
+        let image = Image::open(memory.into_bytes()).unwrap();
+        let read = |path| image.read(image.entry(path).unwrap(), 1 << 20).unwrap().unwrap();
+        assert_eq!((read("/grown"), read("/next")), (data, b"next".to_vec()));
+        assert_eq!(image.entry("/grown").unwrap().spans().collect::<Vec<_>>(), [(18 * BLOCK, 3003)]);
     }
 
     #[test]

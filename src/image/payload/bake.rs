@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -17,10 +17,10 @@ use super::{Ingredient, LABEL, PayloadError, PayloadInputs, check, json};
 use crate::artifacts::Kind;
 use crate::config::Arch;
 use crate::digest::Digest;
-use crate::image::PayloadContents;
-use crate::image::elf;
+use crate::image::contents::{PayloadContents, PreloadedImage};
 use crate::image::iso9660::{Slot, WriteError, Writer};
 use crate::image::unpack::{self, Limits, Member, UnpackError};
+use crate::image::{container_image, deb, elf};
 use crate::progress::Progress;
 
 /// Upstream's largest archive is below 200 MB unpacked and has some twenty entries.
@@ -92,18 +92,24 @@ struct Copy<'a> {
 
 impl<'a> Baker<'a> {
     fn run(&self) -> Result<Baked, PayloadError> {
-        let mut writer = Writer::new(self.file, LABEL, self.inputs.time);
-        for folder in ["/bin", "/cni"] {
-            writer.directory(folder, 0o755).map_err(self.unwritten())?;
-        }
+        let writer = Writer::new(self.file, LABEL, self.inputs.time);
         let (mut writer, mut files, mut sums) = self.archives(writer)?;
         let copies = self.plan_copies(&mut writer)?;
         files.extend(copies.iter().map(|copy| copy.planned.clone()));
+        let mut images = Vec::new();
+        for ingredient in self.inputs.of(Kind::ContainerImage) {
+            let (planned, sum, references) = self.image(ingredient, &mut writer)?;
+            images.push(PreloadedImage { file: planned.path["/images/".len()..].to_owned(), references });
+            sums.insert(planned.path.clone(), sum);
+            files.push(planned);
+        }
         files.sort();
         self.manifest(&mut writer, &mut files, &mut sums)?;
         let size = writer.finish(self.inputs.digest()).map_err(self.unwritten())?;
         let digest = self.rest(copies, &files, sums)?;
-        Ok(Baked { digest, size, contents: PayloadContents::default() })
+        let names = |kind| self.inputs.of(kind).map(|ingredient| ingredient.name.clone()).collect();
+        let contents = PayloadContents { binaries: names(Kind::Binary), packages: names(Kind::Package), images };
+        Ok(Baked { digest, size, contents })
     }
 
     fn unwritten(&self) -> impl Fn(WriteError) -> PayloadError {
@@ -131,13 +137,68 @@ impl<'a> Baker<'a> {
     fn plan_copies(&self, writer: &mut Writer<'a, File>) -> Result<Vec<Copy<'a>>, PayloadError> {
         let mut copies = Vec::new();
         for kind in [Kind::Kubelet, Kind::Runc] {
-            let ingredient = self.inputs.only(kind)?;
-            let input = ingredient.open(self.task)?;
-            let planned = Planned { path: format!("/bin/{kind}"), size: input.size(), mode: 0o755 };
-            let slot = writer.file(&planned.path, planned.mode, planned.size).map_err(self.unwritten())?;
-            copies.push(Copy { ingredient, input, planned, slot });
+            let path = format!("/bin/{kind}");
+            copies.push(self.plan_copy(writer, self.inputs.only(kind)?, path, 0o755)?);
+        }
+        for ingredient in self.inputs.of(Kind::Binary) {
+            let path = format!("/bin/{}", ingredient.name);
+            copies.push(self.plan_copy(writer, ingredient, path, 0o755)?);
+        }
+        for ingredient in self.inputs.of(Kind::Package) {
+            let path = format!("/packages/{}", ingredient.name);
+            copies.push(self.plan_copy(writer, ingredient, path, 0o644)?);
         }
         Ok(copies)
+    }
+
+    fn plan_copy(
+        &self,
+        writer: &mut Writer<'a, File>,
+        ingredient: &'a Ingredient,
+        path: String,
+        mode: u32,
+    ) -> Result<Copy<'a>, PayloadError> {
+        let input = ingredient.open(self.task)?;
+        let planned = Planned { path, size: input.size(), mode };
+        let slot = writer.file(&planned.path, planned.mode, planned.size);
+        let slot = slot.map_err(|error| self.unplaced(ingredient, error))?;
+        Ok(Copy { ingredient, input, planned, slot })
+    }
+
+    fn unplaced(&self, ingredient: &Ingredient, error: WriteError) -> PayloadError {
+        match error {
+            WriteError::Duplicate { path } => PayloadError::Clash { artifact: ingredient.title(), place: path },
+            source => self.unwritten()(source),
+        }
+    }
+
+    /// Writes an archive of container images, decompressed, and looks into it as it passes; returns what it is in the
+    /// payload, its CRC-32 and the references of its images.
+    fn image(
+        &self,
+        ingredient: &Ingredient,
+        writer: &mut Writer<'a, File>,
+    ) -> Result<(Planned, u32, Vec<String>), PayloadError> {
+        let stem = [".tar.gz", ".tgz", ".tar"].iter().find_map(|ending| ingredient.name.strip_suffix(ending));
+        let path = format!("/images/{}.tar", stem.unwrap_or(&ingredient.name));
+        let mut input = ingredient.open(self.task)?;
+        let mut growing = writer.grow();
+        let mut unwritten = None;
+        let mut tee = Tee { data: plain(&mut input), copy: &mut growing, error: &mut unwritten };
+        let examined = container_image::examine(&mut tee, self.inputs.arch);
+        // An archive ends in zeros; whatever is after those that were read is refused with it.
+        drop(tee);
+        if let Some(source) = unwritten {
+            return Err(self.unwritten()(WriteError::Output { source }));
+        }
+        let references = examined.map_err(|source| {
+            let (artifact, path) = (ingredient.title(), ingredient.path.clone());
+            ingredient.judge(PayloadError::Image { artifact, path, source: Box::new(source) })
+        })?;
+        input.verify()?;
+        let finished = growing.finish(&path, 0o644);
+        let (size, sum) = finished.map_err(|error| self.unplaced(ingredient, error))?;
+        Ok((Planned { path, size, mode: 0o644 }, sum, references))
     }
 
     fn manifest(
@@ -176,18 +237,22 @@ impl<'a> Baker<'a> {
 
     fn copy(&self, copies: Vec<Copy<'_>>, written: &Sender<(String, u32)>) -> Result<(), PayloadError> {
         for Copy { ingredient, mut input, planned, slot } in copies {
-            let Planned { path, .. } = planned;
-            let copied = self.fill(ingredient, &path, slot, &mut input).map_err(|fault| match fault {
-                Fault::Read(source) => {
-                    let (artifact, path) = (ingredient.title(), ingredient.path.clone());
-                    PayloadError::Read { artifact, path, source }
-                }
-                Fault::Told(error) => error,
-            });
-            let sum = copied.map_err(|error| ingredient.judge(error))?;
+            let (artifact, path) = (ingredient.title(), ingredient.path.clone());
+            let filled = if ingredient.kind == Kind::Package {
+                check_package(ingredient, self.inputs.arch).map_err(|error| ingredient.judge(error))?;
+                self.pour(slot, &mut input)
+            } else {
+                self.fill(ingredient, &planned.path, slot, &mut input)
+            };
+            let sum = filled.map_err(|fault| {
+                ingredient.judge(match fault {
+                    Fault::Read(source) => PayloadError::Read { artifact, path, source },
+                    Fault::Told(error) => error,
+                })
+            })?;
             input.verify()?;
             // Nobody listens once reading back has failed.
-            let _ = written.send((path, sum));
+            let _ = written.send((planned.path, sum));
         }
         Ok(())
     }
@@ -202,7 +267,11 @@ impl<'a> Baker<'a> {
     ) -> Result<u32, Fault> {
         let head = head(data).map_err(Fault::Read)?;
         check_program(&head, self.inputs.arch, ingredient, program).map_err(Fault::Told)?;
-        slot.fill(&mut head.as_slice().chain(data)).map_err(|error| match error {
+        self.pour(slot, &mut head.as_slice().chain(data))
+    }
+
+    fn pour(&self, slot: Slot<'_, File>, data: &mut impl Read) -> Result<u32, Fault> {
+        slot.fill(data).map_err(|error| match error {
             WriteError::Input { source, .. } => Fault::Read(source),
             // A file that was cut or went on growing.
             WriteError::Size { .. } => Fault::Read(io::Error::new(io::ErrorKind::UnexpectedEof, error)),
@@ -218,6 +287,44 @@ fn check_program(head: &[u8], arch: Arch, ingredient: &Ingredient, program: &str
         program: program.to_owned(),
         source,
     })
+}
+
+fn check_package(ingredient: &Ingredient, arch: Arch) -> Result<(), PayloadError> {
+    let (artifact, path) = (ingredient.title(), ingredient.path.clone());
+    let file = match File::open(&path) {
+        Ok(file) => BufReader::with_capacity(PIECE, file),
+        Err(source) => return Err(PayloadError::Open { artifact, path, source }),
+    };
+    deb::examine(file, arch).map_err(|source| PayloadError::Package { artifact, path, source: Box::new(source) })
+}
+
+/// A tar that may be compressed: told by the first two bytes of gzip (RFC 1952), which no tar begins with.
+fn plain<'i>(input: &'i mut Input<'_>) -> Box<dyn Read + 'i> {
+    let mut input = BufReader::with_capacity(PIECE, input);
+    match input.fill_buf() {
+        Ok([0x1F, 0x8B, ..]) => Box::new(MultiGzDecoder::new(input)),
+        // A fault comes again at the first read.
+        _ => Box::new(input),
+    }
+}
+
+/// Copies what is read; a fault of the copy is kept apart from those of the data.
+struct Tee<'t, R, W> {
+    data: R,
+    copy: &'t mut W,
+    error: &'t mut Option<io::Error>,
+}
+
+impl<R: Read, W: Write> Read for Tee<'_, R, W> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.data.read(bytes)?;
+        self.copy.write_all(&bytes[..count]).map_err(|error| {
+            let kind = error.kind();
+            *self.error = Some(error);
+            io::Error::from(kind)
+        })?;
+        Ok(count)
+    }
 }
 
 /// The first bytes of a file: enough for [`elf::check`], or all that there is.

@@ -1,5 +1,6 @@
 //! Reads a payload back, behind whoever writes it: everything must be as it was written.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -51,7 +52,9 @@ fn unreadable(source: io::Error) -> PayloadError {
 }
 
 fn compare_directories(image: &Image<&File>, time: Time, files: &[Planned]) -> Result<(), PayloadError> {
-    let mut wanted: Vec<_> = ["/", "/bin", "/cni"].map(|path| (path, &Kind::Directory, 0o755, 0)).into();
+    let parent = |file: &Planned| file.path.rfind('/').map(|at| file.path[..at.max(1)].to_owned());
+    let directories: BTreeSet<_> = files.iter().filter_map(parent).collect();
+    let mut wanted: Vec<_> = directories.iter().map(|path| (path.as_str(), &Kind::Directory, 0o755, 0)).collect();
     wanted.extend(files.iter().map(|file| (file.path.as_str(), &Kind::File, file.mode, file.size)));
     wanted.sort_by_key(|(path, ..)| *path);
     let root_owned = |entry: &Entry| (entry.uid, entry.gid, entry.modified) == (0, 0, time);

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::artifacts::{Checksum, Kind};
+use crate::image::container_image::ContainerImageError;
+use crate::image::deb::DebError;
 use crate::image::elf::ElfError;
 use crate::image::iso9660::{ReadError, WriteError};
 use crate::image::unpack::UnpackError;
@@ -85,6 +87,36 @@ pub enum PayloadError {
         #[source]
         source: ElfError,
     },
+    /// A package that the nodes cannot install.
+    #[error("{artifact} ({}) is no package for the nodes", path.display())]
+    Package {
+        /// Which one.
+        artifact: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<DebError>,
+    },
+    /// An archive of container images that the nodes cannot use.
+    #[error("{artifact} ({}) is of no use to the nodes", path.display())]
+    Image {
+        /// Which one.
+        artifact: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<ContainerImageError>,
+    },
+    /// Two files of one name.
+    #[error("{artifact} cannot stand at {place} of the payload: something else does")]
+    Clash {
+        /// The second one.
+        artifact: String,
+        /// The path in the payload.
+        place: String,
+    },
     /// The image cannot be written.
     #[error("cannot write the payload in {}", folder.display())]
     Write {
@@ -129,6 +161,11 @@ impl PayloadError {
             Self::Program { .. } => {
                 "its bytes are those that were locked: check its address in the lock file, and `arch` in the cluster file"
             }
+            Self::Package { .. } => {
+                "its bytes are those that were given: check its digest and address, and `arch` in the cluster file"
+            }
+            Self::Image { source, .. } => return Some(source.hint()),
+            Self::Clash { .. } => "give it another name in the cluster file",
             Self::ReadBack { .. } => "check the disk and the memory of this machine, then build again",
             Self::Output { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make space on the disk of the output folder, or choose another with --out"

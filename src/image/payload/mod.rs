@@ -94,9 +94,13 @@ impl PayloadInputs {
         Digest::of(text.as_bytes())
     }
 
+    fn of(&self, kind: Kind) -> impl Iterator<Item = &Ingredient> {
+        self.ingredients.iter().filter(move |ingredient| ingredient.kind == kind)
+    }
+
     /// The ingredient of a kind of which there is one.
     fn only(&self, kind: Kind) -> Result<&Ingredient, PayloadError> {
-        let mut found = self.ingredients.iter().filter(|ingredient| ingredient.kind == kind);
+        let mut found = self.of(kind);
         match (found.next(), found.next()) {
             (Some(ingredient), None) => Ok(ingredient),
             _ => Err(PayloadError::Ingredient { kind }),
@@ -167,10 +171,11 @@ pub fn bake(inputs: &PayloadInputs, folder: &Path, progress: &dyn Progress) -> R
     }
     let bake::Baked { digest, size, contents } = bake::write(inputs, folder, file.as_file(), progress)?;
     let path = folder.join(image_name(digest));
-    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
     let sidecar = Sidecar { inputs: name, arch: inputs.arch.to_string(), digest, size, contents: contents.clone() };
     let beside = path.with_extension("json");
     whole_file::write(&beside, &json(&sidecar), 0o644).map_err(output(&beside))?;
+    // Last, so that whoever waits for the name finds both.
+    whole_file::publish(file, 0o644, &path).map_err(output(&path))?;
     Ok((Payload { path, digest, size, contents }, true))
 }
 

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 
 use super::*;
 use crate::artifacts::Algorithm;
+use crate::image::contents::PreloadedImage;
 use crate::image::iso9660::{Image, Kind as EntryKind};
 use crate::progress::Silent;
 
@@ -274,4 +275,259 @@ fn there_must_be_one_of_each_kind() {
     inputs.ingredients.extend([runc.clone(), runc]);
     let error = bake(&inputs, out.path(), &Silent).unwrap_err();
     assert_eq!(error.to_string(), "a payload needs exactly one runc");
+}
+
+/// A small Debian package for amd64.
+fn package() -> Vec<u8> {
+    let mut control = tar::Builder::new(Vec::new());
+    let text = b"Package: x\nArchitecture: amd64\n";
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(text.len() as u64);
+    control.append_data(&mut header, "./control", &text[..]).unwrap();
+    let members =
+        [("debian-binary", b"2.0\n".to_vec()), ("control.tar", control.into_inner().unwrap()), ("data.tar", vec![])];
+    let mut bytes = b"!<arch>\n".to_vec();
+    for (name, data) in members {
+        bytes.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, data.len()).bytes());
+        bytes.extend(data);
+    }
+    bytes
+}
+
+/// A docker archive with one image of this name.
+fn container_image(name: &str) -> Vec<u8> {
+    let files = [
+        ("layer.tar", b"layer".to_vec()),
+        ("config.json", br#"{"os": "linux", "architecture": "amd64"}"#.to_vec()),
+        (
+            "manifest.json",
+            format!(r#"[{{"Config":"config.json","RepoTags":["{name}"],"Layers":["layer.tar"]}}]"#).into(),
+        ),
+    ];
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, data) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(data.len() as u64);
+        builder.append_data(&mut header, path, data.as_slice()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Kind, name and bytes of a file of the user's own.
+type Own<'a> = (Kind, &'a str, Vec<u8>);
+
+/// Bakes the artifacts and files of the user's own.
+fn bake_with(own: &[Own<'_>], out: &Path) -> Result<Payload, String> {
+    let artifacts = Artifacts::new(|_| {});
+    let mut inputs = artifacts.inputs();
+    for (number, (kind, name, bytes)) in own.iter().enumerate() {
+        let path = artifacts.folder.path().join(number.to_string());
+        fs::write(&path, bytes).unwrap();
+        let checksum = Checksum::Sha256(Digest::of(bytes));
+        inputs.ingredients.push(Ingredient { kind: *kind, name: (*name).to_owned(), checksum, path });
+    }
+    let baked = bake(&inputs, out, &Silent).map(|(payload, _)| payload);
+    if let Ok(payload) = &baked {
+        assert_eq!(find(out, inputs.digest()).as_ref(), Some(payload));
+    }
+    baked.map_err(|error| artifacts.message(&error))
+}
+
+#[test]
+fn the_user_s_own_files_are_in_it_and_named_beside_it() {
+    let out = tempfile::tempdir().unwrap();
+    let crictl = [PROGRAM, b"crictl"].concat();
+    let [pause, own] = ["pause:3.10", "own.example/own:1"].map(container_image);
+    let payload = bake_with(
+        &[
+            (Kind::Binary, "crictl", crictl.clone()),
+            (Kind::Package, "x_1_amd64.deb", package()),
+            (Kind::ContainerImage, "own.tgz", gzip(&own)),
+            (Kind::ContainerImage, "pause-3.10.tar", pause.clone()),
+        ],
+        out.path(),
+    );
+    let payload = payload.unwrap();
+    let image =
+        |file: &str, reference: &str| PreloadedImage { file: file.to_owned(), references: vec![reference.to_owned()] };
+    let contents = PayloadContents {
+        binaries: vec!["crictl".to_owned()],
+        packages: vec!["x_1_amd64.deb".to_owned()],
+        images: vec![image("own.tar", "own.example/own:1"), image("pause-3.10.tar", "pause:3.10")],
+    };
+    assert_eq!(payload.contents, contents);
+    let baked = Image::open(File::open(&payload.path).unwrap()).unwrap();
+    let file = |path: &str| {
+        let entry = baked.entry(path).unwrap();
+        (entry.mode, baked.read(entry, 1 << 20).unwrap().unwrap())
+    };
+    assert_eq!(file("/bin/crictl"), (0o755, crictl));
+    assert_eq!(file("/packages/x_1_amd64.deb"), (0o644, package()));
+    assert_eq!(file("/images/own.tar"), (0o644, own));
+    assert_eq!(file("/images/pause-3.10.tar"), (0o644, pause));
+}
+
+#[test]
+fn faults_of_the_user_s_own_files_are_named() {
+    let image = || container_image("x:1");
+    let mut cut = gzip(&image());
+    cut.truncate(100);
+    let nameless = container_image("x:1").into_iter().map(|byte| if byte == b'R' { b'r' } else { byte }).collect();
+    let cases: [(Vec<Own<'_>>, &str); 9] = [
+        (
+            vec![(Kind::Binary, "kubelet", PROGRAM.to_vec())],
+            "binary kubelet cannot stand at /bin/kubelet of the payload: something else does",
+        ),
+        (
+            vec![(Kind::Binary, "ctr", PROGRAM.to_vec())],
+            "binary ctr cannot stand at /bin/ctr of the payload: something else does",
+        ),
+        (
+            vec![(Kind::Binary, "crictl", FOREIGN.to_vec())],
+            "/bin/crictl of binary crictl (F/0) cannot run on the nodes: it is not built for amd64 (ELF machine 183)",
+        ),
+        (
+            vec![(Kind::Package, "x.deb", b"<html>".to_vec())],
+            "package x.deb (F/0) is no package for the nodes: it is not a Debian package",
+        ),
+        (
+            vec![(Kind::ContainerImage, "x.tar", b"<html>".to_vec())],
+            "container image x.tar (F/0) is of no use to the nodes: it is refused: it cannot be read as an archive: \
+             failed to read entire block",
+        ),
+        (
+            vec![(Kind::ContainerImage, "x.tgz", cut)],
+            "container image x.tgz (F/0) is of no use to the nodes: it is refused: it cannot be read as an archive: \
+             incomplete deflate stream",
+        ),
+        (
+            vec![(Kind::ContainerImage, "x.tar", [image(), vec![7]].concat())],
+            "container image x.tar (F/0) is of no use to the nodes: it is refused: data follows the end of the archive",
+        ),
+        (
+            vec![(Kind::ContainerImage, "x.tar", nameless)],
+            "container image x.tar (F/0) is of no use to the nodes: no image in it has a name",
+        ),
+        (
+            vec![(Kind::ContainerImage, "x.tar", image()), (Kind::ContainerImage, "x.tgz", gzip(&image()))],
+            "container image x.tgz cannot stand at /images/x.tar of the payload: something else does",
+        ),
+    ];
+    for (own, wanted) in cases {
+        let out = tempfile::tempdir().unwrap();
+        assert_eq!(bake_with(&own, out.path()), Err(wanted.to_owned()));
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "nothing is left");
+    }
+}
+
+/// The order in which the archives' threads come along decides nothing; here one of them is held up at each file.
+#[test]
+fn places_follow_from_the_archives_alone() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::places::Places;
+    use crate::image::iso9660::Writer;
+    use crate::image::unpack::Member;
+
+    // Offsets of the headers in the tar streams, and sizes. Both have one at 5120.
+    let archives: [&[(u64, u64)]; 2] = [&[(0, 4000), (5120, 10), (9216, 0)], &[(512, 100), (1536, 3000), (5120, 10)]];
+    let layout = |slow: usize| {
+        let file = tempfile::tempfile().unwrap();
+        let places = Places::<2>::new(Writer::new(&file, LABEL, Time::FIXED));
+        let (hurry, wait) = mpsc::channel::<()>();
+        let mut wait = Some(wait);
+        std::thread::scope(|scope| {
+            for (number, turn) in places.turns().into_iter().enumerate() {
+                let hold = if number == slow { wait.take() } else { None };
+                scope.spawn(move || {
+                    for (file, (at, size)) in archives[number].iter().enumerate() {
+                        if let Some(hold) = &hold {
+                            // As long as it takes the other thread to run into a wait, or to be done.
+                            let _ = hold.recv_timeout(Duration::from_millis(5));
+                        }
+                        let path = format!("/{number}/{file}");
+                        let member = Member { path: path.clone(), size: *size, at: *at, data: &mut std::io::empty() };
+                        drop(turn.place(&member, &path, 0o644).unwrap());
+                    }
+                });
+            }
+        });
+        drop(hurry);
+        places.into_writer().finish(Digest::of(b"")).unwrap();
+        let image = Image::open(&file).unwrap();
+        image.entries().iter().map(|entry| (entry.path.clone(), entry.spans().collect::<Vec<_>>())).collect::<Vec<_>>()
+    };
+    let first = layout(0);
+    let mut order: Vec<_> = first.iter().filter(|(_, spans)| !spans.is_empty()).collect();
+    order.sort_by_key(|(_, spans)| spans[0]);
+    let order: Vec<_> = order.into_iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(order, ["/0/0", "/1/0", "/1/1", "/0/1", "/1/2"]);
+    for _ in 0..20 {
+        assert_eq!(layout(0), first);
+        assert_eq!(layout(1), first);
+    }
+}
+
+#[test]
+fn what_does_not_read_back_is_told() {
+    use std::collections::HashMap;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::mpsc;
+
+    use super::bake::Planned;
+    use super::check::read_back;
+
+    let out = tempfile::tempdir().unwrap();
+    let payload = Artifacts::new(|_| {}).bake(out.path()).unwrap();
+    let file = File::options().read(true).write(true).open(&payload.path).unwrap();
+    let (mut files, mut sums, mut spans) = (Vec::new(), HashMap::new(), HashMap::new());
+    let image = Image::open(&file).unwrap();
+    for entry in image.entries().iter().filter(|entry| entry.kind == EntryKind::File) {
+        let mut crc = flate2::Crc::new();
+        crc.update(&image.read(entry, 1 << 20).unwrap().unwrap());
+        sums.insert(entry.path.clone(), crc.sum());
+        spans.insert(entry.path.clone(), entry.spans().next().unwrap());
+        files.push(Planned { path: entry.path.clone(), size: entry.size, mode: entry.mode });
+    }
+    let check = |files: &[Planned], late: &[&str]| {
+        let mut known = sums.clone();
+        let (send, written) = mpsc::channel();
+        for path in late {
+            let (path, sum) = known.remove_entry(*path).unwrap();
+            send.send((path, sum)).unwrap();
+        }
+        drop(send);
+        read_back(&file, Time::FIXED, files, known, &written).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&files, &[]), Ok(payload.digest));
+    assert_eq!(check(&files, &["/bin/runc", "/bin/kubelet"]), Ok(payload.digest));
+
+    let unlike = |what: &str| Err(format!("the payload does not read back as it was written: {what}"));
+    let mut other = files.clone();
+    other[0].mode = 0o644;
+    assert_eq!(check(&other, &[]), unlike("its directories"));
+    assert_eq!(check(&files[1..], &[]), unlike("its directories"));
+    for path in ["/bin/ctr", "/bin/kubelet", "/payload.json"] {
+        let (start, size) = spans[path];
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, start + size - 1).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x10], start + size - 1).unwrap();
+        assert_eq!(check(&files, &[]), unlike(path));
+        file.write_all_at(&byte, start + size - 1).unwrap();
+    }
+    assert_eq!(check(&files, &[]), Ok(payload.digest));
+    // A file of which nobody says that it was written.
+    sums.remove("/bin/runc");
+    let (_, nothing) = mpsc::channel();
+    let error = read_back(&file, Time::FIXED, &files, sums, &nothing).map_err(|error| error.to_string());
+    assert_eq!(error, unlike("/bin/runc"));
 }
