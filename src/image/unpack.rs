@@ -332,6 +332,8 @@ mod tests {
 
     /// Kind, path, link target, mode and data of an entry.
     type Spec<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
+    /// The last path, or which one is refused and why.
+    type Judged<'a> = Result<&'a str, (&'a str, &'a str)>;
 
     fn archive(entries: &[Spec<'_>]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
@@ -445,7 +447,7 @@ mod tests {
         use EntryType::{GNULongLink, GNULongName, Regular, Symlink, XHeader};
         let file = (Regular, "good", "", 0o644, &b"data"[..]);
         let link = (Symlink, "good", "fine", 0o777, &b""[..]);
-        let cases: [(&[Spec<'_>], Result<&str, (&str, &str)>); 9] = [
+        let cases: [(&[Spec<'_>], Judged<'_>); 9] = [
             (&[(GNULongName, "L", "", 0, b"long\0"), file], Ok("long")),
             (&[(XHeader, "x", "", 0, b"13 path=long\n"), file], Ok("long")),
             (&[(GNULongName, "L", "", 0, b"/etc/x\0"), file], Err(("/etc/x", "its path is absolute"))),
