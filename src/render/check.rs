@@ -393,7 +393,7 @@ fn errand(bundle: &NodeBundle, script: &str, unit: &str, wanted: bool) -> Result
     }
     same("ExecStart", &settings(bundle, &path, "ExecStart")?, &Some(vec![script.as_str()]))?;
     let stamp = text(bundle, &script)?.lines().find_map(|line| line.strip_prefix("touch ")).unwrap_or_default();
-    let condition = format!("!{stamp}");
+    let condition = format!("!{}", stamp.trim_matches('\''));
     same("ConditionPathExists", &settings(bundle, &path, "ConditionPathExists")?, &Some(vec![condition.as_str()]))
 }
 

@@ -248,7 +248,7 @@ fn images_are_imported_and_pinned_the_sandbox_first() {
              name 'quay.io/cilium/cilium:v1.18.0' 'quay.io/cilium/cilium:v1.18.0'\n\
              name 'cilium' 'docker.io/library/cilium:latest'\n\
              # containerd's records are on the disk, but not yet what was unpacked.\n\
-             sync -f /var/lib/containerd\ntouch {name}\nsync -f /var/lib/nodebake\n"
+             sync -f /var/lib/containerd\ntouch '{name}'\nsync -f /var/lib/nodebake\n"
         );
         assert_eq!((steps, mode), (wanted_steps.as_str(), 0o755));
         let (config, _) = public(&bundle, "/etc/containerd/config.toml");
