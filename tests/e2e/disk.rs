@@ -126,7 +126,7 @@ fn pod(audit: &Audit, findings: &mut Findings) {
 /// What the lab's cluster file gives beside upstream's artifacts is in the guest, and was put there once.
 fn given(cluster: &Cluster, audit: &Audit, is_first: bool, findings: &mut Findings) {
     let program = |name: &str| audit.programs.get(name).map(|said| (said.code, said.out.as_str()));
-    findings.same("the given program", program("lab-busybox"), Some((Some(0), "busybox runs")));
+    findings.same("the given program", program("busybox-lab"), Some((Some(0), "busybox runs")));
     findings.same("the given packages' program", program("jq"), Some((Some(0), "2")));
     findings.same("half installed packages", program("dpkg"), Some((Some(0), "")));
     for file in cluster.lab.given(".deb") {
@@ -284,7 +284,7 @@ fn wanted_files(cluster: &Cluster, name: &str) -> Vec<Entry> {
         ("bin", "containerd-shim-runc-v2"),
         ("bin", "ctr"),
         ("bin", "kubelet"),
-        ("bin", "lab-busybox"),
+        ("bin", "busybox-lab"),
         ("sbin", "runc"),
     ] {
         let target = format!("/opt/nodebake/payload/bin/{binary}");
