@@ -38,7 +38,7 @@ fn contents() -> PayloadContents {
         references: references.iter().map(ToString::to_string).collect(),
     };
     PayloadContents {
-        binaries: vec!["crictl".to_owned(), "busybox-lab".to_owned()],
+        binaries: vec!["crictl".to_owned(), "lab-busybox".to_owned()],
         packages: vec!["jq_1.7.1-6_amd64.deb".to_owned()],
         images: vec![
             image("cilium.tar", &["quay.io/cilium/cilium:v1.18.0", "cilium"]),
@@ -204,7 +204,7 @@ fn what_is_given_adds_files_and_changes_no_other_than_it_must() {
             "/etc/systemd/system/nodebake-images.service",
             "/etc/systemd/system/nodebake-packages.service",
             "/usr/local/bin/crictl",
-            "/usr/local/bin/busybox-lab",
+            "/usr/local/bin/lab-busybox",
             "/usr/local/lib/nodebake/images",
             "/usr/local/lib/nodebake/packages",
             "/usr/local/lib/nodebake/report",
