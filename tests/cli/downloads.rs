@@ -322,7 +322,8 @@ fn the_next_run_goes_on_after_a_kill() {
             0 => cut(&file(), &["ETag: \"one\""]).then(Duration::from_mins(1), b""),
             _ => rest(request, &file(), "\"one\""),
         });
-        let mut command = case.world.command(&[]);
+        // Who runs the tests in the background may ignore SIGINT, and that is inherited.
+        let mut command = case.world.command(&["env", "--default-signal=INT"]);
         command.args(["fetch", "kubectl", "--mirror", &case.server.base()]).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let third = file().len() as u64 / 3;

@@ -205,7 +205,7 @@ fn fetch_over_http() {
     let world = World::new();
     // More than one piece of the transfer, so that there is something to go on with.
     world.publish(Item::Runc, &[mirror::program("cat"), vec![7; 1 << 20]].concat());
-    world.must(&["lock"]);
+    world.relock();
     let server = http::with_ranges(world.path("mirror"));
     Victim::new(world, &["--mirror", &server.base(), "fetch"]).kill_everywhere();
     assert!(server.log().iter().any(|request| request.contains("bytes=")), "nothing was gone on with");
