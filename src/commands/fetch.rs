@@ -6,9 +6,10 @@ use std::io;
 use indicatif::HumanBytes;
 
 use super::Session;
-use crate::artifacts::{Blob, Kind, fetch};
+use crate::artifacts::{Blob, Entry, Kind, Lock, fetch};
 use crate::build::make_output_folder;
 use crate::cli::Fetch;
+use crate::config::Arch;
 use crate::error::Error;
 use crate::whole_file;
 
@@ -16,7 +17,8 @@ pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
     let lock = session.lock()?;
     let (store, source) = (session.store()?, session.source()?);
     let kubectl_only = args.artifact.is_some();
-    let entries: Vec<_> = lock.entries().iter().filter(|entry| !kubectl_only || entry.kind == Kind::Kubectl).collect();
+    let entries: Vec<_> =
+        if kubectl_only { own_kubectl(&lock).into_iter().collect() } else { lock.entries().iter().collect() };
     let blobs = fetch(&entries, &store, &source, session.cli.offline, session.ui)?;
     if !kubectl_only {
         let bytes = |blobs: &mut dyn Iterator<Item = &Blob>| HumanBytes(blobs.map(|blob| blob.entry.size).sum());
@@ -42,4 +44,14 @@ pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
         session.ui.data(&format!("{}\n", path.display()));
     }
     Ok(())
+}
+
+/// The kubectl that runs on this machine; where none is locked for it, the first that is.
+fn own_kubectl(lock: &Lock) -> Option<&Entry> {
+    let all = || lock.entries().iter().filter(|entry| entry.kind == Kind::Kubectl);
+    let runs_here = |entry: &&Entry| match entry.arch {
+        Arch::Amd64 => cfg!(target_arch = "x86_64"),
+        Arch::Arm64 => cfg!(target_arch = "aarch64"),
+    };
+    all().find(runs_here).or_else(|| all().next())
 }

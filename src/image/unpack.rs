@@ -1,6 +1,6 @@
 //! Reads tar archives that somebody else made: nothing in one can reach out of it, and it cannot fill memory or disk.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{self, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
@@ -9,8 +9,10 @@ use tar::{Archive, EntryType, PaxExtensions};
 const BLOCK: u64 = 512;
 /// Longest name or set of extended attributes that an archive may carry beside an entry, in bytes.
 const MAX_EXTENSION: u64 = 16 << 10;
-/// Longest path in bytes. With it, what is remembered of an archive is bounded by its number of entries.
-const MAX_PATH: usize = 1024;
+/// Longest path in bytes, and most names in one. With them, what is remembered of an archive is bounded by its number of
+/// entries.
+const MAX_PATH: usize = 512;
+const MAX_DEPTH: usize = 16;
 /// Most zeros after the end of an archive, in bytes; tar pads to its record size (10 KiB by default).
 const MAX_PADDING: u64 = 1 << 20;
 
@@ -108,7 +110,9 @@ pub fn files<E: From<UnpackError>>(
     }
     check_end(archive.into_inner())?;
     let links = checker.seen.into_iter().filter(|(_, seen)| *seen == Seen::Link);
-    Ok(links.map(|(path, _)| path).collect())
+    let mut links: Vec<_> = links.map(|(path, _)| path).collect();
+    links.sort();
+    Ok(links)
 }
 
 /// Reads on to the end; only zeros may come.
@@ -131,6 +135,8 @@ fn check_end(rest: impl Read) -> Result<(), UnpackError> {
 /// What stands at a path of the archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
+    /// Something stood beneath it.
+    Above,
     Directory,
     File,
     Link,
@@ -141,7 +147,7 @@ struct Checker {
     limits: Limits,
     entries: u64,
     bytes: u64,
-    seen: BTreeMap<String, Seen>,
+    seen: HashMap<String, Seen>,
     /// Path and link target for the next entry, from extension headers.
     long_path: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
@@ -149,7 +155,7 @@ struct Checker {
 
 impl Checker {
     fn new(limits: Limits) -> Self {
-        Self { limits, entries: 0, bytes: 0, seen: BTreeMap::new(), long_path: None, long_link: None }
+        Self { limits, entries: 0, bytes: 0, seen: HashMap::new(), long_path: None, long_link: None }
     }
 
     fn count(&mut self, size: u64) -> Result<(), UnpackError> {
@@ -240,7 +246,7 @@ impl Checker {
     }
 
     fn check_link(&self, path: &str, kind: EntryType, target: Option<&[u8]>) -> Result<(), &'static str> {
-        let target = target.and_then(|target| std::str::from_utf8(target).ok()).ok_or("its target is not UTF-8")?;
+        let target = std::str::from_utf8(target.ok_or("it has no target")?).map_err(|_| "its target is not UTF-8")?;
         if kind == EntryType::Link {
             let target = plain(target, false).map_err(|_| "it links out of the archive")?;
             return match self.seen.get(&target) {
@@ -251,31 +257,31 @@ impl Checker {
         if target.is_empty() || target.starts_with('/') || target.contains('\0') {
             return Err("it links out of the archive");
         }
-        let mut depth = path.matches('/').count();
+        // What is above a link are real folders, so that a ".." at the start of its target goes where it seems to. Behind
+        // a name it goes up from wherever that leads, if the name is a link's too.
+        let (mut depth, mut named) = (path.matches('/').count(), false);
         for name in target.split('/') {
-            depth = match name {
-                "" | "." => depth,
-                ".." => depth.checked_sub(1).ok_or("it links out of the archive")?,
-                _ => depth + 1,
-            };
+            match name {
+                "" | "." => {}
+                ".." if named => return Err("its target has \"..\" behind a name"),
+                ".." => depth = depth.checked_sub(1).ok_or("it links out of the archive")?,
+                _ => named = true,
+            }
         }
         Ok(())
     }
 
     fn remember(&mut self, path: &str, seen: Seen) -> Result<(), &'static str> {
-        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-        if parents.into_iter().any(|parent| self.seen.get(parent).is_some_and(|seen| *seen != Seen::Directory)) {
-            return Err("it stands beneath a file or link");
-        }
-        // A folder need not be listed before what is in it.
-        let beneath = format!("{path}/");
-        let next = self.seen.range(beneath.clone()..).next();
-        if seen != Seen::Directory && next.is_some_and(|(path, _)| path.starts_with(&beneath)) {
-            return Err("something stands beneath it, so it is a folder already");
+        for (at, _) in path.match_indices('/') {
+            match self.seen.get(&path[..at]) {
+                Some(Seen::Directory | Seen::Above) => {}
+                Some(Seen::File | Seen::Link) => return Err("it stands beneath a file or link"),
+                None => drop(self.seen.insert(path[..at].to_owned(), Seen::Above)),
+            }
         }
         match self.seen.insert(path.to_owned(), seen) {
             None => Ok(()),
-            Some(Seen::Directory) if seen == Seen::Directory => Ok(()),
+            Some(Seen::Directory | Seen::Above) if seen == Seen::Directory => Ok(()),
             Some(_) => Err("it is there twice"),
         }
     }
@@ -286,11 +292,11 @@ fn plain(path: &str, directory: bool) -> Result<String, &'static str> {
     if path.starts_with('/') {
         return Err("its path is absolute");
     }
-    if path.contains('\0') {
-        return Err("its path has a NUL in it");
+    if path.contains(char::is_control) {
+        return Err("its path has a control character in it");
     }
-    if path.len() > MAX_PATH {
-        return Err("its path is longer than 1024 bytes");
+    if path.len() > MAX_PATH || path.split('/').count() > MAX_DEPTH {
+        return Err("its path is longer than 512 bytes or 16 names");
     }
     let path = if directory { path.strip_suffix('/').unwrap_or(path) } else { path };
     if directory && path == "." {
@@ -326,6 +332,8 @@ mod tests {
 
     /// Kind, path, link target, mode and data of an entry.
     type Spec<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
+    /// The last path, or which one is refused and why.
+    type Judged<'a> = Result<&'a str, (&'a str, &'a str)>;
 
     fn archive(entries: &[Spec<'_>]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
@@ -373,7 +381,8 @@ mod tests {
     #[test]
     fn refuses_what_reaches_out() {
         use EntryType::{Block, Char, Directory, Fifo, GNUSparse, Link, Regular, Symlink, XGlobalHeader, XHeader};
-        let cases: [(Spec<'_>, &str); 20] = [
+        let deep = ["d"; 17].join("/");
+        let cases: [(Spec<'_>, &str); 25] = [
             ((Regular, "/etc/passwd", "", 0o644, b""), "its path is absolute"),
             ((Regular, "../x", "", 0o644, b""), "its path has an empty name, \".\" or \"..\" in it"),
             ((Regular, "a/../../x", "", 0o644, b""), "its path has an empty name, \".\" or \"..\" in it"),
@@ -383,7 +392,13 @@ mod tests {
             ((Regular, "sg", "", 0o2755, b""), "it has a set-id bit"),
             ((Symlink, "l", "/etc", 0o777, b""), "it links out of the archive"),
             ((Symlink, "a/l", "../../x", 0o777, b""), "it links out of the archive"),
-            ((Symlink, "l", "b/../../b", 0o777, b""), "it links out of the archive"),
+            ((Symlink, "l", "b/../../b", 0o777, b""), "its target has \"..\" behind a name"),
+            // Where b/c is a link to "..", this one leaves.
+            ((Symlink, "l", "b/c/..", 0o777, b""), "its target has \"..\" behind a name"),
+            ((Symlink, "l", "", 0o777, b""), "it has no target"),
+            ((Link, "h", "../x", 0o644, b""), "it links out of the archive"),
+            ((Regular, "a\nb", "", 0o644, b""), "its path has a control character in it"),
+            ((Regular, &deep, "", 0o644, b""), "its path is longer than 512 bytes or 16 names"),
             ((Link, "h", "/etc/passwd", 0o644, b""), "it links out of the archive"),
             ((Link, "h", "unseen", 0o644, b""), "it links to something that is no file of the archive"),
             ((Char, "c", "", 0o644, b""), "it is a device or pipe"),
@@ -406,24 +421,73 @@ mod tests {
     fn refuses_two_of_a_name_and_writing_through_links() {
         use EntryType::{Directory, Regular, Symlink};
         let cases: [[Spec<'_>; 2]; 6] = [
-            [(Regular, "a/x", "", 0o644, b""), (Regular, "a", "", 0o644, b"")],
-            [(Directory, "a/b", "", 0o755, b""), (Symlink, "a", "b", 0o777, b"")],
             [(Regular, "a", "", 0o644, b""), (Regular, "./a", "", 0o644, b"")],
             [(Directory, "a", "", 0o755, b""), (Regular, "a", "", 0o644, b"")],
             [(Symlink, "a", "b", 0o777, b""), (Regular, "a/x", "", 0o644, b"")],
             [(Regular, "a", "", 0o644, b""), (Regular, "a/x", "", 0o644, b"")],
+            [(Regular, "a/x", "", 0o644, b""), (Symlink, "a", "b", 0o777, b"")],
+            [(Regular, "a/b/x", "", 0o644, b""), (Regular, "a/b", "", 0o644, b"")],
         ];
         let wanted = [
-            ("a", "something stands beneath it, so it is a folder already"),
-            ("a", "something stands beneath it, so it is a folder already"),
             ("./a", "it is there twice"),
             ("a", "it is there twice"),
             ("a/x", "it stands beneath a file or link"),
             ("a/x", "it stands beneath a file or link"),
+            ("a", "it is there twice"),
+            ("a/b", "it is there twice"),
         ];
         for (entries, (path, why)) in cases.iter().zip(wanted) {
             assert_eq!(listing(&archive(entries)), Err(format!("entry {path:?} is refused: {why}")));
         }
+    }
+
+    /// What a header says of the next entry counts, not what that says itself.
+    #[test]
+    fn names_of_extension_headers_are_judged_alike() {
+        use EntryType::{GNULongLink, GNULongName, Regular, Symlink, XHeader};
+        let file = (Regular, "good", "", 0o644, &b"data"[..]);
+        let link = (Symlink, "good", "fine", 0o777, &b""[..]);
+        let cases: [(&[Spec<'_>], Judged<'_>); 9] = [
+            (&[(GNULongName, "L", "", 0, b"long\0"), file], Ok("long")),
+            (&[(XHeader, "x", "", 0, b"13 path=long\n"), file], Ok("long")),
+            (&[(GNULongName, "L", "", 0, b"/etc/x\0"), file], Err(("/etc/x", "its path is absolute"))),
+            (&[(XHeader, "x", "", 0, b"15 path=/etc/x\n"), file], Err(("/etc/x", "its path is absolute"))),
+            (
+                &[(XHeader, "x", "", 0, b"13 path=../x\n"), file],
+                Err(("../x", "its path has an empty name, \".\" or \"..\" in it")),
+            ),
+            (&[(GNULongLink, "K", "", 0, b"/etc\0"), link], Err(("good", "it links out of the archive"))),
+            (&[(XHeader, "x", "", 0, b"17 linkpath=/etc\n"), link], Err(("good", "it links out of the archive"))),
+            (
+                &[(GNULongName, "L", "", 0, b"a\0"), (XHeader, "x", "", 0, b"10 path=b\n"), file],
+                Err(("(extension header)", "it gives a second name to one entry")),
+            ),
+            (&[(GNULongName, "L", "", 0, b"a\0b\0"), file], Err(("a\0b", "its path has a control character in it"))),
+        ];
+        for (entries, wanted) in cases {
+            let wanted = wanted.map(|path| vec![(path.to_owned(), b"data".to_vec())]);
+            let wanted = wanted.map_err(|(path, why)| format!("entry {path:?} is refused: {why}"));
+            assert_eq!(listing(&archive(entries)), wanted);
+        }
+    }
+
+    /// Position and end are what places in the payload follow from.
+    #[test]
+    fn members_know_where_they_stand() {
+        use EntryType::{Directory, GNULongName, Regular};
+        let tar = archive(&[
+            (Directory, "d", "", 0o755, b""),
+            (Regular, "a", "", 0o644, &[1; 513]),
+            (GNULongName, "L", "", 0, b"long\0"),
+            (Regular, "b", "", 0o644, b""),
+        ]);
+        let mut got = Vec::new();
+        let links = files(tar.as_slice(), LIMITS, |member| {
+            got.push((member.path.clone(), member.at, member.end()));
+            Ok::<_, UnpackError>(())
+        });
+        assert_eq!(links.unwrap(), [""; 0]);
+        assert_eq!(got, [("a".to_owned(), 512, 2048), ("long".to_owned(), 3072, 3584)]);
     }
 
     #[test]
