@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Build;
 use crate::artifacts::Kind;
-use crate::config::Node;
+use crate::config::{Location, Node};
 use crate::digest::Digest;
 use crate::identity::NodeIdentity;
 use crate::image::Payload;
@@ -75,11 +75,13 @@ impl Manifest {
         seed: &ImageFile,
     ) -> Self {
         let kinds = [Kind::BaseImage, Kind::CniPlugins, Kind::Containerd, Kind::Kubelet, Kind::Runc];
-        let artifacts = build.entries(&kinds, node.arch).into_iter().map(|entry| Artifact {
+        let own = [Kind::Binary, Kind::Package, Kind::ContainerImage];
+        let own = own.into_iter().flat_map(|kind| build.lock.of_kind(kind, node.arch));
+        let artifacts = build.entries(&kinds, node.arch).into_iter().chain(own).map(|entry| Artifact {
             kind: entry.kind.to_string(),
             version: entry.version.clone(),
             arch: entry.arch.to_string(),
-            from: entry.from.to_string(),
+            from: from(&entry.from, &build.config.folder()),
             size: entry.size,
             checksum: entry.checksum.to_string(),
         });
@@ -129,6 +131,14 @@ fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
         Content::Secret(_) | Content::Link(_) => None,
     });
     own.into_iter().chain(guest).collect()
+}
+
+/// As in the lock file: paths beside the cluster file start there, so that the folder it lies in is not in the bytes.
+fn from(location: &Location, folder: &Path) -> String {
+    match location {
+        Location::Url(url) => url.to_string(),
+        Location::Path(path) => path.strip_prefix(folder).unwrap_or(path).display().to_string(),
+    }
 }
 
 fn file_name(path: &Path) -> String {

@@ -360,7 +360,9 @@ pub(super) fn program(text: &str) -> Result<String, String> {
 pub(super) fn file_name(kind: Kind, name: &str) -> Result<String, String> {
     let endings: &[&str] = if kind == Kind::Package { &[".deb"] } else { &[".tar", ".tar.gz", ".tgz"] };
     let fits = endings.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending));
-    plain_name(name).filter(|_| fits).ok_or_else(|| {
+    // apt writes the colon behind an epoch so: nfs-common_1%3a2.8.3-1_amd64.deb.
+    let spelled = if kind == Kind::Package { name.replace("%3a", "") } else { name.to_owned() };
+    plain_name(&spelled).filter(|_| fits).map(|_| name.to_owned()).ok_or_else(|| {
         let endings = endings.join(", ");
         format!(
             "{} is not the name of a {kind}'s file: letters, digits and \"-_.+~\", ending in {endings}",

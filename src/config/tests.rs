@@ -648,7 +648,7 @@ fn files_of_the_users_own_are_known_by_their_digest() {
     let artifacts = |items: &str| problems(&format!("{LEAST}artifacts:\n{items}"));
     let good = format!(
         "- {{kind: kubelet, path: k, sha256: {ABC}}}\n- {{kind: kubelet, path: k, sha256: {ABC}, arch: arm64}}\n\
-         - {{kind: package, path: a_1.0-1~b+c_amd64.deb, sha512: {ABC}{ABC}}}\n\
+         - {{kind: package, path: a_1%3a1.0-1~b+c_amd64.deb, sha512: {ABC}{ABC}}}\n\
          - {{kind: binary, name: a, path: p, sha256: {ABC}}}\n- {{kind: binary, name: b, path: p, sha256: {ABC}}}\n"
     );
     assert_eq!(artifacts(&good), [""; 0]);

@@ -1,9 +1,12 @@
 //! Files of the user's own, by path: copied into the cache and verified there.
 
 use std::fs;
+use std::process::Command;
 
-use crate::mirror::Item;
-use crate::world::{Ran, World};
+use serde_json::{Value, json};
+
+use crate::mirror::{self, Item};
+use crate::world::{Ran, World, must};
 
 const WRONG: &str = "if the file is the right one, give its digest in the cluster file and run `nodebake lock`; else \
                      somebody has tampered with it";
@@ -79,4 +82,28 @@ fn own_files_that_are_not_there_are_named_with_the_rest() {
                  1.3.6 (amd64)";
     let hint = "run `nodebake fetch` without --offline where there is a network or a mirror";
     assert_eq!(world.run(&["fetch", "--offline"]), Ran::failed(1, error, hint));
+}
+
+#[test]
+fn a_program_of_the_users_own_is_in_payload_and_manifest() {
+    let world = World::new();
+    fs::write(world.path("crictl"), mirror::program("true")).unwrap();
+    let digest = world.sha256("crictl");
+    let own = format!("\nartifacts:\n  - {{kind: binary, name: crictl, path: crictl, sha256: {digest}}}\n");
+    world.edit("\nartifacts:\n", &own);
+    world.must(&["lock"]);
+    world.must(&["build", "--all"]);
+    let payload = world.path(&world.payload("build"));
+    let read = must(Command::new("isoinfo").args(["-R", "-x", "/bin/crictl", "-i"]).arg(payload));
+    assert!(read == mirror::program("true"), "{} bytes", read.len());
+    let manifest: Value = serde_json::from_str(&world.read("build/worker-node-1/manifest.json")).unwrap();
+    let wanted = json!({
+        "kind": "binary",
+        "version": "crictl",
+        "arch": "amd64",
+        "from": "crictl",
+        "size": mirror::program("true").len(),
+        "checksum": format!("sha256:{digest}"),
+    });
+    assert_eq!(manifest["artifacts"].as_array().unwrap().last(), Some(&wanted));
 }
