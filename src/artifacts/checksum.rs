@@ -1,8 +1,12 @@
 //! Checksums as upstream publishes them: SHA-256 or SHA-512, and the files that list them.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256, Sha512};
+
+/// What is hashed whole is read in pieces of this size, in bytes.
+const PIECE: usize = 256 << 10;
 
 /// A hash function that upstream uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
@@ -158,6 +162,24 @@ impl Hasher {
         }
     }
 
+    /// Takes in all that `reader` still yields, piece by piece, and tells `passed` the bytes of each; says how many there
+    /// were.
+    pub fn take_all(&mut self, reader: &mut (impl Read + ?Sized), mut passed: impl FnMut(u64)) -> io::Result<u64> {
+        let (mut piece, mut size) = (vec![0; PIECE], 0);
+        loop {
+            match reader.read(&mut piece) {
+                Ok(0) => return Ok(size),
+                Ok(count) => {
+                    self.update(&piece[..count]);
+                    size += count as u64;
+                    passed(count as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The digest of all bytes taken in.
     pub fn finish(self) -> Checksum {
         match self {
@@ -237,6 +259,9 @@ mod tests {
             hasher.update(b"bc");
             let digest = hasher.finish();
             assert_eq!(digest.to_string(), format!("{algorithm}:{hex}"));
+            let (mut hasher, mut told) = (algorithm.hasher(), 0);
+            assert_eq!(hasher.take_all(&mut &b"abc"[..], |bytes| told += bytes).unwrap(), 3);
+            assert_eq!((hasher.finish(), told), (digest, 3));
             assert_eq!(algorithm.parse(&hex), Some(digest));
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Build;
 use crate::artifacts::Kind;
-use crate::config::{Location, Node};
+use crate::config::Node;
 use crate::digest::Digest;
 use crate::identity::NodeIdentity;
 use crate::image::Payload;
@@ -81,7 +81,8 @@ impl Manifest {
             kind: entry.kind.to_string(),
             version: entry.version.clone(),
             arch: entry.arch.to_string(),
-            from: from(&entry.from, &build.config.folder()),
+            // As in the lock file: the folder that the cluster file lies in is not in the bytes.
+            from: entry.from.beneath(&build.config.folder()).to_string(),
             size: entry.size,
             checksum: entry.checksum.to_string(),
         });
@@ -131,14 +132,6 @@ fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
         Content::Secret(_) | Content::Link(_) => None,
     });
     own.into_iter().chain(guest).collect()
-}
-
-/// As in the lock file: paths beside the cluster file start there, so that the folder it lies in is not in the bytes.
-fn from(location: &Location, folder: &Path) -> String {
-    match location {
-        Location::Url(url) => url.to_string(),
-        Location::Path(path) => path.strip_prefix(folder).unwrap_or(path).display().to_string(),
-    }
 }
 
 fn file_name(path: &Path) -> String {

@@ -226,6 +226,17 @@ impl Location {
     }
 }
 
+impl Location {
+    /// The same as seen from `folder`: what lies beneath it is the same file wherever the folder is.
+    #[must_use]
+    pub fn beneath(&self, folder: &Path) -> Self {
+        match self {
+            Self::Path(path) => Self::Path(path.strip_prefix(folder).unwrap_or(path).to_owned()),
+            Self::Url(_) => self.clone(),
+        }
+    }
+}
+
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -344,15 +344,7 @@ fn verify(
 ) -> io::Result<Result<(), ContainerImageError>> {
     let Some(wanted) = checksum else { return Ok(Ok(())) };
     let mut hasher = wanted.algorithm().hasher();
-    let mut piece = vec![0; 128 << 10];
-    loop {
-        match data.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&piece[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    hasher.take_all(data, |_| {})?;
     let got = hasher.finish();
     Ok(if got == wanted {
         Ok(())

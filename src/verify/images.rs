@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::difference::{self, Difference};
@@ -12,9 +11,6 @@ use crate::build::Build;
 use crate::config::{Arch, Node, NodeName};
 use crate::digest::Digest;
 use crate::image::Payload;
-
-/// Locked files are hashed in pieces of this size, in bytes.
-const PIECE: usize = 1 << 20;
 
 /// What came of building everything again.
 #[derive(Debug)]
@@ -145,18 +141,7 @@ impl<'a> Verifier<'a> {
         let difference = if size == entry.size {
             let task = self.build.progress.task(&format!("hash {} {}", entry.kind, entry.version), Some(size));
             let mut hasher = entry.checksum.algorithm().hasher();
-            let mut piece = vec![0; PIECE];
-            loop {
-                match file.read(&mut piece) {
-                    Ok(0) => break,
-                    Ok(count) => {
-                        hasher.update(&piece[..count]);
-                        task.advance(count as u64);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(failed(error)),
-                }
-            }
+            hasher.take_all(&mut file, |bytes| task.advance(bytes)).map_err(failed)?;
             task.done();
             let digest = hasher.finish();
             (digest != entry.checksum).then(|| Difference::Digest { found: digest.to_string() })

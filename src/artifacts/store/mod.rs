@@ -25,14 +25,14 @@ mod gc;
 mod part;
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::checksum::{Checksum, Hasher};
+use super::checksum::Checksum;
 use crate::digest::Digest;
 pub use gc::{Reason, Sweep, Unused, Uses};
 pub(super) use part::Note;
@@ -183,7 +183,7 @@ impl Store {
         let _ = file.set_permissions(Permissions::from_mode(0o444));
         let stamp = Stamp::of(&file).map_err(StoreError::io("look at", &path))?;
         let mut hasher = checksum.algorithm().hasher();
-        hash(&mut file, &mut hasher).map_err(StoreError::io("read", &path))?;
+        hasher.take_all(&mut file, |_| {}).map_err(StoreError::io("read", &path))?;
         if hasher.finish() != *checksum {
             return Ok(Held::Damaged(path));
         }
@@ -295,18 +295,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn sidecar(path: &Path) -> PathBuf {
     with_suffix(path, ".verified")
-}
-
-fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<()> {
-    let mut block = vec![0; 1 << 20];
-    loop {
-        match reader.read(&mut block) {
-            Ok(0) => return Ok(()),
-            Ok(n) => hasher.update(&block[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// What a file looks like without reading it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::checksum::{Checksum, Hasher};
-use super::{Stamp, StoreError, hash, remember, sidecar, with_suffix};
+use super::{Stamp, StoreError, remember, sidecar, with_suffix};
 
 /// Where the bytes of a part come from: what another process needs to go on with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Part {
             self.restart()?;
             return Ok(self);
         }
-        hash(&mut self.file, &mut self.hasher).map_err(StoreError::io("read", &self.temporary))?;
+        self.hasher.take_all(&mut self.file, |_| {}).map_err(StoreError::io("read", &self.temporary))?;
         self.length = there;
         if there == size && self.digest() != self.checksum {
             self.restart()?;

@@ -34,15 +34,8 @@ impl Ingredient {
     pub(super) fn judge(&self, error: PayloadError) -> PayloadError {
         let hash = || {
             let mut hasher = self.checksum.algorithm().hasher();
-            let (mut file, mut piece) = (File::open(&self.path)?, vec![0; 1 << 18]);
-            loop {
-                match file.read(&mut piece) {
-                    Ok(0) => return Ok(hasher.finish()),
-                    Ok(count) => hasher.update(&piece[..count]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err::<_, io::Error>(error),
-                }
-            }
+            hasher.take_all(&mut File::open(&self.path)?, |_| {})?;
+            Ok::<_, io::Error>(hasher.finish())
         };
         match hash() {
             Ok(got) if got != self.checksum => self.changed(got),
