@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::difference::{self, Difference};
+use super::scratch::Scratch;
 use super::{Check, Outcome, VerifyError};
 use crate::artifacts::{Checksum, Entry, Kind};
 use crate::build::Build;
@@ -38,8 +39,7 @@ pub struct Expected {
 /// them with what stands in the output folder of `build`.
 pub fn images(build: &Build<'_>, nodes: &[&Node]) -> Result<Images, VerifyError> {
     let parent = std::env::temp_dir();
-    let scratch = tempfile::Builder::new().prefix("nodebake-verify-").tempdir_in(&parent);
-    let scratch = scratch.map_err(|source| VerifyError::Scratch { path: parent, source })?;
+    let scratch = Scratch::new(&parent).map_err(|source| VerifyError::Scratch { path: parent, source })?;
     let again = Build { out: scratch.path(), offline: true, ..*build };
     let mut verifier = Verifier { build, again, checks: Vec::new() };
     let architectures: BTreeSet<Arch> = nodes.iter().map(|node| node.arch).collect();

@@ -10,6 +10,7 @@
 mod difference;
 mod images;
 mod machines;
+mod scratch;
 
 use std::io;
 use std::path::PathBuf;

@@ -478,3 +478,21 @@ fn machines_are_held_to_what_would_be_built() {
     ];
     assert_eq!(rows, wanted);
 }
+
+/// Keys are in it: what a killed run left does not stay, and what a run at work has is not taken from it.
+#[test]
+fn scratch_folders_of_dead_runs_go() {
+    let world = World::built();
+    for name in ["tmp/nodebake-verify-dead", "tmp/nodebake-verify-live", "tmp/another"] {
+        fs::create_dir_all(world.path(name)).unwrap();
+        fs::write(world.path(name).join("seed.iso"), "a key").unwrap();
+    }
+    let live = fs::File::open(world.path("tmp/nodebake-verify-live")).unwrap();
+    live.lock().unwrap();
+    let ran = world.run_command(world.command(&[]).env("TMPDIR", world.path("tmp")).args(["verify", "--images"]));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let names = world.tree("tmp").into_keys().collect::<Vec<_>>();
+    let left =
+        ["tmp", "tmp/another", "tmp/another/seed.iso", "tmp/nodebake-verify-live", "tmp/nodebake-verify-live/seed.iso"];
+    assert_eq!(names, left);
+}
