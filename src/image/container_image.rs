@@ -71,6 +71,12 @@ pub enum ContainerImageError {
         /// Those of the images, joined by commas.
         got: String,
     },
+    /// A name that no registry and no runtime would take.
+    #[error("it has an image of the name {name:?}, which is none")]
+    Name {
+        /// What it says.
+        name: String,
+    },
     /// Images that nobody could ask for.
     #[error("no image in it has a name")]
     NoName,
@@ -80,7 +86,7 @@ impl ContainerImageError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoName => "save it by its name and tag rather than by its digest or identifier",
+            Self::NoName | Self::Name { .. } => "save it by its name and tag rather than by its digest or identifier",
             Self::Architecture { .. } => "save the image for the architecture of the nodes",
             _ => "save the image again, for example with `skopeo copy ... oci-archive:FILE:NAME:TAG` or `docker save`",
         }
@@ -304,7 +310,10 @@ impl Contents {
                 Err(ContainerImageError::Architecture { wanted, got: others.join(", ") })
             }
             _ if names.is_empty() => Err(ContainerImageError::NoName),
-            _ => Ok(names),
+            _ => match names.iter().find(|name| !is_name(name)) {
+                Some(name) => Err(ContainerImageError::Name { name: name.clone() }),
+                None => Ok(names),
+            },
         }
     }
 }
@@ -323,6 +332,13 @@ fn name(descriptor: &Descriptor) -> Option<String> {
     annotation("io.containerd.image.name")
         .or_else(|| annotation("org.opencontainers.image.ref.name").filter(full))
         .cloned()
+}
+
+/// Whether it has the characters of an image's name, with its registry, tag and digest (distribution-spec 1.1, "Pulling
+/// manifests"); containerd refuses what else is wrong.
+fn is_name(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+".contains(&b);
+    name.len() <= 512 && name.bytes().all(inner) && !name.starts_with('-')
 }
 
 /// The digest in a blob's path.
@@ -362,18 +378,12 @@ mod tests {
 
     use super::*;
     use crate::digest::Digest;
+    use crate::image::unpack::tests::plain_files;
 
     type Files = Vec<(String, Vec<u8>)>;
 
     fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, data) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(data.len() as u64);
-            builder.append_data(&mut header, path, data.as_slice()).unwrap();
-        }
-        builder.into_inner().unwrap()
+        plain_files(files).into_inner().unwrap()
     }
 
     /// Adds a blob; returns its descriptor.
@@ -497,18 +507,22 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_none_are_refused() {
+        for name in ["a b:1", "a\nb:1", "é:1", "--all", "a;b:1"] {
+            let wanted = Err(format!("it has an image of the name {name:?}, which is none"));
+            assert_eq!(examined(&saved(Some(&[name]), "linux")), wanted);
+        }
+        let name = "own.example:5000/a_b/c-d:v1.0@sha256:00".to_owned();
+        assert_eq!(examined(&saved(Some(&[&name]), "linux")), Ok(vec![name]));
+    }
+
+    #[test]
     fn layers_may_be_links_to_one_another() {
         let mut files = saved(Some(&["x:1"]), "linux");
         let manifest = json!([{"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["a/layer.tar", "b/layer.tar"]}]);
         files[2].1 = manifest.to_string().into_bytes();
         assert_eq!(examined(&files), Err("it lacks b/layer.tar, which manifest.json needs".to_owned()));
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, data) in &files {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(data.len() as u64);
-            builder.append_data(&mut header, path, data.as_slice()).unwrap();
-        }
+        let mut builder = plain_files(&files);
         let mut link = tar::Header::new_gnu();
         link.set_mode(0o777);
         link.set_entry_type(tar::EntryType::Symlink);

@@ -187,6 +187,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::image::unpack::tests::plain_files;
 
     /// An ar archive of these members.
     fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -200,14 +201,7 @@ mod tests {
     }
 
     fn tar(files: &[(&str, &str)]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, text) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(text.len() as u64);
-            builder.append_data(&mut header, path, text.as_bytes()).unwrap();
-        }
-        builder.into_inner().unwrap()
+        plain_files(files).into_inner().unwrap()
     }
 
     fn control(text: &str) -> Vec<u8> {

@@ -311,10 +311,22 @@ fn plain(path: &str, directory: bool) -> Result<String, &'static str> {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
+pub(super) mod tests {
     use tar::{Builder, Header};
 
     use super::*;
+
+    /// A tar archive of plain files, for the tests of all that reads one; more can be added behind them.
+    pub(in crate::image) fn plain_files<P: AsRef<str>, D: AsRef<[u8]>>(files: &[(P, D)]) -> Builder<Vec<u8>> {
+        let mut builder = Builder::new(Vec::new());
+        for (path, data) in files {
+            let mut header = Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(data.as_ref().len() as u64);
+            builder.append_data(&mut header, path.as_ref(), data.as_ref()).unwrap();
+        }
+        builder
+    }
 
     const LIMITS: Limits = Limits { entries: 8, bytes: 10_000 };
 

@@ -12,6 +12,7 @@ use super::*;
 use crate::artifacts::Algorithm;
 use crate::image::contents::PreloadedImage;
 use crate::image::iso9660::{Image, Kind as EntryKind};
+use crate::image::unpack::tests::plain_files;
 use crate::progress::Silent;
 
 const PROGRAM: &[u8] = b"\x7FELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3E\0 and so on";
@@ -279,14 +280,8 @@ fn there_must_be_one_of_each_kind() {
 
 /// A small Debian package for amd64.
 fn package() -> Vec<u8> {
-    let mut control = tar::Builder::new(Vec::new());
-    let text = b"Package: x\nArchitecture: amd64\n";
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o644);
-    header.set_size(text.len() as u64);
-    control.append_data(&mut header, "./control", &text[..]).unwrap();
-    let members =
-        [("debian-binary", b"2.0\n".to_vec()), ("control.tar", control.into_inner().unwrap()), ("data.tar", vec![])];
+    let control = plain_files(&[("./control", "Package: x\nArchitecture: amd64\n")]).into_inner().unwrap();
+    let members = [("debian-binary", b"2.0\n".to_vec()), ("control.tar", control), ("data.tar", vec![])];
     let mut bytes = b"!<arch>\n".to_vec();
     for (name, data) in members {
         bytes.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, data.len()).bytes());
@@ -305,14 +300,7 @@ fn container_image(name: &str) -> Vec<u8> {
             format!(r#"[{{"Config":"config.json","RepoTags":["{name}"],"Layers":["layer.tar"]}}]"#).into(),
         ),
     ];
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, data) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(data.len() as u64);
-        builder.append_data(&mut header, path, data.as_slice()).unwrap();
-    }
-    builder.into_inner().unwrap()
+    plain_files(&files).into_inner().unwrap()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
