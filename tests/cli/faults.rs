@@ -56,9 +56,7 @@ fn archives_without_their_programs_are_refused() {
 
 #[test]
 fn programs_of_another_architecture_are_refused() {
-    let mut arm = mirror::program("true");
-    // e_machine: EM_AARCH64.
-    arm[18..20].copy_from_slice(&183_u16.to_le_bytes());
+    let arm = mirror::for_arm64(mirror::program("true"));
     refused(
         Item::Kubelet,
         &arm,

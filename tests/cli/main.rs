@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod architectures;
 mod building;
 mod bundle;
 mod collecting;

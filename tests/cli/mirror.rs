@@ -103,13 +103,19 @@ pub(crate) fn publish(mirror: &Path, item: Item, version: &str, bytes: &[u8]) ->
     path
 }
 
-/// Puts what the tests' cluster file asks for into the mirror for another architecture too; other bytes of the same kind.
+/// Puts what the tests' cluster file asks for into the mirror for another architecture too: the same programs, as far as
+/// their headers tell.
 pub(crate) fn publish_arm64(mirror: &Path) {
     for item in ITEMS.into_iter().filter(|item| *item != Item::BaseImage) {
         let path = mirror.join(item.place(item.version()).replace("amd64", "arm64"));
         let folder = path.parent().unwrap();
         fs::create_dir_all(folder).unwrap();
-        fs::write(&path, format!("{} for arm64", item.kind())).unwrap();
+        let bytes = match item {
+            Item::Containerd => archive_of_containerd(&CONTAINERD, for_arm64),
+            Item::CniPlugins => archive_of_plugins(&PLUGINS, for_arm64),
+            _ => for_arm64(content(item)),
+        };
+        fs::write(&path, bytes).unwrap();
         let (name, text) = item.checksum_file(path.file_name().unwrap().to_str().unwrap(), &sha256(&path));
         // runc's list is one for all, and is there.
         if item != Item::Runc {
@@ -169,14 +175,17 @@ fn contents() -> &'static [(Item, Vec<u8>)] {
     CONTENTS.get_or_init(|| ITEMS.map(|item| (item, content(item))).into())
 }
 
+const CONTAINERD: [&str; 4] = ["containerd", "containerd-shim-runc-v2", "ctr", "containerd-stress"];
+const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+
 /// The content of one file of the mirror.
 pub(crate) fn content(item: Item) -> Vec<u8> {
     match item {
         Item::Kubelet => program("true"),
         Item::Kubectl => program("echo"),
         Item::Runc => program("cat"),
-        Item::Containerd => containerd(&["containerd", "containerd-shim-runc-v2", "ctr", "containerd-stress"]),
-        Item::CniPlugins => cni_plugins(&["bridge", "host-local", "loopback", "portmap"]),
+        Item::Containerd => containerd(&CONTAINERD),
+        Item::CniPlugins => archive_of_plugins(&PLUGINS, |program| program),
         Item::BaseImage => base_image(),
     }
 }
@@ -188,20 +197,33 @@ pub(crate) fn program(name: &str) -> Vec<u8> {
 
 /// containerd's release archive with these programs in bin/.
 pub(crate) fn containerd(programs: &[&str]) -> Vec<u8> {
+    archive_of_containerd(programs, |program| program)
+}
+
+/// A program whose header says that it is for 64-bit Arm.
+pub(crate) fn for_arm64(mut program: Vec<u8>) -> Vec<u8> {
+    // e_machine: EM_AARCH64.
+    program[18..20].copy_from_slice(&183_u16.to_le_bytes());
+    program
+}
+
+fn archive_of_containerd(programs: &[&str], made: fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("bin")).unwrap();
     for name in programs {
         // Each its own bytes: what follows the sections of an executable is not looked at.
-        fs::write(folder.path().join("bin").join(name), [program("true"), name.as_bytes().to_vec()].concat()).unwrap();
+        let bytes = made([program("true"), name.as_bytes().to_vec()].concat());
+        fs::write(folder.path().join("bin").join(name), bytes).unwrap();
     }
     archive(folder.path(), &["--owner=root:0", "--group=root:0"], "bin")
 }
 
 /// The CNI project's archive: entries start with ./, texts lie beside the plugins, the owner is whoever built it.
-fn cni_plugins(plugins: &[&str]) -> Vec<u8> {
+fn archive_of_plugins(plugins: &[&str], made: fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     for name in plugins {
-        fs::write(folder.path().join(name), [program("true"), name.as_bytes().to_vec()].concat()).unwrap();
+        let bytes = made([program("true"), name.as_bytes().to_vec()].concat());
+        fs::write(folder.path().join(name), bytes).unwrap();
     }
     fs::write(folder.path().join("LICENSE"), "Apache License\n").unwrap();
     fs::write(folder.path().join("README.md"), "The plugins\n").unwrap();
