@@ -25,6 +25,7 @@ mod names;
 mod problem;
 mod read;
 mod scalar;
+mod settings;
 mod supply;
 mod tree;
 mod value;
@@ -35,6 +36,9 @@ mod tests;
 pub use edit::{EditError, VersionKey, set_versions};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
+pub use settings::{
+    Body, Credentials, Layer, Origin, Origins, OwnFile, OwnUnit, PasswordHash, Registry, Settings, TaintEffect,
+};
 
 use problem::Problems;
 use tree::Tree;
@@ -97,12 +101,6 @@ pub struct Config {
     pub network: Network,
     /// Where the machines run.
     pub libvirt: Libvirt,
-    /// Servers that the nodes take their time from, addresses or host names; where there are none, the image's own.
-    pub ntp: Vec<String>,
-    /// The proxy that containerd pulls images through.
-    pub proxy: Option<Proxy>,
-    /// A login on the nodes; without it there is no user and no SSH host key.
-    pub ssh: Option<Ssh>,
     /// The workers, in the file's order. Names, addresses and MACs are unique.
     pub nodes: Vec<Node>,
 }
@@ -294,6 +292,10 @@ pub struct Node {
     pub memory: u64,
     /// Size of the root disk in bytes, a multiple of 1 MiB.
     pub disk: u64,
+    /// The group that it belongs to.
+    pub group: Option<String>,
+    /// What the cluster file says of it, all layers laid over each other.
+    pub settings: Settings,
 }
 
 /// Identifies a cluster: its name and the digest of its CA certificate (DER). Two clusters of one name never meet.

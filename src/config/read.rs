@@ -12,8 +12,8 @@ use super::supply;
 use super::tree::Tree;
 use super::value::{Fields, Placed, Value};
 use super::{
-    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Node, NodeName, Ssh,
-    Versions,
+    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Node, NodeName, Settings,
+    Ssh, Versions,
 };
 
 /// The one form of cluster files that this nodebake reads.
@@ -65,6 +65,7 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
     let proxy = fields.get("proxy").and_then(|value| supply::proxy(&value));
     let ssh = fields.get("ssh").and_then(|value| ssh(&value));
     let nodes = nodes(&fields, arch, machine.unwrap_or(Machine::DEFAULT));
+    let settings = Settings { ntp: values(ntp.unwrap_or_default()), proxy, ssh, ..Settings::default() };
     Crowd {
         cluster: cluster.as_ref(),
         network: network.as_ref(),
@@ -81,10 +82,7 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         artifacts,
         network: network?.finish()?,
         libvirt: libvirt?,
-        ntp: values(ntp.unwrap_or_default()),
-        proxy,
-        ssh,
-        nodes: nodes?.into_iter().map(NodeDraft::finish).collect::<Option<_>>()?,
+        nodes: nodes?.into_iter().map(|node| node.finish(&settings)).collect::<Option<_>>()?,
     })
 }
 
@@ -293,7 +291,7 @@ fn node(value: &Value<'_>, arch: Arch, default: Machine) -> Option<NodeDraft> {
 }
 
 impl NodeDraft {
-    fn finish(self) -> Option<Node> {
+    fn finish(self, settings: &Settings) -> Option<Node> {
         Some(Node {
             name: self.name?.value,
             arch: self.arch,
@@ -302,6 +300,8 @@ impl NodeDraft {
             cpus: self.machine.cpus,
             memory: self.machine.memory,
             disk: self.machine.disk,
+            group: None,
+            settings: settings.clone(),
         })
     }
 }

@@ -60,6 +60,8 @@ fn node(name: &str, address: [u8; 4]) -> Node {
         cpus: 2,
         memory: 4 * 1024 * 1024 * 1024,
         disk: 20 * 1024 * 1024 * 1024,
+        group: None,
+        settings: Settings::default(),
     }
 }
 
@@ -97,9 +99,6 @@ fn seed() -> Config {
             pool: "nodebake".to_owned(),
             pool_path: "/var/lib/libvirt/nodebake".into(),
         },
-        ntp: Vec::new(),
-        proxy: None,
-        ssh: None,
         nodes: vec![node("worker-node-1", [10, 0, 0, 36]), node("worker-node-2", [10, 0, 0, 37])],
     }
 }
@@ -146,13 +145,14 @@ fn what_init_shows_as_a_comment_is_valid_too() {
             checksum: sha256(b"world"),
         },
     ];
-    expected.ntp = vec!["10.0.0.1".to_owned()];
-    expected.proxy = Some(Proxy {
+    let mut settings = Settings { ntp: vec!["10.0.0.1".to_owned()], ..Settings::default() };
+    settings.proxy = Some(Proxy {
         http: Some("http://10.0.0.1:3128".to_owned()),
         https: Some("http://10.0.0.1:3128".to_owned()),
         no: vec![".example.internal".to_owned()],
     });
-    expected.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
+    settings.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
+    expected.nodes.iter_mut().for_each(|node| node.settings = settings.clone());
     assert_eq!(read(&text).unwrap(), expected);
 }
 
@@ -210,13 +210,14 @@ fn everything_can_be_given() {
         pool: "p".to_owned(),
         pool_path: "/p".into(),
     };
-    expected.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
+    let ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
     expected.nodes = vec![Node {
         arch: Arch::Arm64,
         mac: Some(Mac::from([0x52, 0x54, 0, 0xab, 0xcd, 0x0f])),
         cpus: 8,
         memory: 1 << 40,
         disk: 2 << 30,
+        settings: Settings { ssh, ..Settings::default() },
         ..node("a", [10, 0, 0, 36])
     }];
     assert_eq!(read(&text).unwrap(), expected);

@@ -19,13 +19,13 @@ pub(super) fn check(
     contents: &PayloadContents,
 ) -> Result<(), RenderError> {
     let checks: [(&'static str, Result<(), String>); 10] = [
-        ("user-data", user_data(bundle, config, node)),
+        ("user-data", user_data(bundle, node)),
         ("network-config", network_config(bundle, config, node, mac)),
         ("kubelet/config.yaml", kubelet_config(bundle, config)),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
         ("containerd/config.toml", containerd_config(bundle, config, contents)),
-        ("systemd/containerd-proxy.conf", containerd_proxy(bundle, config)),
-        ("guest/timesyncd.conf", time_servers(bundle, config)),
+        ("systemd/containerd-proxy.conf", containerd_proxy(bundle, config, node)),
+        ("guest/timesyncd.conf", time_servers(bundle, node)),
         ("guest/images", images(bundle, contents)),
         ("guest/packages", errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())),
         // Last: its instance-id depends on all the others.
@@ -85,7 +85,7 @@ struct User {
     ssh_authorized_keys: Vec<String>,
 }
 
-fn user_data(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), String> {
+fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     if !bundle.user_data.starts_with("#cloud-config\n") {
         return Err("the first line is not #cloud-config".to_owned());
     }
@@ -94,12 +94,12 @@ fn user_data(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), St
     same("preserve_hostname", &data.preserve_hostname, &false)?;
     same("manage_etc_hosts", &data.manage_etc_hosts, &false)?;
     let users: Vec<_> = data.users.iter().map(|u| (&u.name, u.lock_passwd, &u.ssh_authorized_keys)).collect();
-    let wanted: Vec<_> = config.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
+    let wanted: Vec<_> = node.settings.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
     same("users", &users, &wanted)?;
     let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
     same("the length of bootcmd", &command.len(), &3)?;
     let mut modules = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
-    if config.ssh.is_some() {
+    if node.settings.ssh.is_some() {
         modules.extend(["users_groups", "ssh"]);
     }
     let modules: Vec<String> = modules.into_iter().map(Into::into).collect();
@@ -352,10 +352,10 @@ fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option
     Ok(Some(lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect()))
 }
 
-fn containerd_proxy(bundle: &NodeBundle, config: &Config) -> Result<(), String> {
+fn containerd_proxy(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), String> {
     let found = settings(bundle, proxy::DROP_IN, "Environment")?;
     let found: Option<Vec<String>> = found.map(|words| words.into_iter().map(unit_word).collect());
-    same("containerd's environment", &found, &config.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)))
+    same("containerd's environment", &found, &node.settings.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)))
 }
 
 /// One quoted word of a unit as systemd reads it.
@@ -373,9 +373,9 @@ fn unit_word(quoted: &str) -> String {
     word
 }
 
-fn time_servers(bundle: &NodeBundle, config: &Config) -> Result<(), String> {
+fn time_servers(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let path = "/etc/systemd/timesyncd.conf.d/50-nodebake.conf";
-    let wanted = Some(&config.ntp).filter(|servers| !servers.is_empty());
+    let wanted = Some(&node.settings.ntp).filter(|servers| !servers.is_empty());
     same("NTP", &settings(bundle, path, "NTP")?, &wanted.map(|servers| servers.join(" ")).as_deref().map(|s| vec![s]))?;
     same("FallbackNTP", &settings(bundle, path, "FallbackNTP")?, &wanted.map(|_| vec![""]))
 }

@@ -125,7 +125,7 @@ pub fn render(
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
-        files: guest_files(config, &payload.contents, &values, credentials, &templates)?,
+        files: guest_files(config, node, &payload.contents, &values, credentials, &templates)?,
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
@@ -236,12 +236,12 @@ const RENDERED: [(&str, u32, &str); 14] = [
 ];
 
 /// The same, where the cluster file asks for it.
-fn rendered_when_given(config: &Config, contents: &PayloadContents) -> Vec<(&'static str, u32, &'static str)> {
+fn rendered_when_given(node: &Node, contents: &PayloadContents) -> Vec<(&'static str, u32, &'static str)> {
     let mut files = Vec::new();
-    if !config.ntp.is_empty() {
+    if !node.settings.ntp.is_empty() {
         files.push(("/etc/systemd/timesyncd.conf.d/50-nodebake.conf", 0o644, "guest/timesyncd.conf"));
     }
-    if config.proxy.is_some() {
+    if node.settings.proxy.is_some() {
         files.push((proxy::DROP_IN, 0o644, "systemd/containerd-proxy.conf"));
     }
     if !contents.packages.is_empty() {
@@ -257,6 +257,7 @@ fn rendered_when_given(config: &Config, contents: &PayloadContents) -> Vec<(&'st
 
 fn guest_files(
     config: &Config,
+    node: &Node,
     contents: &PayloadContents,
     values: &Values,
     credentials: Credentials,
@@ -264,7 +265,7 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
-    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(config, contents)) {
+    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents)) {
         add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
     }
     let containerd = match config.versions.containerd.major {
@@ -275,7 +276,7 @@ fn guest_files(
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone()));
-    if config.ssh.is_some() {
+    if node.settings.ssh.is_some() {
         add("/etc/ssh/sshd_config.d/10-nodebake.conf", Content::Public(SSHD.into(), 0o644));
     }
     for (path, binary) in BINARIES {
@@ -284,7 +285,7 @@ fn guest_files(
     for binary in &contents.binaries {
         add(&format!("/usr/local/bin/{binary}"), Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
     }
-    for unit in masked(config) {
+    for unit in masked(node) {
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
     }
     for unit in ENABLED.into_iter().chain(values.errands.iter().map(|errand| errand.unit)) {
@@ -295,8 +296,8 @@ fn guest_files(
     Ok(files)
 }
 
-fn masked(config: &Config) -> Vec<&'static str> {
-    let without_login = if config.ssh.is_some() { &[][..] } else { &MASKED_WITHOUT_LOGIN };
+fn masked(node: &Node) -> Vec<&'static str> {
+    let without_login = if node.settings.ssh.is_some() { &[][..] } else { &MASKED_WITHOUT_LOGIN };
     MASKED.iter().chain(without_login).copied().collect()
 }
 
@@ -416,7 +417,7 @@ struct SshValues<'a> {
 
 impl<'a> Values<'a> {
     fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &'a Payload) -> Self {
-        let cluster = &config.cluster;
+        let (cluster, settings) = (&config.cluster, &node.settings);
         let hosts = &cluster.control_plane;
         Self {
             cluster: ClusterValues {
@@ -439,18 +440,18 @@ impl<'a> Values<'a> {
                 certificate: format!("/etc/kubernetes/pki/{}.pem", node.name),
                 key: format!("/etc/kubernetes/pki/{}-key.pem", node.name),
             },
-            ssh: config.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
+            ssh: settings.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
             payload_serial: payload_serial(payload.digest),
             channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(config, &payload.contents),
-            masked_units: masked(config).join(" "),
+            masked_units: masked(node).join(" "),
             errands: Errand::of(&payload.contents, payload.digest),
             images: preloaded::imports(&payload.contents),
             images_stamp: stamp(IMAGES_IMPORTED, payload.digest),
             packages_stamp: stamp(PACKAGES_INSTALLED, payload.digest),
             sync_fs: config.versions.containerd.major > 1,
-            ntp: &config.ntp,
-            proxy: config.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
+            ntp: &settings.ntp,
+            proxy: settings.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
         }
     }
 }

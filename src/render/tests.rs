@@ -126,7 +126,8 @@ fn a_login_is_made_only_when_asked_for() {
     assert!(!without.user_data.contains("users"), "{}", without.user_data);
     assert_eq!(without.file(mask), Some(&Content::Link("/dev/null".to_owned())));
     let mut config = config("worker-node-1");
-    config.ssh = Some(Ssh { user: "n".to_owned(), authorized_keys: vec!["ssh-ed25519 AAAA \"me\": # \\".to_owned()] });
+    config.nodes[0].settings.ssh =
+        Some(Ssh { user: "n".to_owned(), authorized_keys: vec!["ssh-ed25519 AAAA \"me\": # \\".to_owned()] });
     let with = bundle(&config);
     assert!(with.user_data.contains("  - name: \"n\"\n"), "{}", with.user_data);
     assert_eq!(with.file(mask), None);
@@ -210,8 +211,9 @@ fn what_is_given_adds_files_and_changes_no_other_than_it_must() {
             "/usr/local/lib/nodebake/report",
         ]
     );
-    config.ntp = vec!["10.0.0.1".to_owned()];
-    config.proxy = Some(Proxy { http: Some("http://10.0.0.9:3128".to_owned()), https: None, no: Vec::new() });
+    config.nodes[0].settings.ntp = vec!["10.0.0.1".to_owned()];
+    config.nodes[0].settings.proxy =
+        Some(Proxy { http: Some("http://10.0.0.9:3128".to_owned()), https: None, no: Vec::new() });
     let guided = bundle(&config);
     let own = [
         "/etc/systemd/system/containerd.service.d/50-nodebake-proxy.conf",
@@ -287,7 +289,7 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
 #[test]
 fn time_servers_are_the_given_ones_alone() {
     let mut config = config("worker-node-1");
-    config.ntp = vec!["10.0.0.1".to_owned(), "ntp.own.example".to_owned()];
+    config.nodes[0].settings.ntp = vec!["10.0.0.1".to_owned(), "ntp.own.example".to_owned()];
     let bundle = bundle(&config);
     let wanted = "# The given servers alone.\n[Time]\nNTP=10.0.0.1 ntp.own.example\nFallbackNTP=\n";
     assert_eq!(public(&bundle, "/etc/systemd/timesyncd.conf.d/50-nodebake.conf"), (wanted, 0o644));
@@ -299,7 +301,7 @@ fn time_servers_are_the_given_ones_alone() {
 fn the_cluster_itself_is_never_reached_through_the_proxy() {
     let mut config = config("worker-node-1");
     config.cluster.api_server = "https://[fd00::4]:6443".to_owned();
-    config.proxy = Some(Proxy {
+    config.nodes[0].settings.proxy = Some(Proxy {
         http: Some("http://10.0.0.9:3128".to_owned()),
         https: Some("http://own.example:3128/%41\"\\".to_owned()),
         no: vec![".own.example".to_owned(), "localhost".to_owned(), "10.96.0.0/16".to_owned()],
@@ -324,8 +326,9 @@ fn edit(bundle: &mut NodeBundle, path: &str, from: &str, to: &str) {
 #[test]
 fn what_was_given_and_reads_back_otherwise_is_refused() {
     let mut config = config("worker-node-1");
-    config.ntp = vec!["10.0.0.1".to_owned()];
-    config.proxy = Some(Proxy { http: Some("http://10.0.0.9:3128".to_owned()), https: None, no: Vec::new() });
+    config.nodes[0].settings.ntp = vec!["10.0.0.1".to_owned()];
+    config.nodes[0].settings.proxy =
+        Some(Proxy { http: Some("http://10.0.0.9:3128".to_owned()), https: None, no: Vec::new() });
     let lib = "/usr/local/lib/nodebake";
     let units = "/etc/systemd/system";
     for (wanted, path, from, to) in [
