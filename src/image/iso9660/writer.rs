@@ -13,6 +13,9 @@ use crate::digest::Digest;
 /// File data is read, summed up and written in pieces of this size: small enough for a second-level cache.
 const PIECE: usize = 256 << 10;
 
+/// Size of the smallest image in blocks: libarchive takes a shorter one for an empty tar.
+const SMALLEST: u64 = 24;
+
 /// What can go wrong while an image is written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -168,8 +171,10 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
         let modified = descriptors::modification(Digest::of(format!("{label}\0{time}\0{identity}").as_bytes()));
         let directories = directory::encode(&self.tree, self.time, self.next)?;
         let offset = u64::from(self.next) * BLOCK;
-        let size = offset + directories.bytes.len() as u64;
         self.write(&directories.bytes, offset)?;
+        let end = offset + directories.bytes.len() as u64;
+        let size = end.max(SMALLEST * BLOCK);
+        self.write(&vec![0; usize::try_from(size - end).unwrap_or_default()], end)?;
         let volume = Volume {
             label: label.to_owned(),
             blocks: u32::try_from(size / BLOCK).map_err(|_| WriteError::TooLarge)?,
