@@ -78,7 +78,7 @@ impl BuildError {
             Self::Payload(error) => error.hint(),
             Self::Seed(error) => error.hint(),
             Self::SmallDisk { .. } => {
-                Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
+                Some("raise defaults.disk, or the node's own disk, in the cluster file".to_owned())
             }
             Self::File { source, .. } => whole_file::hint(source),
         }
