@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, GuestFile, NodeBundle, PAYLOAD_MOUNT, PayloadPlace, RenderError, preloaded, proxy};
+use super::{Content, GuestFile, NodeBundle, PAYLOAD_MOUNT, PayloadPlace, RenderError, preloaded, proxy, seal};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
@@ -19,7 +19,7 @@ pub(super) fn check(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Result<(), RenderError> {
-    let checks: [(&'static str, Result<(), String>); 11] = [
+    let checks: [(&'static str, Result<(), String>); 12] = [
         ("user-data", user_data(bundle, node)),
         ("network-config", network_config(bundle, config, node, mac)),
         ("kubelet/config.yaml", kubelet_config(bundle, config)),
@@ -30,6 +30,7 @@ pub(super) fn check(
         ("guest/images", images(bundle, contents)),
         ("guest/packages", errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())),
         ("systemd/", payload_mount(bundle, place)),
+        ("guest/seal", seal::check(bundle, node)),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
@@ -43,7 +44,7 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_yaml::from_str(text).map_err(|error| error.to_string())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
     if got == wanted { Ok(()) } else { Err(format!("{field} reads back as {got:?}, not as {wanted:?}")) }
 }
 
@@ -100,7 +101,7 @@ fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("users", &users, &wanted)?;
     let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
     same("the length of bootcmd", &command.len(), &3)?;
-    let mut modules = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
+    let mut modules = vec!["bootcmd", "set_hostname"];
     if node.settings.ssh.is_some() {
         modules.extend(["users_groups", "ssh"]);
     }
@@ -346,7 +347,7 @@ fn containerd_config(bundle: &NodeBundle, config: &Config, contents: &PayloadCon
 }
 
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
-fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
+pub(super) fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
     if bundle.file(path).is_none() {
         return Ok(None);
     }

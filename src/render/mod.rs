@@ -3,6 +3,7 @@
 mod check;
 mod preloaded;
 mod proxy;
+mod seal;
 mod templates;
 
 use serde::Serialize;
@@ -285,8 +286,8 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
-    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents, values.payload_place))
-    {
+    let given = rendered_when_given(node, contents, values.payload_place);
+    for (path, mode, template) in RENDERED.into_iter().chain(seal::files(node)).chain(given) {
         add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
     }
     let containerd = match config.versions.containerd.major {
@@ -310,7 +311,8 @@ fn guest_files(
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
     }
     let mount = (values.payload_place == PayloadPlace::Drive).then_some(PAYLOAD_MOUNT);
-    for unit in ENABLED.into_iter().chain(mount).chain(values.errands.iter().map(|errand| errand.unit)) {
+    let errands = values.errands.iter().map(|errand| errand.unit);
+    for unit in ENABLED.into_iter().chain(mount).chain(seal::units(node)).chain(errands) {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
@@ -356,6 +358,7 @@ struct Values<'a> {
     packages_stamp: String,
     /// Whether `ctr images import` can write what it unpacks to the disk before containerd notes it; containerd 1.x cannot.
     sync_fs: bool,
+    keep_seed: bool,
     ntp: &'a [String],
     /// Variables of containerd's environment.
     proxy: Vec<String>,
@@ -474,6 +477,7 @@ impl<'a> Values<'a> {
             images_stamp: stamp(IMAGES_IMPORTED, payload.digest),
             packages_stamp: stamp(PACKAGES_INSTALLED, payload.digest),
             sync_fs: config.versions.containerd.major > 1,
+            keep_seed: settings.keep_seed,
             ntp: &settings.ntp,
             proxy: settings.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
         }
