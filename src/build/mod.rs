@@ -129,6 +129,8 @@ pub struct Build<'a> {
     pub progress: &'a dyn Progress,
     /// The present, for certificates.
     pub now: Timestamp,
+    /// Time of everything in the images; [`Time::FIXED`] unless the user has another.
+    pub time: Time,
 }
 
 /// What was built for a node.
@@ -165,7 +167,7 @@ impl Build<'_> {
             checksum: entry.checksum,
             path: self.store.path(&entry.checksum),
         });
-        let inputs = PayloadInputs { arch, time: Time::FIXED, ingredients: ingredients.collect() };
+        let inputs = PayloadInputs { arch, time: self.time, ingredients: ingredients.collect() };
         if let Some(payload) = payload::find(self.out, inputs.digest()) {
             return Ok((payload, false));
         }
@@ -254,11 +256,11 @@ impl Build<'_> {
         let (path, manifest) = node_files(&folder, place);
         let (baked, mut changed) = match place {
             PayloadPlace::Drive => {
-                let baked = seed::bake(&bundle, Time::FIXED, &path)?;
+                let baked = seed::bake(&bundle, self.time, &path)?;
                 (baked, baked.changed | texts(&bundle, &folder)?)
             }
             PayloadPlace::Seed => {
-                let baked = self_contained::bake(&bundle, payload, Time::FIXED, &path, self.progress)?;
+                let baked = self_contained::bake(&bundle, payload, self.time, &path, self.progress)?;
                 (baked, baked.changed)
             }
         };
