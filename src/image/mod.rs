@@ -5,6 +5,7 @@ pub mod container_image;
 mod contents;
 pub mod deb;
 mod elf;
+pub mod inspect;
 pub mod iso9660;
 pub mod payload;
 pub mod seed;

@@ -8,13 +8,14 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "init",
     "lock",
     "fetch",
     "bundle",
     "build",
     "verify",
+    "inspect",
     "up",
     "status",
     "rebuild",
