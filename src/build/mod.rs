@@ -90,6 +90,7 @@ impl BuildError {
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Payload(error) if error.changed().is_some() => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
+            Self::Render(error) if error.is_setting() => ExitCode::Configuration,
             Self::SmallDisk { .. } => ExitCode::Configuration,
             _ => ExitCode::Unexpected,
         }

@@ -1,12 +1,12 @@
 //! Reads back what was rendered, with types that refuse what they do not know, and compares it with what was meant: a
 //! guest that does not understand its files cannot tell anybody.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, NodeBundle, RenderError, preloaded, proxy};
+use super::{Content, NodeBundle, RenderError, cloud_config, network_config, preloaded, proxy};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
@@ -19,8 +19,8 @@ pub(super) fn check(
     contents: &PayloadContents,
 ) -> Result<(), RenderError> {
     let checks: [(&'static str, Result<(), String>); 10] = [
-        ("user-data", user_data(bundle, node)),
-        ("network-config", network_config(bundle, config, node, mac)),
+        ("user-data", cloud_config::check(&bundle.user_data, node)),
+        ("network-config", network_config::check(&bundle.network_config, config, node, mac)),
         ("kubelet/config.yaml", kubelet_config(bundle, config)),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
         ("containerd/config.toml", containerd_config(bundle, config, contents)),
@@ -37,11 +37,11 @@ pub(super) fn check(
     Ok(())
 }
 
-fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_yaml::from_str(text).map_err(|error| error.to_string())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
     if got == wanted { Ok(()) } else { Err(format!("{field} reads back as {got:?}, not as {wanted:?}")) }
 }
 
@@ -50,62 +50,6 @@ fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, String> {
         Some(Content::Public(bytes, _)) => std::str::from_utf8(bytes).map_err(|error| error.to_string()),
         _ => Err(format!("{path} is not there")),
     }
-}
-
-/// The keys of `#cloud-config` that we use (cloud-init's module reference).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserData {
-    hostname: String,
-    preserve_hostname: bool,
-    manage_etc_hosts: bool,
-    #[serde(default, rename = "disable_root")]
-    _disable_root: Option<bool>,
-    #[serde(default, rename = "ssh_deletekeys")]
-    _ssh_deletekeys: Option<bool>,
-    #[serde(default, rename = "ssh_genkeytypes")]
-    _ssh_genkeytypes: Vec<String>,
-    #[serde(default)]
-    users: Vec<User>,
-    bootcmd: Vec<Vec<String>>,
-    cloud_init_modules: Vec<String>,
-    cloud_config_modules: Vec<String>,
-    cloud_final_modules: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct User {
-    name: String,
-    lock_passwd: bool,
-    #[serde(rename = "shell")]
-    _shell: String,
-    #[serde(rename = "sudo")]
-    _sudo: String,
-    ssh_authorized_keys: Vec<String>,
-}
-
-fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
-    if !bundle.user_data.starts_with("#cloud-config\n") {
-        return Err("the first line is not #cloud-config".to_owned());
-    }
-    let data: UserData = yaml(&bundle.user_data)?;
-    same("hostname", &data.hostname, &node.name.to_string())?;
-    same("preserve_hostname", &data.preserve_hostname, &false)?;
-    same("manage_etc_hosts", &data.manage_etc_hosts, &false)?;
-    let users: Vec<_> = data.users.iter().map(|u| (&u.name, u.lock_passwd, &u.ssh_authorized_keys)).collect();
-    let wanted: Vec<_> = node.settings.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
-    same("users", &users, &wanted)?;
-    let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
-    same("the length of bootcmd", &command.len(), &3)?;
-    let mut modules = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
-    if node.settings.ssh.is_some() {
-        modules.extend(["users_groups", "ssh"]);
-    }
-    let modules: Vec<String> = modules.into_iter().map(Into::into).collect();
-    same("cloud_init_modules", &data.cloud_init_modules, &modules)?;
-    same("cloud_config_modules", &data.cloud_config_modules, &Vec::new())?;
-    same("cloud_final_modules", &data.cloud_final_modules, &Vec::new())
 }
 
 #[derive(Deserialize)]
@@ -119,65 +63,6 @@ fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let data: MetaData = yaml(&bundle.meta_data)?;
     same("instance-id", &data.instance_id, &bundle.instance_id())?;
     same("local-hostname", &data.local_hostname, &node.name.to_string())
-}
-
-/// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkConfig {
-    version: u8,
-    ethernets: Ethernets,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ethernets {
-    primary: Ethernet,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Ethernet {
-    r#match: Match,
-    dhcp4: bool,
-    dhcp6: bool,
-    accept_ra: bool,
-    link_local: Vec<String>,
-    addresses: Vec<String>,
-    routes: Vec<Route>,
-    nameservers: Nameservers,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Match {
-    macaddress: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Route {
-    to: ipnet::Ipv4Net,
-    via: Ipv4Addr,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nameservers {
-    addresses: Vec<IpAddr>,
-}
-
-fn network_config(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -> Result<(), String> {
-    let NetworkConfig { version, ethernets: Ethernets { primary } } = yaml(&bundle.network_config)?;
-    same("version", &version, &2)?;
-    same("macaddress", &primary.r#match.macaddress, &mac.to_string())?;
-    same("dhcp4, dhcp6, accept-ra", &(primary.dhcp4, primary.dhcp6, primary.accept_ra), &(false, false, false))?;
-    same("link-local", &primary.link_local, &Vec::new())?;
-    let address = format!("{}/{}", node.address, config.network.cidr.prefix_len());
-    same("addresses", &primary.addresses, &vec![address])?;
-    let routes: Vec<_> = primary.routes.iter().map(|route| (route.to, route.via)).collect();
-    same("routes", &routes, &vec![(ipnet::Ipv4Net::default(), config.network.gateway)])?;
-    same("nameservers", &primary.nameservers.addresses, &config.network.nameservers)
 }
 
 /// The fields of kubelet.config.k8s.io/v1beta1 that we set.

@@ -1,6 +1,9 @@
 //! From a node and its identity to the files that its guest reads: a pure function.
 
 mod check;
+mod cloud_config;
+mod field;
+mod network_config;
 mod preloaded;
 mod proxy;
 mod templates;
@@ -12,6 +15,7 @@ use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
 use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
+use field::FieldProblem;
 use preloaded::Import;
 use templates::Templates;
 
@@ -44,12 +48,44 @@ pub enum RenderError {
         /// What is wrong with it.
         problem: String,
     },
+    /// What the cluster file gives does not make a valid file.
+    #[error("{node}: template {template}: {setting}{}: {problem}", line.map(|line| format!(" (line {line})")).unwrap_or_default())]
+    Given {
+        /// Whose file it is.
+        node: NodeName,
+        /// Path below cloud-init/.
+        template: &'static str,
+        /// The setting and the field in it, as the cluster file names them.
+        setting: String,
+        /// Line of the cluster file, from 1, where it is known.
+        line: Option<usize>,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl RenderError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
-        Some("the templates are part of nodebake; this is a fault of nodebake, please report it".to_owned())
+        match self {
+            Self::Given { .. } => None,
+            _ => Some("the templates are part of nodebake; this is a fault of nodebake, please report it".to_owned()),
+        }
+    }
+
+    /// Whether the cluster file is to be mended.
+    pub fn is_setting(&self) -> bool {
+        matches!(self, Self::Given { .. })
+    }
+
+    /// The problem of a field below a setting, which stands at `setting` in a layer.
+    fn given(node: &Node, template: &'static str, setting: &str, field: FieldProblem) -> Self {
+        let mut path = vec![setting];
+        path.extend(field.path.iter().map(String::as_str));
+        let line = node.settings.origins.of(&path).and_then(|origin| origin.line);
+        let name = field.name();
+        let setting = if name.is_empty() { setting.to_owned() } else { format!("{setting}.{name}") };
+        Self::Given { node: node.name.clone(), template, setting, line, problem: field.problem }
     }
 }
 
@@ -121,7 +157,7 @@ pub fn render(
     templates.set("bootcmd", bootcmd.trim_end());
     let mut bundle = NodeBundle {
         node: node.name.clone(),
-        user_data: templates.render("user-data")?,
+        user_data: user_data(config, node, &templates)?,
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
@@ -131,6 +167,14 @@ pub fn render(
     bundle.meta_data = templates.render("meta-data")?;
     check::check(&bundle, config, node, mac, &payload.contents)?;
     Ok(bundle)
+}
+
+fn user_data(config: &Config, node: &Node, templates: &Templates) -> Result<String, RenderError> {
+    let template = "user-data";
+    cloud_config::finish(&templates.render(template)?, config, node).map_err(|problem| match problem {
+        cloud_config::Problem::Template(problem) => RenderError::Check { node: node.name.clone(), template, problem },
+        cloud_config::Problem::Given(field) => RenderError::given(node, template, "cloudConfig", field),
+    })
 }
 
 impl NodeBundle {
