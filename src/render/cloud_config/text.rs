@@ -18,9 +18,7 @@ fn map(text: &mut String, entries: &Map<String, Value>, indent: usize) {
         if index > 0 || indent == 0 || text.ends_with('\n') {
             pad(text, indent);
         }
-        let is_plain = key.starts_with(|c: char| c.is_ascii_lowercase()) && key.len() > 3;
-        let is_plain = is_plain && key.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte));
-        if is_plain && !matches!(key.as_str(), "true" | "false" | "null") {
+        if is_plain(key) {
             text.push_str(key);
         } else {
             quoted(text, key);
@@ -28,6 +26,13 @@ fn map(text: &mut String, entries: &Map<String, Value>, indent: usize) {
         text.push(':');
         below(text, value, indent);
     }
+}
+
+/// Whether a key is a text without quotes, also for YAML 1.1 (its type repository, `!!bool` and `!!null`).
+fn is_plain(key: &str) -> bool {
+    let is_word = key.starts_with(|c: char| c.is_ascii_lowercase());
+    let is_word = is_word && key.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte));
+    is_word && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(&key)
 }
 
 /// What stands behind a key.
