@@ -40,7 +40,8 @@ with tempfile.TemporaryDirectory() as top:
     assert source._get_data()
     network = source.network_config
     state = network_state.parse_net_config_data(network)
-    netplan.Renderer({}).render_network_state(state, target=top + "/root")
+    # Relative: an absolute path would be that of this machine.
+    netplan.Renderer({"netplan_path": "etc/netplan/50-cloud-init.yaml"}).render_network_state(state, target=top + "/root")
     files = {}
     for where, _, names in os.walk(top + "/root"):
         for name in names:
