@@ -16,7 +16,7 @@ use nodebake::config::{Config, INIT, Ssh, parse};
 use nodebake::digest::Digest;
 use nodebake::image::iso9660::Time;
 use nodebake::image::{Payload, PayloadContents, seed};
-use nodebake::render::{Credentials, NodeBundle, RenderError, render};
+use nodebake::render::{Credentials, NodeBundle, PayloadPlace, RenderError, render};
 use nodebake::secret::Secret;
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ fn bundle(config: &Config) -> Result<NodeBundle, RenderError> {
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let contents = PayloadContents::default();
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload)
+    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, PayloadPlace::Drive)
 }
 
 /// Everything that a cluster file can give, of many kinds.

@@ -29,12 +29,10 @@ impl Stage {
 use Stage::{Config, Final, Init};
 
 /// The modules that a node can need, in the stage and order of Ubuntu noble's /etc/cloud/cloud.cfg.
-pub(super) const MODULES: [(Stage, &str); 41] = [
+pub(super) const MODULES: [(Stage, &str); 39] = [
     (Init, "seed_random"),
     (Init, "bootcmd"),
     (Init, "write_files"),
-    (Init, "growpart"),
-    (Init, "resizefs"),
     (Init, "disk_setup"),
     (Init, "mounts"),
     (Init, "set_hostname"),
@@ -72,9 +70,6 @@ pub(super) const MODULES: [(Stage, &str); 41] = [
     (Final, "phone_home"),
     (Final, "final_message"),
 ];
-
-/// Modules that do their work without any key.
-pub(super) const WITHOUT_KEY: [&str; 2] = ["growpart", "resizefs"];
 
 /// What may be said of a key in a cluster file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +128,7 @@ pub(super) const KEYS: [(&str, &[&str], Rule); 98] = [
     ("fqdn", &[], NAME),
     ("fs_setup", &["disk_setup"], Given),
     ("groups", &["users_groups"], Given),
-    ("growpart", &["growpart"], DISK),
+    ("growpart", &[], DISK),
     ("grub-dpkg", &["grub_dpkg"], Given),
     ("grub_dpkg", &["grub_dpkg"], Given),
     ("hostname", &["set_hostname"], NAME),
@@ -167,7 +162,7 @@ pub(super) const KEYS: [(&str, &[&str], Rule); 98] = [
     ("puppet", &["puppet"], Given),
     ("random_seed", &["seed_random"], Given),
     ("reporting", &[], Given),
-    ("resize_rootfs", &["resizefs"], DISK),
+    ("resize_rootfs", &[], DISK),
     ("resolv_conf", &[], ELSEWHERE),
     ("rh_subscription", &[], ELSEWHERE),
     ("rsyslog", &["rsyslog"], Given),

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use super::field::{FieldProblem, type_name};
 use crate::config::{Config, Node, nearest};
-use keys::{KEYS, MODULES, Rule, Stage, WITHOUT_KEY};
+use keys::{KEYS, MODULES, Rule, Stage};
 pub(super) use read_back::check;
 
 /// The first line, by which cloud-init knows what it reads.
@@ -167,7 +167,7 @@ fn merge(target: &mut Map<String, Value>, key: &str, patch: &Value) {
 
 /// The three lists, for these keys.
 fn modules(config: &Map<String, Value>) -> Result<Map<String, Value>, String> {
-    let mut needed: Vec<&str> = WITHOUT_KEY.to_vec();
+    let mut needed = Vec::new();
     for (key, value) in config {
         let (_, modules, _) =
             KEYS.iter().find(|(known, ..)| known == key).ok_or(format!("cloud-init knows no key {key}"))?;

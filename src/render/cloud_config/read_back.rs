@@ -66,7 +66,7 @@ fn lists(keys: &Map<String, Value>, node: &Node) -> Result<Map<String, Value>, S
         let others = keys.iter().filter(|(key, _)| !is_list(key)).map(|(key, value)| (key.clone(), value.clone()));
         return modules(&others.collect());
     }
-    let mut network = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
+    let mut network = vec!["bootcmd", "set_hostname"];
     if node.settings.ssh.is_some() {
         network.extend(["users_groups", "ssh"]);
     }

@@ -51,7 +51,7 @@ fn every_key_of_the_schema_has_a_rule_and_every_module_a_place() {
     assert_eq!(ruled, known, "sorted, each once");
     let placed: BTreeSet<_> = MODULES.iter().map(|(_, module)| *module).collect();
     let deferred = ["write_files_deferred"];
-    let used = KEYS.iter().flat_map(|(_, modules, _)| modules.iter()).chain(&WITHOUT_KEY).chain(&deferred);
+    let used = KEYS.iter().flat_map(|(_, modules, _)| modules.iter()).chain(&deferred);
     assert_eq!(used.copied().collect::<BTreeSet<_>>(), placed);
     let names: BTreeSet<_> =
         schema["$defs"]["all_modules"]["enum"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
@@ -81,8 +81,7 @@ fn keys_need_the_modules_that_the_schema_says() {
 
 #[test]
 fn without_cloud_config_the_template_keeps_its_text() {
-    let lists = "cloud_config_modules: []\ncloud_final_modules: []\ncloud_init_modules:\n  - \"bootcmd\"\n  - \"growpart\"\n  \
-                 - \"resizefs\"\n  - \"set_hostname\"\n";
+    let lists = "cloud_config_modules: []\ncloud_final_modules: []\ncloud_init_modules:\n  - \"bootcmd\"\n  - \"set_hostname\"\n";
     assert_eq!(made(&json!({})), Ok(format!("{RENDERED}{lists}")));
 }
 
@@ -106,7 +105,7 @@ fn cloud_config_is_laid_over_ours_and_turns_on_what_it_needs() {
         "timezone": "Europe/Berlin",
         "users": [{"name": "ops", "passwd": "$y$"}],
         "write_files": [{"path": "/a", "content": "a"}, {"path": "/b", "defer": true}],
-        "cloud_init_modules": ["bootcmd", "write_files", "growpart", "resizefs", "set_hostname", "users_groups"],
+        "cloud_init_modules": ["bootcmd", "write_files", "set_hostname", "users_groups"],
         "cloud_config_modules": ["timezone", "runcmd"],
         "cloud_final_modules": ["package_update_upgrade_install", "write_files_deferred", "scripts_user"],
     });
@@ -126,7 +125,7 @@ fn a_list_holds_no_module_that_nothing_needs() {
                 .collect::<Vec<_>>()
         })
     };
-    let ours = ["bootcmd", "growpart", "resizefs", "set_hostname"];
+    let ours = ["bootcmd", "set_hostname"];
     for (given, init, config, last) in [
         (json!({"write_files": [{"path": "/b", "defer": true}]}), &[][..], &[][..], &["write_files_deferred"][..]),
         (json!({"write_files": [{"path": "/b"}]}), &["write_files"], &[], &[]),
