@@ -3,6 +3,7 @@
 mod check;
 mod cloud_config;
 mod field;
+mod kubelet_fields;
 mod network_config;
 mod preloaded;
 mod proxy;
