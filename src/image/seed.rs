@@ -18,7 +18,7 @@ pub const LABEL: Label = Label::new("CIDATA");
 /// A seed is smaller than this, in bytes.
 pub const MAX_SIZE: u64 = 512 << 10;
 
-/// Mode of a seed on the host and of the secret files in it.
+/// Mode of a seed on the host and of what cloud-init reads in it.
 const SECRET_MODE: u32 = 0o600;
 
 /// Where the guest's files stand in a seed.
@@ -129,7 +129,7 @@ fn items(bundle: &NodeBundle) -> Vec<Item<'_>> {
         let path = format!("{GUEST_ROOT}{}", file.path);
         match &file.content {
             Content::Public(bytes, mode) => Item::File(path, *mode, bytes),
-            Content::Secret(secret) => Item::File(path, SECRET_MODE, secret.expose()),
+            Content::Secret(secret, mode) => Item::File(path, *mode, secret.expose()),
             Content::Link(target) => Item::Link(path, target),
         }
     }));
@@ -210,7 +210,7 @@ mod tests {
     use crate::secret::Secret;
 
     fn bundle() -> NodeBundle {
-        let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+        let file = |path: &str, content| GuestFile::new(path, content);
         NodeBundle {
             node: "worker-node-1".parse().unwrap(),
             user_data: "#cloud-config\n".to_owned(),
@@ -219,7 +219,7 @@ mod tests {
             first_boot: "#!/bin/sh\n".to_owned(),
             files: vec![
                 file("/etc/hosts", Content::Public(b"127.0.0.1 localhost\n".to_vec(), 0o644)),
-                file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"))),
+                file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"), 0o600)),
                 file(
                     "/etc/systemd/system/multi-user.target.wants/kubelet.service",
                     Content::Link("../kubelet.service".to_owned()),
@@ -286,7 +286,7 @@ mod tests {
     fn refuses_what_is_too_large_or_wrong() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seed.iso");
-        let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+        let file = |path: &str, content| GuestFile::new(path, content);
         let cases = [
             (
                 file("/big", Content::Public(vec![0; 500 << 10], 0o644)),
