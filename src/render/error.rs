@@ -149,9 +149,12 @@ impl fmt::Display for Origin {
 
 /// A setting as the cluster file names it, and the line that won: `kubelet.config.maxPods (nodebake.yaml:31)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct Said(Box<Setting>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting {
     /// Its keys in a layer.
-    setting: Vec<String>,
+    keys: Vec<String>,
     /// Name of the cluster file.
     file: String,
     /// From 1; none where the cluster file does not say it.
@@ -159,30 +162,26 @@ pub struct Said {
 }
 
 impl Said {
-    /// The setting at `path` in the node's layers; `key` is what stands before it in the cluster file beyond the field's
-    /// own name (`config` of `kubelet.config`).
+    /// The setting at `path` in the node's layers.
     pub(super) fn new(config: &Config, node: &Node, path: &[&str]) -> Self {
-        Self {
-            setting: path.iter().map(ToString::to_string).collect(),
+        let mut keys: Vec<_> = path.iter().map(ToString::to_string).collect();
+        if matches!(path, ["kubelet" | "containerd", ..]) {
+            keys.insert(1, "config".to_owned());
+        }
+        Self(Box::new(Setting {
+            keys,
             file: config.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             line: node.settings.origins.of(path).and_then(|origin| origin.line),
-        }
-    }
-
-    fn name(&self) -> String {
-        let mut words: Vec<&str> = self.setting.iter().map(String::as_str).collect();
-        if matches!(words.first(), Some(&("kubelet" | "containerd"))) {
-            words.insert(1, "config");
-        }
-        words.join(".")
+        }))
     }
 }
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name())?;
-        match self.line {
-            Some(line) => write!(f, " ({}:{line})", self.file),
+        let Setting { keys, file, line } = &*self.0;
+        f.write_str(&keys.join("."))?;
+        match line {
+            Some(line) => write!(f, " ({file}:{line})"),
             None => Ok(()),
         }
     }
