@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::identity::{NodeRequest, standing_identity};
 use crate::image::{Payload, PayloadContents, PreloadedImage};
-use crate::render::{self, Content, Credentials, NodeBundle, Owner};
+use crate::render::{self, Content, Credentials, NodeBundle, Owner, PayloadPlace};
 use crate::secret::Secret;
 
 pub(super) fn run(session: &Session, args: &Render) -> Result<(), Error> {
@@ -58,11 +58,13 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
         session.ui.say(&format!("{}: no identity is issued: certificate and key are placeholders", node.name));
         let key = Secret::new(NOT_ISSUED);
         let credentials = Credentials { ca: ca.certificate_pem(), certificate: NOT_ISSUED, key: &key };
-        return Ok(render::render(config, node, mac, credentials, &payload).map_err(build::BuildError::Render)?);
+        return Ok(render::render(config, node, mac, credentials, &payload, PayloadPlace::Drive)
+            .map_err(build::BuildError::Render)?);
     };
     let credentials =
         Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
-    Ok(render::render(config, node, mac, credentials, &payload).map_err(build::BuildError::Render)?)
+    Ok(render::render(config, node, mac, credentials, &payload, PayloadPlace::Drive)
+        .map_err(build::BuildError::Render)?)
 }
 
 /// What stands where something would be issued.

@@ -66,6 +66,17 @@ pub struct Owner {
 impl Owner {
     /// root:root.
     pub const ROOT: Self = Self { user: Account::Id(0), group: Account::Id(0) };
+
+    /// Numbers of user and group; root's where only the guest knows them.
+    pub fn ids(&self) -> (u32, u32) {
+        let id = |account: &Account| if let Account::Id(id) = account { *id } else { 0 };
+        (id(&self.user), id(&self.group))
+    }
+
+    /// Whether the guest must look something up.
+    pub fn has_names(&self) -> bool {
+        matches!(self.user, Account::Name(_)) || matches!(self.group, Account::Name(_))
+    }
 }
 
 /// As chown(1) takes it.

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::templates::Templates;
-use super::{Content, NodeBundle, Origin, RenderError, kubelet, preloaded, proxy};
+use super::{
+    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, kubelet, preloaded, proxy,
+};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
@@ -19,12 +21,13 @@ pub(super) fn check(
     node: &Node,
     mac: Mac,
     contents: &PayloadContents,
+    place: PayloadPlace,
     templates: &Templates,
 ) -> Result<(), RenderError> {
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
     let containerd = super::containerd_template(config);
-    let checks: [(&'static str, Result<(), String>); 12] = [
+    let checks: [(&'static str, Result<(), String>); 13] = [
         ("user-data", if own("user-data") { own_user_data(bundle, node) } else { user_data(bundle, node) }),
         (
             "network-config",
@@ -47,6 +50,7 @@ pub(super) fn check(
                 errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())
             }),
         ),
+        ("systemd/", payload_mount(bundle, place)),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
@@ -369,6 +373,20 @@ fn sysctls(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
         .map(|name| (name, "1"));
     let own = node.settings.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     same("the kernel parameters", &got, &ours.into_iter().chain(own).collect())
+}
+
+/// Where the payload has no drive, no unit waits for one: it would never start.
+fn payload_mount(bundle: &NodeBundle, place: PayloadPlace) -> Result<(), String> {
+    let names = |file: &&GuestFile| match &file.content {
+        Content::Public(bytes, _) => bytes.windows(PAYLOAD_MOUNT.len()).any(|word| word == PAYLOAD_MOUNT.as_bytes()),
+        Content::Link(target) => target.ends_with(PAYLOAD_MOUNT),
+        Content::Secret(..) => false,
+    };
+    match bundle.files.iter().find(names) {
+        Some(file) if place != PayloadPlace::Drive => Err(format!("{} names {PAYLOAD_MOUNT}", file.path)),
+        None if place == PayloadPlace::Drive => Err(format!("no file names {PAYLOAD_MOUNT}")),
+        _ => Ok(()),
+    }
 }
 
 /// A script, its unit and the unit's place among those that start are there together or not at all, and the unit is left

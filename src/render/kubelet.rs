@@ -30,7 +30,7 @@ pub(super) fn configuration(
     rendered: String,
     config: &Config,
     node: &Node,
-    template: Origin,
+    template: &Origin,
 ) -> Result<String, RenderError> {
     if node.settings.kubelet.is_empty() {
         return Ok(rendered);

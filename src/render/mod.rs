@@ -37,6 +37,16 @@ pub struct Credentials<'a> {
     pub key: &'a Secret,
 }
 
+/// Where a node has its payload from; templates see it as `payload_place`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PayloadPlace {
+    /// A drive of its own, mounted and run in place.
+    Drive,
+    /// The seed's drive, which may leave: first boot copies it to the node's disk.
+    Seed,
+}
+
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
 /// payload by it, so that a node never runs from another payload than the one it was rendered for.
 pub fn payload_serial(payload: Digest) -> String {
@@ -50,14 +60,15 @@ pub fn render(
     mac: Mac,
     credentials: Credentials,
     payload: &Payload,
+    place: PayloadPlace,
 ) -> Result<NodeBundle, RenderError> {
     let (own, units) = (own::files(config, node)?, units::units(config, node)?);
-    let values = Values::new(config, node, mac, payload, (&own, &units));
+    let values = Values::new(config, node, mac, payload, place, (&own, &units));
     let mut templates = Templates::new(&values, config, node)?;
     let bootcmd = templates.render("guest/bootcmd")?;
     templates.set("bootcmd", bootcmd.trim_end());
     let mut files = guest_files(config, node, &payload.contents, &values, credentials, &templates)?;
-    let template = |path: &str| template_at(path, config, node, &payload.contents);
+    let template = |path: &str| template_at(path, config, node, &payload.contents, place);
     own::add(&mut files, own.into_iter().chain(units.files).collect(), node, template)?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut bundle = NodeBundle {
@@ -70,7 +81,7 @@ pub fn render(
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
-    check::check(&bundle, config, node, mac, &payload.contents, &templates)?;
+    check::check(&bundle, config, node, mac, &payload.contents, place, &templates)?;
     Ok(bundle)
 }
 
@@ -113,11 +124,13 @@ const BINARIES: [(&str, &str); 5] = [
 ];
 
 /// Units that start at every boot.
-const ENABLED: [&str; 4] =
-    ["containerd.service", "kubelet.service", "nodebake-report.service", "opt-nodebake-payload.mount"];
+const ENABLED: [&str; 3] = ["containerd.service", "kubelet.service", "nodebake-report.service"];
+
+/// The unit that mounts a payload's drive.
+const PAYLOAD_MOUNT: &str = "opt-nodebake-payload.mount";
 
 /// Path in the guest, mode and template of what is the same kind of file on every node.
-const RENDERED: [(&str, u32, &str); 14] = [
+const RENDERED: [(&str, u32, &str); 13] = [
     ("/etc/apt/apt.conf.d/99-nodebake", 0o644, "guest/apt.conf"),
     ("/etc/hostname", 0o644, "guest/hostname"),
     ("/etc/hosts", 0o644, "guest/hosts"),
@@ -130,13 +143,20 @@ const RENDERED: [(&str, u32, &str); 14] = [
     ("/etc/systemd/system/containerd.service", 0o644, "systemd/containerd.service"),
     ("/etc/systemd/system/kubelet.service", 0o644, "systemd/kubelet.service"),
     ("/etc/systemd/system/nodebake-report.service", 0o644, "systemd/nodebake-report.service"),
-    ("/etc/systemd/system/opt-nodebake-payload.mount", 0o644, "systemd/opt-nodebake-payload.mount"),
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
 
 /// The same, where the cluster file asks for it.
-fn rendered_when_given(node: &Node, contents: &PayloadContents) -> Vec<(&'static str, u32, &'static str)> {
+fn rendered_when_given(
+    node: &Node,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Vec<(&'static str, u32, &'static str)> {
     let mut files = Vec::new();
+    if place == PayloadPlace::Drive {
+        let path = "/etc/systemd/system/opt-nodebake-payload.mount";
+        files.push((path, 0o644, "systemd/opt-nodebake-payload.mount"));
+    }
     if !node.settings.ntp.is_empty() {
         files.push(("/etc/systemd/timesyncd.conf.d/50-nodebake.conf", 0o644, "guest/timesyncd.conf"));
     }
@@ -164,10 +184,11 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
-    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents)) {
+    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents, values.payload_place))
+    {
         let mut text = templates.render(template)?;
         if path == kubelet::PATH {
-            text = kubelet::configuration(text, config, node, templates.origin(template))?;
+            text = kubelet::configuration(text, config, node, &templates.origin(template))?;
         }
         add(path, Content::Public(text.into_bytes(), mode));
     }
@@ -188,7 +209,8 @@ fn guest_files(
     for unit in masked(node) {
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
     }
-    for unit in ENABLED.into_iter().chain(values.errands.iter().map(|errand| errand.unit)) {
+    let mount = (values.payload_place == PayloadPlace::Drive).then_some(PAYLOAD_MOUNT);
+    for unit in ENABLED.into_iter().chain(mount).chain(values.errands.iter().map(|errand| errand.unit)) {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
@@ -203,11 +225,17 @@ fn containerd_template(config: &Config) -> &'static str {
 }
 
 /// The template that is rendered at a path.
-fn template_at(path: &str, config: &Config, node: &Node, contents: &PayloadContents) -> Option<&'static str> {
+fn template_at(
+    path: &str,
+    config: &Config,
+    node: &Node,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Option<&'static str> {
     if path == "/etc/containerd/config.toml" {
         return Some(containerd_template(config));
     }
-    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents));
+    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
     rendered.find(|(there, ..)| *there == path).map(|(.., template)| template)
 }
 
@@ -240,6 +268,7 @@ struct Values<'a> {
     paths: Paths,
     ssh: Option<SshValues<'a>>,
     payload_serial: String,
+    payload_place: PayloadPlace,
     channel: &'static str,
     sandbox_image: String,
     masked_units: String,
@@ -256,7 +285,7 @@ struct Values<'a> {
     modules: Vec<&'a str>,
     /// Kernel parameters besides those that containers need.
     sysctls: Vec<SysctlValues<'a>>,
-    /// Files that are not root's.
+    /// Files whose owners only the guest can look up.
     owned: Vec<OwnedValues<'a>>,
     /// Units of the image to enable.
     enabled_units: &'a [String],
@@ -360,11 +389,12 @@ impl<'a> Values<'a> {
         node: &'a Node,
         mac: Mac,
         payload: &'a Payload,
+        place: PayloadPlace,
         (own, units): (&'a [Own], &'a Units),
     ) -> Self {
         let (cluster, settings) = (&config.cluster, &node.settings);
         let masked = masked(node).into_iter().chain(units.masked.iter().map(String::as_str));
-        let owned = own.iter().map(|own| &own.file).filter(|file| file.owner != Owner::ROOT);
+        let owned = own.iter().map(|own| &own.file).filter(|file| file.owner.has_names());
         let hosts = &cluster.control_plane;
         Self {
             cluster: ClusterValues {
@@ -389,6 +419,7 @@ impl<'a> Values<'a> {
             },
             ssh: settings.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
             payload_serial: payload_serial(payload.digest),
+            payload_place: place,
             channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(config, &payload.contents),
             masked_units: masked.collect::<Vec<_>>().join(" "),

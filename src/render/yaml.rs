@@ -1,6 +1,8 @@
 //! YAML that every reader takes for the same values: texts always in double quotes, in JSON's form, of which YAML 1.2 is a
 //! superset (YAML 1.2.2, 1.3); a kubelet reads YAML 1.1, to which a plain `no` is no text.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 /// The value in block style; maps in their order.
@@ -10,23 +12,25 @@ pub(super) fn text(value: &Value) -> String {
     out
 }
 
-/// Writes a value behind what names it, up to the end of the line.
+/// Writes a value in lines of its own. Writing to a String cannot fail.
 fn write(value: &Value, depth: usize, out: &mut String) {
     let indent = "  ".repeat(depth);
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (key, value) in fields {
-                out.push_str(&format!("{indent}{}:", name(key)));
+                let _ = write!(out, "{indent}{}:", name(key));
                 beneath(value, depth, out);
             }
         }
         Value::Array(items) if !items.is_empty() => {
             for item in items {
-                out.push_str(&format!("{indent}-"));
+                let _ = write!(out, "{indent}-");
                 beneath(item, depth, out);
             }
         }
-        scalar => out.push_str(&format!("{indent}{scalar}\n")),
+        scalar => {
+            let _ = writeln!(out, "{indent}{scalar}");
+        }
     }
 }
 
@@ -37,7 +41,7 @@ fn beneath(value: &Value, depth: usize, out: &mut String) {
         out.push('\n');
         write(value, depth + 1, out);
     } else {
-        out.push_str(&format!(" {value}\n"));
+        let _ = writeln!(out, " {value}");
     }
 }
 

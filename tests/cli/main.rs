@@ -27,6 +27,7 @@ mod proxies;
 mod rendering;
 mod reproducible;
 mod secrets;
+mod self_contained;
 #[path = "../../src/artifacts/server.rs"]
 mod server;
 mod tracer;
