@@ -6,11 +6,11 @@ use super::*;
 
 /// [`LEAST`] with `defaults` and `groups` of these lines, and more lines beside its node.
 fn layered(defaults: &str, groups: &str, node: &str) -> String {
+    let indented = |text: &str, indent: &str| text.lines().flat_map(|line| [indent, line, "\n"]).collect::<String>();
     let section = |key: &str, text: &str| {
-        let lines: String = text.lines().map(|line| format!("  {line}\n")).collect();
-        if text.is_empty() { String::new() } else { format!("{key}:\n{lines}") }
+        if text.is_empty() { String::new() } else { format!("{key}:\n{}", indented(text, "  ")) }
     };
-    let node: String = node.lines().map(|line| format!("    {line}\n")).collect();
+    let node = indented(node, "    ");
     format!("{LEAST}{node}{}{}", section("defaults", defaults), section("groups", groups))
 }
 
