@@ -146,7 +146,7 @@ impl<'t> Layers<'t> {
 }
 
 /// Whether what stands at `path` is patched by RFC 7386, so that null is a value there.
-fn is_free(path: &[String]) -> bool {
+pub(super) fn is_free(path: &[String]) -> bool {
     match path {
         [first, ..] if first == "cloudConfig" => true,
         [first, second, ..] => (first == "kubelet" || first == "containerd") && second == "config",
@@ -169,7 +169,6 @@ fn collect(tree: &Tree, at: Position, path: &mut Vec<String>, leaves: &mut Vec<(
                 path.pop();
             }
         }
-        Kind::Null(_) if !is_free(path) => {}
         Kind::List(items) if matches!(path.as_slice(), [first] if is_united(&[first])) => {
             for item in items {
                 if let Some(name) = name_of(item) {

@@ -406,6 +406,7 @@ taints: [{key: t, effect: NoExecute}]";
             "kubelet config evictionHard a: defaults, nodebake.yaml:29",
             "kubelet config evictionHard b: group g, nodebake.yaml:38",
             "kubelet config maxPods: defaults, nodebake.yaml:28",
+            "labels a: the node, nodebake.yaml:21",
             "labels b: group g, nodebake.yaml:37",
             "modules m: defaults, nodebake.yaml:25",
             "modules n: group g, nodebake.yaml:39",
