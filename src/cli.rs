@@ -57,6 +57,8 @@ pub enum Verb {
     Rebuild(Rebuild),
     /// Remove machines with their disks; base images, payloads, pools and networks stay.
     Down(Down),
+    /// Show the settings of a node, and which layer of the cluster file gave each.
+    Explain(Explain),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
     /// Remove from the cache what no lock and no machine of any cluster needs.
@@ -244,6 +246,17 @@ pub struct Consent {
     /// Do not ask; needed where there is no terminal to ask on.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// Only this setting and those below it, such as kubelet.config.maxPods [default: all].
+    #[arg(value_name = "FIELD")]
+    pub field: Option<String>,
 }
 
 /// Arguments of `logs`.

@@ -15,7 +15,7 @@ use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
 use crate::commands::GcError;
-use crate::config::{ConfigError, EditError, NodeName};
+use crate::config::{self, ConfigError, EditError, NodeName};
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
@@ -92,6 +92,9 @@ pub enum Error {
     /// A file that a node's seed does not hold.
     #[error("the seed of {node} has no {path}; did you mean {nearest}?")]
     UnknownFile { node: NodeName, path: String, nearest: String },
+    /// A field that no node has.
+    #[error("nodes have no field {field:?}{}", suggestion.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    UnknownField { field: String, suggestion: Option<&'static str> },
     /// Another run is at work on this cluster.
     #[error("another nodebake is changing machines of this cluster")]
     Running,
@@ -114,6 +117,7 @@ impl Error {
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
             | Self::UnknownFile { .. }
+            | Self::UnknownField { .. }
             | Self::NoConsent
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
@@ -161,6 +165,9 @@ impl Error {
             ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
             Self::UnknownFile { node, .. } => Some(format!("`nodebake render {node}` lists what there is")),
+            Self::UnknownField { .. } => {
+                Some(format!("`nodebake explain NODE` lists all that are set; there are {}", config::fields().join(", ")))
+            }
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::Differs(_) | Self::Nodes(_) | Self::File { .. } | Self::Declined => None,

@@ -3,6 +3,7 @@
 mod build;
 mod bundle;
 mod down;
+mod explain;
 mod fetch;
 mod gc;
 mod init;
@@ -55,6 +56,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
+        Verb::Explain(args) => explain::run(&session, args),
         Verb::Logs(args) => logs::run(&session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(&session, args),
     }
