@@ -95,6 +95,9 @@ pub enum Error {
     /// A field that no node has.
     #[error("nodes have no field {field:?}{}", suggestion.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownField { field: String, suggestion: Option<&'static str> },
+    /// A time for images that is none, or none that an image can record.
+    #[error("SOURCE_DATE_EPOCH is {text:?}; it must be seconds since 1970, up to the end of 2155")]
+    SourceDate { text: String },
     /// Another run is at work on this cluster.
     #[error("another nodebake is changing machines of this cluster")]
     Running,
@@ -119,6 +122,7 @@ impl Error {
             | Self::UnknownFile { .. }
             | Self::UnknownField { .. }
             | Self::NoConsent
+            | Self::SourceDate { .. }
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
             Self::Source(error) if error.is_setting() => ExitCode::Configuration,
@@ -170,6 +174,9 @@ impl Error {
             }
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
+            Self::SourceDate { .. } => {
+                Some("unset it, and everything in the images is of 2000-01-01 00:00:00 UTC".to_owned())
+            }
             Self::Differs(_) | Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
         }
     }

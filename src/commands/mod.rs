@@ -29,6 +29,7 @@ use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
+use crate::image::iso9660::Time;
 use crate::ui::Ui;
 
 pub use gc::GcError;
@@ -76,6 +77,7 @@ struct Inputs {
     ca: Ca,
     store: Store,
     source: Source,
+    time: Time,
 }
 
 impl Session<'_> {
@@ -122,7 +124,7 @@ impl Session<'_> {
     }
 
     fn inputs(&self) -> Result<Inputs, Error> {
-        Ok(Inputs { lock: self.lock()?, ca: self.ca()?, store: self.store()?, source: self.source()? })
+        Ok(Inputs { lock: self.lock()?, ca: self.ca()?, store: self.store()?, source: self.source()?, time: time()? })
     }
 
     fn build<'a>(&'a self, inputs: &'a Inputs, out: &'a Path) -> Build<'a> {
@@ -136,6 +138,7 @@ impl Session<'_> {
             out,
             progress: self.ui,
             now: self.now,
+            time: inputs.time,
         }
     }
 
@@ -185,6 +188,16 @@ impl Session<'_> {
             None => Err(Error::NoConsent),
         }
     }
+}
+
+/// The time of everything in images: `SOURCE_DATE_EPOCH`, as <https://reproducible-builds.org/specs/source-date-epoch/> has
+/// it, else the one that all our images have.
+fn time() -> Result<Time, Error> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(Time::FIXED) };
+    let digits = text.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let seconds = digits.and_then(|digits| digits.parse().ok());
+    let time = seconds.and_then(|seconds| Time::from_unix(seconds).ok());
+    time.ok_or_else(|| Error::SourceDate { text: text.to_string_lossy().into_owned() })
 }
 
 /// The cache, in use by the cluster file at hand.
