@@ -164,12 +164,14 @@ fn own_network(bundle: &NodeBundle, mac: Mac) -> Result<(), String> {
 struct MetaData {
     instance_id: String,
     local_hostname: String,
+    dsmode: String,
 }
 
 fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let data: MetaData = yaml(&bundle.meta_data)?;
     same("instance-id", &data.instance_id, &bundle.instance_id())?;
-    same("local-hostname", &data.local_hostname, &node.name.to_string())
+    same("local-hostname", &data.local_hostname, &node.name.to_string())?;
+    same("dsmode", &data.dsmode.as_str(), &"local")
 }
 
 /// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").

@@ -294,6 +294,8 @@ struct Values<'a> {
     enabled_units: &'a [String],
     /// Units to start at first boot.
     own_units: &'a [String],
+    /// Whether systemd must read all units anew.
+    reload: bool,
 }
 
 #[derive(Serialize)]
@@ -439,6 +441,7 @@ impl<'a> Values<'a> {
             owned: owned.map(|file| OwnedValues { path: &file.path, owner: file.owner.to_string() }).collect(),
             enabled_units: &units.enable,
             own_units: &units.start,
+            reload: !settings.units.is_empty(),
         }
     }
 }

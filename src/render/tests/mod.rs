@@ -289,7 +289,7 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let errand = |stage: &str, unit: &str| {
         [
             format!("if [ ! -e /var/lib/nodebake/{stage}.{serial} ]; then"),
-            format!("    sh \"$report\" begun {stage}"),
+            format!("    send begun {stage} ''"),
             format!("    systemctl start --no-block {unit}"),
         ]
     };
