@@ -12,8 +12,8 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::LogKind;
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    DomainInfo, DomainState, Drive, Firmware, Hypervisor, Mark, MarkState, NetworkInfo, PoolInfo, VolumeFormat, VolumeInfo,
-    VolumeName,
+    DomainInfo, DomainState, Drive, Firmware, Hypervisor, Mark, MarkState, NetworkInfo, PoolInfo, VolumeFormat,
+    VolumeInfo, VolumeName,
 };
 use nodebake::plan::{self, Blocked, Built, ImageFile, Images, Inventory, Plan, Request, SharedAction, Step};
 use nodebake::progress::{Progress, Silent, Task};
@@ -606,11 +606,7 @@ fn a_seed_goes_no_further_than_its_guest_does() {
     };
     let ejected = |world: &World| world.seed_of("worker-node-1") == (Drive::Empty, vec!["whole true".to_owned()]);
     let cases: [(String, &dyn Fn(&World) -> bool, &str); 3] = [
-        (
-            String::new(),
-            &held,
-            "its guest has not told that cloud-init is done; the next `up` tries again",
-        ),
+        (String::new(), &held, "its guest has not told that cloud-init is done; the next `up` tries again"),
         (
             done.clone(),
             &ejected,

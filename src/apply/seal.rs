@@ -68,9 +68,7 @@ impl Apply<'_> {
                 let why = crate::error::chain(&error);
                 self.progress.warn(&format!("the seed of {node} is removed without being overwritten: {why}"));
             }
-            self.hypervisor
-                .delete_volume(&plan.pool, seed)
-                .map_err(doing(format!("removing the seed of {node}")))?;
+            self.hypervisor.delete_volume(&plan.pool, seed).map_err(doing(format!("removing the seed of {node}")))?;
         }
         Ok(Ok(()))
     }

@@ -262,7 +262,8 @@ pub enum Drive {
 /// The first CD-ROM drive of a domain; the one with a seed of ours, where there is one.
 fn drive_node<'a>(document: &'a roxmltree::Document<'a>) -> Option<(roxmltree::Node<'a, 'a>, Drive)> {
     let devices = document.root_element().children().find(|node| node.has_tag_name("devices"))?;
-    let drives = devices.children().filter(|node| node.has_tag_name("disk") && node.attribute("device") == Some("cdrom"));
+    let drives =
+        devices.children().filter(|node| node.has_tag_name("disk") && node.attribute("device") == Some("cdrom"));
     let mut drives: Vec<_> = drives.map(|drive| (drive, medium(drive))).collect();
     let seed = drives.iter().position(|(_, held)| matches!(held, Drive::Seed(_)));
     (!drives.is_empty()).then(|| drives.swap_remove(seed.unwrap_or(0)))

@@ -750,7 +750,8 @@ impl Hypervisor for Libvirt {
         let domain = self.ours(uuid)?;
         // At first as a user would, with the guest's leave; a guest that keeps its drive locked is not asked again: it
         // has told that it needs the seed no more.
-        match Self::empty_drive(&domain, 0).or_else(|_| Self::empty_drive(&domain, sys::VIR_DOMAIN_DEVICE_MODIFY_FORCE)) {
+        match Self::empty_drive(&domain, 0).or_else(|_| Self::empty_drive(&domain, sys::VIR_DOMAIN_DEVICE_MODIFY_FORCE))
+        {
             Ok(()) => Ok(()),
             Err(_) if Self::holders_of_seed(&domain).is_ok_and(|holders| holders.is_empty()) => Ok(()),
             Err(error) => Err(self.failed(format!("eject the seed of domain {uuid}"))(error)),

@@ -266,7 +266,9 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
-    for (path, mode, template) in RENDERED.into_iter().chain(seal::files(node)).chain(rendered_when_given(node, contents)) {
+    for (path, mode, template) in
+        RENDERED.into_iter().chain(seal::files(node)).chain(rendered_when_given(node, contents))
+    {
         add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
     }
     let containerd = match config.versions.containerd.major {

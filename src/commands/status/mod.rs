@@ -31,7 +31,7 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
     if args.nodes.is_empty() {
         session.ui.data(&view.table());
     } else {
-        let whole = asked.iter().map(|node| view.node(node)).collect::<Result<Vec<_>, _>>()?;
+        let whole: Vec<_> = asked.iter().map(|node| view.node(node)).collect();
         session.ui.data(&whole.join("\n"));
     }
     tell_age(session);
@@ -105,7 +105,7 @@ impl View<'_> {
     }
 
     /// All that is known of one node.
-    fn node(&self, node: &Node) -> Result<String, Error> {
+    fn node(&self, node: &Node) -> String {
         let name = &node.name;
         let row = self.row(name, &node.address.to_string());
         let mut lines: Vec<(String, String)> =
@@ -117,7 +117,7 @@ impl View<'_> {
         let places = heads.zip(&places).map(|(head, place)| (head.to_owned(), place.what.clone()));
         lines.splice(at..=at, places.collect::<Vec<_>>());
         lines.extend(self.made_from(name));
-        let boot = stages::newest_boot(self.reports(name)?);
+        let boot = stages::newest_boot(self.reports(name));
         if let Some(last) = boot.last() {
             let began = Timestamp::from_second(last.booted).map_or_else(|_| "?".to_owned(), |time| time.to_string());
             lines.push(("boot".to_owned(), format!("{}, began {began} by the guest's clock", last.boot_id)));
@@ -127,7 +127,7 @@ impl View<'_> {
             text.push('\n');
             text.push_str(&stages::table(&boot));
         }
-        Ok(text)
+        text
     }
 
     /// The images that the machine was made from, and the end of its certificate where that is known.
@@ -144,12 +144,15 @@ impl View<'_> {
         lines
     }
 
-    /// What the guest told over its first-boot channel.
-    fn reports(&self, name: &NodeName) -> Result<Vec<BootEvent>, Error> {
+    /// What the guest told over its first-boot channel. Where that cannot be read, the rest is of use all the same.
+    fn reports(&self, name: &NodeName) -> Vec<BootEvent> {
         let log = VolumeName::log(self.id, name, LogKind::FirstBoot);
         let (pool, volumes) = (log_pool(&self.session.config.libvirt.pool), &self.inventory.log_volumes);
-        let bytes = super::logs::tail(self.hypervisor, &pool, volumes, &log)?;
-        Ok(Decoder::default().feed(&bytes.unwrap_or_default()))
+        let bytes = super::logs::tail(self.hypervisor, &pool, volumes, &log).unwrap_or_else(|error| {
+            self.session.ui.say(&format!("warning: {}", chain(&error)));
+            None
+        });
+        Decoder::default().feed(&bytes.unwrap_or_default())
     }
 }
 
