@@ -316,7 +316,7 @@ fn status_of_a_node_tells_all_that_is_known_of_it() {
 fn down_names_what_goes_and_needs_consent() {
     let world = World::built();
     with_machines(&world);
-    let all = "old-node: its machine and 1 volumes\n\
+    let all = "old-node: its machine and 1 volume\n\
                worker-node-1: its machine and 2 volumes\n\
                worker-node-2: its machine and 2 volumes\n";
     let refused = Ran::failed(2, "this needs your consent, and there is no terminal to ask on", "add --yes");
@@ -328,6 +328,6 @@ fn down_names_what_goes_and_needs_consent() {
     assert_eq!(world.run(&["down", "--yes", "worker-node-2"]), Ran::ok("worker-node-2 removed\n", one));
     assert_eq!(
         world.run(&["down", "old-node", "--yes"]),
-        Ran::ok("old-node removed\n", "old-node: its machine and 1 volumes\n")
+        Ran::ok("old-node removed\n", "old-node: its machine and 1 volume\n")
     );
 }
