@@ -122,7 +122,8 @@ impl View<'_> {
             let began = Timestamp::from_second(last.booted).map_or_else(|_| "?".to_owned(), |time| time.to_string());
             lines.push(("boot".to_owned(), format!("{}, began {began} by the guest's clock", last.boot_id)));
         }
-        let mut text: String = lines.iter().map(|(head, value)| format!("{head:<12}   {value}\n")).collect();
+        let rows: Vec<_> = lines.into_iter().map(|(head, value)| vec![head, value]).collect();
+        let mut text = crate::commands::table(&rows);
         if !boot.is_empty() {
             text.push('\n');
             text.push_str(&stages::table(&boot));

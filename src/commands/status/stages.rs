@@ -29,7 +29,6 @@ fn seconds(seconds: f64) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::boot::{News, Stage};
