@@ -21,6 +21,8 @@ const LINE_LIMIT: usize = 16 * 1024;
 pub enum Stage {
     /// cloud-init found the seed and started our first boot.
     SeedRead,
+    /// The payload is copied to the disk, where it came with the seed.
+    PayloadCopied,
     /// The bundle's files stand in the guest.
     FilesInstalled,
     /// The binaries are there.
@@ -56,6 +58,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::SeedRead => "seed read",
+            Self::PayloadCopied => "payload copied",
             Self::FilesInstalled => "files installed",
             Self::PayloadMounted => "payload mounted",
             Self::ContainerdActive => "containerd active",

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, NodeBundle, RenderError, preloaded, proxy, seal};
+use super::{Content, GuestFile, NodeBundle, PAYLOAD_MOUNT, PayloadPlace, RenderError, preloaded, proxy, seal};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
@@ -17,8 +17,9 @@ pub(super) fn check(
     node: &Node,
     mac: Mac,
     contents: &PayloadContents,
+    place: PayloadPlace,
 ) -> Result<(), RenderError> {
-    let checks: [(&'static str, Result<(), String>); 11] = [
+    let checks: [(&'static str, Result<(), String>); 12] = [
         ("user-data", user_data(bundle, node)),
         ("network-config", network_config(bundle, config, node, mac)),
         ("kubelet/config.yaml", kubelet_config(bundle, config)),
@@ -28,6 +29,7 @@ pub(super) fn check(
         ("guest/timesyncd.conf", time_servers(bundle, node)),
         ("guest/images", images(bundle, contents)),
         ("guest/packages", errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())),
+        ("systemd/", payload_mount(bundle, place)),
         ("guest/seal", seal::check(bundle, node)),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
@@ -379,6 +381,20 @@ fn time_servers(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let wanted = Some(&node.settings.ntp).filter(|servers| !servers.is_empty());
     same("NTP", &settings(bundle, path, "NTP")?, &wanted.map(|servers| servers.join(" ")).as_deref().map(|s| vec![s]))?;
     same("FallbackNTP", &settings(bundle, path, "FallbackNTP")?, &wanted.map(|_| vec![""]))
+}
+
+/// Where the payload has no drive, no unit waits for one: it would never start.
+fn payload_mount(bundle: &NodeBundle, place: PayloadPlace) -> Result<(), String> {
+    let names = |file: &&GuestFile| match &file.content {
+        Content::Public(bytes, _) => bytes.windows(PAYLOAD_MOUNT.len()).any(|word| word == PAYLOAD_MOUNT.as_bytes()),
+        Content::Link(target) => target.ends_with(PAYLOAD_MOUNT),
+        Content::Secret(_) => false,
+    };
+    match bundle.files.iter().find(names) {
+        Some(file) if place != PayloadPlace::Drive => Err(format!("{} names {PAYLOAD_MOUNT}", file.path)),
+        None if place == PayloadPlace::Drive => Err(format!("no file names {PAYLOAD_MOUNT}")),
+        _ => Ok(()),
+    }
 }
 
 /// A script, its unit and the unit's place among those that start are there together or not at all, and the unit is left
