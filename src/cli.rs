@@ -53,7 +53,7 @@ pub enum Verb {
     Verify(Verify),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
-    /// Show the machines of this cluster, and how they differ from what was built.
+    /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
     Rebuild(Rebuild),
@@ -209,6 +209,9 @@ pub struct Up {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Show all that is known of these, with the stages of their newest boot [default: a line for each machine].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,

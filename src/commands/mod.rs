@@ -85,6 +85,11 @@ impl Session<'_> {
         self.config.folder().join("nodebake.lock")
     }
 
+    /// Where what was issued is kept.
+    fn state(&self) -> PathBuf {
+        self.config.folder().join(".nodebake")
+    }
+
     /// The cluster, for what is only looked at or removed.
     fn cluster_id(&self) -> Result<ClusterId, Error> {
         let cluster = &self.config.cluster;
