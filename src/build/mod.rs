@@ -85,7 +85,7 @@ impl BuildError {
             Self::Seed(error) => error.hint(),
             Self::SelfContained(error) => error.hint(),
             Self::SmallDisk { .. } => {
-                Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
+                Some("raise defaults.disk, or the node's own disk, in the cluster file".to_owned())
             }
             Self::File { source, .. } => whole_file::hint(source),
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::iso9660::{Image, Kind, Label, Memory, ReadError, Source, Target, Time, WriteError, Writer};
+use super::iso9660::{Image, Kind, Label, Memory, Owner, ReadError, Source, Target, Time, WriteError, Writer};
 use crate::digest::Digest;
 use crate::render::{Content, NodeBundle};
 use crate::whole_file;
@@ -155,7 +155,7 @@ pub(super) fn write(writer: &mut Writer<'_, impl Target>, bundle: &NodeBundle) -
         match item {
             Item::Directory(path, mode) => writer.directory(&path, mode)?,
             Item::File(path, mode, bytes) => writer.add(&path, mode, bytes)?,
-            Item::Link(path, target) => writer.link(&path, target)?,
+            Item::Link(path, target) => writer.link(&path, Owner::ROOT, target)?,
         }
     }
     Ok(())
@@ -196,7 +196,7 @@ pub(super) fn compare(image: &Image<impl Source>, bundle: &NodeBundle, time: Tim
         };
         let entry = image.entry(&path).ok_or_else(|| fail(path.clone(), None))?;
         let got = image.read(entry, MAX_SIZE).map_err(|source| fail(path.clone(), Some(source)))?;
-        let same = (&entry.kind, entry.mode, entry.uid, entry.gid, entry.modified) == (&kind, mode, 0, 0, time);
+        let same = (&entry.kind, entry.mode, entry.owner, entry.modified) == (&kind, mode, Owner::ROOT, time);
         if !same || got.as_deref() != Some(bytes) {
             return Err(fail(path, None));
         }

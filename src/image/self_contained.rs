@@ -219,7 +219,7 @@ impl Baking<'_> {
 
     fn entry<'i>(&self, image: &'i Image<&File>, wanted: &Entry) -> Result<&'i Entry, seed::Unlike> {
         let entry = image.entry(&place(wanted)).ok_or_else(|| (place(wanted), None))?;
-        let look = |entry: &Entry| (entry.kind.clone(), entry.mode, entry.uid, entry.gid, entry.size);
+        let look = |entry: &Entry| (entry.kind.clone(), entry.mode, entry.owner, entry.size);
         let same = look(entry) == look(wanted) && entry.modified == self.time;
         if same { Ok(entry) } else { Err((place(wanted), None)) }
     }
