@@ -90,7 +90,9 @@ impl BuildError {
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Payload(error) if error.changed().is_some() => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
-            Self::SmallDisk { .. } => ExitCode::Configuration,
+            Self::SmallDisk { .. } | Self::Render(RenderError::Setting { .. } | RenderError::Read { .. }) => {
+                ExitCode::Configuration
+            }
             _ => ExitCode::Unexpected,
         }
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, NodeBundle, RenderError, preloaded, proxy};
+use super::{Content, NodeBundle, RenderError, containerd, preloaded, proxy};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
@@ -18,12 +18,11 @@ pub(super) fn check(
     mac: Mac,
     contents: &PayloadContents,
 ) -> Result<(), RenderError> {
-    let checks: [(&'static str, Result<(), String>); 10] = [
+    let checks: [(&'static str, Result<(), String>); 9] = [
         ("user-data", user_data(bundle, node)),
         ("network-config", network_config(bundle, config, node, mac)),
         ("kubelet/config.yaml", kubelet_config(bundle, config)),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
-        ("containerd/config.toml", containerd_config(bundle, config, contents)),
         ("systemd/containerd-proxy.conf", containerd_proxy(bundle, config, node)),
         ("guest/timesyncd.conf", time_servers(bundle, node)),
         ("guest/images", images(bundle, contents)),
@@ -31,6 +30,7 @@ pub(super) fn check(
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
+    containerd::check(bundle, config, node, contents).map_err(|fault| fault.of(config, node))?;
     for (template, result) in checks {
         result.map_err(|problem| RenderError::Check { node: node.name.clone(), template, problem })?;
     }
@@ -324,23 +324,6 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     same("current-context", &got.current_context, &context.name)?;
     let UserEntry { client_certificate, client_key } = &user.user;
     files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
-}
-
-fn containerd_config(bundle: &NodeBundle, config: &Config, contents: &PayloadContents) -> Result<(), String> {
-    let table: toml::Table =
-        text(bundle, "/etc/containerd/config.toml")?.parse().map_err(|e: toml::de::Error| e.to_string())?;
-    let (runtime, sandbox) = match table.get("version").and_then(toml::Value::as_integer) {
-        Some(2) => ("io.containerd.grpc.v1.cri", ["io.containerd.grpc.v1.cri", "sandbox_image"].as_slice()),
-        Some(3) => {
-            ("io.containerd.cri.v1.runtime", ["io.containerd.cri.v1.images", "pinned_images", "sandbox"].as_slice())
-        }
-        other => return Err(format!("version {other:?} of the configuration is unknown")),
-    };
-    let plugins = table.get("plugins");
-    let find = |path: &[&str]| path.iter().try_fold(plugins?, |value, key| value.get(key)).cloned();
-    let cgroups = find(&[runtime, "containerd", "runtimes", "runc", "options", "SystemdCgroup"]);
-    same("SystemdCgroup", &cgroups, &Some(toml::Value::Boolean(true)))?;
-    same("the sandbox image", &find(sandbox), &Some(toml::Value::String(super::sandbox_image(config, contents))))
 }
 
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.

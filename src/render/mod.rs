@@ -1,6 +1,7 @@
 //! From a node and its identity to the files that its guest reads: a pure function.
 
 mod check;
+mod containerd;
 mod preloaded;
 mod proxy;
 mod templates;
@@ -44,11 +45,36 @@ pub enum RenderError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A setting that this node cannot have.
+    #[error("{node}: {said}: {problem}")]
+    Setting {
+        /// Whose setting it is.
+        node: NodeName,
+        /// Which, and where it is said.
+        said: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file that a setting names cannot be read.
+    #[error("{node}: {said} names {}, which cannot be read", path.display())]
+    Read {
+        /// Whose setting it is.
+        node: NodeName,
+        /// Which, and where it is said.
+        said: String,
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 impl RenderError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
+        if matches!(self, Self::Setting { .. } | Self::Read { .. }) {
+            return None;
+        }
         Some("the templates are part of nodebake; this is a fault of nodebake, please report it".to_owned())
     }
 }
@@ -268,11 +294,6 @@ fn guest_files(
     for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents)) {
         add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
     }
-    let containerd = match config.versions.containerd.major {
-        1 => "containerd/config-v2.toml",
-        _ => "containerd/config-v3.toml",
-    };
-    add("/etc/containerd/config.toml", Content::Public(templates.render(containerd)?.into_bytes(), 0o644));
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone()));
@@ -292,6 +313,7 @@ fn guest_files(
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
+    files.extend(containerd::files(config, node, templates).map_err(|fault| fault.of(config, node))?);
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }

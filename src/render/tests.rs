@@ -332,7 +332,7 @@ fn what_was_given_and_reads_back_otherwise_is_refused() {
     let lib = "/usr/local/lib/nodebake";
     let units = "/etc/systemd/system";
     for (wanted, path, from, to) in [
-        ("containerd/config.toml", "/etc/containerd/config.toml".to_owned(), "own.example", "other.example"),
+        ("containerd/config-v3.toml", "/etc/containerd/config.toml".to_owned(), "own.example", "other.example"),
         ("systemd/containerd-proxy.conf", proxy::DROP_IN.to_owned(), ".svc,", ""),
         ("guest/timesyncd.conf", "/etc/systemd/timesyncd.conf.d/50-nodebake.conf".to_owned(), "10.0.0.1", "10.0.0.2"),
         ("guest/images", format!("{lib}/images"), "'cilium.tar'", "'other.tar'"),
