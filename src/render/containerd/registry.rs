@@ -85,8 +85,8 @@ impl Reach {
     /// Reads the files that a registry's settings name.
     pub(super) fn new(name: &str, registry: &Registry) -> Result<Self, Fault> {
         let setting = |field: &str| ["containerd", "registries", name, field].map(str::to_owned).to_vec();
-        let ca = registry.ca_file.as_deref().map(|file| certificates(file, setting("caFile"))).transpose()?;
-        let password = registry.credentials.as_ref().map(|of| password(of, setting("passwordFile"))).transpose()?;
+        let ca = registry.ca_file.as_deref().map(|file| certificates(file, &setting("caFile"))).transpose()?;
+        let password = registry.credentials.as_ref().map(|of| password(of, &setting("passwordFile"))).transpose()?;
         let mut hosts = Vec::new();
         for (index, url) in asked(name, registry).into_iter().enumerate() {
             // A password is for the mirrors; only where there are none for the registry itself.
@@ -170,9 +170,9 @@ pub(super) fn is_whole_path(url: &str) -> bool {
 }
 
 /// A PEM file of CA certificates, and of nothing that is a secret: everybody may read it in the guest.
-fn certificates(file: &Path, setting: Vec<String>) -> Result<Vec<u8>, Fault> {
-    let bytes = fs::read(file).map_err(|source| Fault::Read(setting.clone(), file.to_owned(), source))?;
-    let refused = |why: &str| Fault::Setting(setting.clone(), format!("{}: {why}", file.display()));
+fn certificates(file: &Path, setting: &[String]) -> Result<Vec<u8>, Fault> {
+    let bytes = fs::read(file).map_err(|source| Fault::Read(setting.to_vec(), file.to_owned(), source))?;
+    let refused = |why: &str| Fault::Setting(setting.to_vec(), format!("{}: {why}", file.display()));
     if String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----") {
         return Err(refused("there is a private key in it"));
     }
@@ -188,10 +188,10 @@ fn certificates(file: &Path, setting: Vec<String>) -> Result<Vec<u8>, Fault> {
 }
 
 /// The first line of a password's file; never part of an error.
-fn password(of: &Credentials, setting: Vec<String>) -> Result<String, Fault> {
+fn password(of: &Credentials, setting: &[String]) -> Result<String, Fault> {
     let file = &of.password_file;
-    let bytes = fs::read(file).map_err(|source| Fault::Read(setting.clone(), file.clone(), source))?;
-    let refused = |why: &str| Fault::Setting(setting.clone(), format!("{}: {why}", file.display()));
+    let bytes = fs::read(file).map_err(|source| Fault::Read(setting.to_vec(), file.clone(), source))?;
+    let refused = |why: &str| Fault::Setting(setting.to_vec(), format!("{}: {why}", file.display()));
     let text = String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8"))?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {

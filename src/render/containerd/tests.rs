@@ -298,6 +298,9 @@ fn given() -> (tempfile::TempDir, String) {
 
 const PASSWORD: &str = "p:a ss\"w\\r'd{{ x }}ü";
 
+/// Spoils what is said of a registry; the folder is that of its files.
+type Change = fn(&mut Registry, &Path);
+
 fn registry(folder: &Path, mirrors: &[&str], fallback: bool, with_login: bool) -> Registry {
     let login = Credentials { username: "robot$own".to_owned(), password_file: folder.join("password") };
     Registry {
@@ -420,7 +423,6 @@ fn what_is_said_of_a_registry_and_cannot_be_is_told_without_the_password() {
     with_key.extend(std::fs::read(at("key.pem")).unwrap());
     std::fs::write(at("both.pem"), with_key).unwrap();
     std::fs::write(at("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    type Change = fn(&mut Registry, &Path);
     let changes: [(&str, Change, &str); 8] = [
         (
             "a.example",
