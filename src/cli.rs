@@ -139,6 +139,9 @@ pub struct Build {
     /// Every node of the cluster file.
     #[arg(long)]
     pub all: bool,
+    /// One image for each node that holds its payload too, for machines that take a single drive.
+    #[arg(long)]
+    pub self_contained: bool,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,

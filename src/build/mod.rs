@@ -1,5 +1,6 @@
 //! From lock, store and identities to images in the output folder: OUT/payload-DIGEST12.iso and, per node,
-//! OUT/NODE/{seed.iso,user-data,meta-data,network-config,manifest.json}. What is there and right is left alone.
+//! OUT/NODE/{seed.iso,user-data,meta-data,network-config,manifest.json}; for machines that take one drive
+//! OUT/NODE/self-contained.{iso,json}, the latter being its manifest. What is there and right is left alone.
 
 mod manifest;
 mod output;
@@ -19,11 +20,11 @@ use crate::error::ExitCode;
 use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity, standing_identity};
 use crate::image::iso9660::Time;
 use crate::image::payload::{self, Ingredient, PayloadError, PayloadInputs};
-use crate::image::{Payload, SeedError, seed};
+use crate::image::{Baked, Payload, SeedError, SelfContainedError, seed, self_contained};
 use crate::machine::Firmware;
 use crate::plan::{ImageFile, Images};
 use crate::progress::Progress;
-use crate::render::{self, Credentials, RenderError};
+use crate::render::{self, Credentials, NodeBundle, PayloadPlace, RenderError};
 use crate::whole_file;
 
 /// Why images could not be built.
@@ -44,8 +45,11 @@ pub enum BuildError {
     /// A seed cannot be baked.
     #[error(transparent)]
     Seed(#[from] SeedError),
+    /// A self-contained image cannot be baked.
+    #[error(transparent)]
+    SelfContained(#[from] SelfContainedError),
     /// The base image does not fit onto the node's disk.
-    #[error("{node}: a disk of {disk} bytes is too small for base image {image}, which needs {needed}")]
+    #[error("{node}: a disk of {disk} bytes is too small for base image {image}, which needs {needed}{}", with_payload(*payload))]
     SmallDisk {
         /// The node.
         node: NodeName,
@@ -55,6 +59,8 @@ pub enum BuildError {
         image: String,
         /// Bytes.
         needed: u64,
+        /// Bytes of a payload that is copied to the disk; none of one that is not.
+        payload: u64,
     },
     /// A file cannot be written or read.
     #[error("cannot {action} {}", path.display())]
@@ -77,8 +83,9 @@ impl BuildError {
             Self::Render(error) => error.hint(),
             Self::Payload(error) => error.hint(),
             Self::Seed(error) => error.hint(),
+            Self::SelfContained(error) => error.hint(),
             Self::SmallDisk { .. } => {
-                Some("raise machine.disk, or the node's own disk, in the cluster file".to_owned())
+                Some("raise defaults.disk, or the node's own disk, in the cluster file".to_owned())
             }
             Self::File { source, .. } => whole_file::hint(source),
         }
@@ -89,6 +96,7 @@ impl BuildError {
         match self {
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Payload(error) if error.changed().is_some() => ExitCode::Digest,
+            Self::SelfContained(SelfContainedError::Changed { .. }) => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::SmallDisk { .. } | Self::Render(RenderError::Setting { .. } | RenderError::Read { .. }) => {
                 ExitCode::Configuration
@@ -96,6 +104,10 @@ impl BuildError {
             _ => ExitCode::Unexpected,
         }
     }
+}
+
+fn with_payload(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(" and {bytes} more for its payload") }
 }
 
 /// Everything that building needs.
@@ -128,7 +140,7 @@ pub struct NodeOutput {
     pub node: NodeName,
     /// Its architecture.
     pub arch: Arch,
-    /// Its seed.
+    /// Its seed, which may hold the payload too.
     pub seed: ImageFile,
     /// Whether anything was written.
     pub changed: bool,
@@ -205,54 +217,68 @@ impl Build<'_> {
         kinds.iter().filter_map(|kind| self.lock.get(*kind, arch)).collect()
     }
 
-    /// The seed of one node with the files that went into it; an identity is issued where there is none.
-    pub fn node(&self, node: &Node, payload: &Payload) -> Result<NodeOutput, BuildError> {
-        self.check_disk(node)?;
+    /// The seed of one node with the files that went into it, or its self-contained image; an identity is issued where
+    /// there is none.
+    pub fn node(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<NodeOutput, BuildError> {
+        self.check_disk(node, payload, place)?;
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
-        self.node_as(node, payload, identity)
+        self.node_as(node, payload, place, identity)
     }
 
     /// The same with the identity that it has already; none where one would have to be issued.
-    pub fn node_again(&self, node: &Node, payload: &Payload) -> Result<Option<NodeOutput>, BuildError> {
-        self.check_disk(node)?;
+    pub fn node_again(
+        &self,
+        node: &Node,
+        payload: &Payload,
+        place: PayloadPlace,
+    ) -> Result<Option<NodeOutput>, BuildError> {
+        self.check_disk(node, payload, place)?;
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
-        identity.map(|identity| self.node_as(node, payload, identity)).transpose()
+        identity.map(|identity| self.node_as(node, payload, place, identity)).transpose()
     }
 
-    fn node_as(&self, node: &Node, payload: &Payload, identity: NodeIdentity) -> Result<NodeOutput, BuildError> {
+    fn node_as(
+        &self,
+        node: &Node,
+        payload: &Payload,
+        place: PayloadPlace,
+        identity: NodeIdentity,
+    ) -> Result<NodeOutput, BuildError> {
         let config = self.config;
         let credentials =
             Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
         let mac = config.mac(&self.cluster_id(), node);
-        let bundle = render::render(config, node, mac, credentials, payload)?;
+        let bundle = render::render(config, node, mac, credentials, payload, place)?;
         let folder = self.out.join(node.name.to_string());
         output::folder(&folder)?;
-        let path = folder.join("seed.iso");
-        let baked = seed::bake(&bundle, Time::FIXED, &path)?;
-        let mut changed = baked.changed;
-        let texts = [
-            ("user-data", &bundle.user_data),
-            ("meta-data", &bundle.meta_data),
-            ("network-config", &bundle.network_config),
-        ];
-        for (name, text) in texts {
-            changed |= output::file(&folder.join(name), text.as_bytes())?;
-        }
-        let seed = ImageFile { path, digest: baked.digest, size: baked.size };
-        let manifest = Manifest::new(self, node, &bundle, &identity, payload, &seed);
-        changed |= output::file(&folder.join("manifest.json"), &manifest.to_json())?;
+        let (path, manifest) = node_files(&folder, place);
+        let (baked, mut changed) = match place {
+            PayloadPlace::Drive => {
+                let baked = seed::bake(&bundle, Time::FIXED, &path)?;
+                (baked, baked.changed | texts(&bundle, &folder)?)
+            }
+            PayloadPlace::Seed => {
+                let baked = self_contained::bake(&bundle, payload, Time::FIXED, &path, self.progress)?;
+                (baked, baked.changed)
+            }
+        };
+        let Baked { digest, size, .. } = baked;
+        let seed = ImageFile { path, digest, size };
+        let text = Manifest::new(self, node, &bundle, &identity, payload, &seed).to_json();
+        changed |= output::file(&manifest, &text)?;
         Ok(NodeOutput { node: node.name.clone(), arch: node.arch, seed, changed, identity })
     }
 
-    fn check_disk(&self, node: &Node) -> Result<(), BuildError> {
+    fn check_disk(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<(), BuildError> {
         let needed = BaseImage::named(&self.config.image).map_or(0, |image| image.min_disk);
-        if node.disk >= needed {
+        let payload = if place == PayloadPlace::Seed { payload.size } else { 0 };
+        if node.disk >= needed + payload {
             return Ok(());
         }
         let (disk, image) = (node.disk, self.config.image.clone());
-        Err(BuildError::SmallDisk { node: node.name.clone(), disk, image, needed })
+        Err(BuildError::SmallDisk { node: node.name.clone(), disk, image, needed, payload })
     }
 
     /// The shared images of an architecture as a plan needs them; the base image is fetched for it.
@@ -271,6 +297,26 @@ impl Build<'_> {
             firmware,
         })
     }
+}
+
+/// Where a node's image stands in its folder, and what tells of it.
+pub fn node_files(folder: &Path, place: PayloadPlace) -> (PathBuf, PathBuf) {
+    let (image, manifest) = match place {
+        PayloadPlace::Drive => ("seed.iso", "manifest.json"),
+        PayloadPlace::Seed => ("self-contained.iso", "self-contained.json"),
+    };
+    (folder.join(image), folder.join(manifest))
+}
+
+/// What cloud-init reads of a seed, beside it; says whether it was not there already.
+fn texts(bundle: &NodeBundle, folder: &Path) -> Result<bool, BuildError> {
+    let mut changed = false;
+    for (name, text) in
+        [("user-data", &bundle.user_data), ("meta-data", &bundle.meta_data), ("network-config", &bundle.network_config)]
+    {
+        changed |= output::file(&folder.join(name), text.as_bytes())?;
+    }
+    Ok(changed)
 }
 
 /// SHA-256 of a blob: what is locked, or, where upstream publishes SHA-512 only, read from the verified file.

@@ -9,6 +9,7 @@ use crate::config::{Arch, Node};
 use crate::error::Error;
 use crate::identity::Origin;
 use crate::image::Payload;
+use crate::render::PayloadPlace;
 
 /// What was built.
 pub(super) struct Outputs {
@@ -22,7 +23,8 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
     let nodes = session.nodes(&args.nodes)?;
     let inputs = session.inputs()?;
     let build = session.build(&inputs, &args.out.dir);
-    let outputs = all(session, &build, &nodes)?;
+    let place = if args.self_contained { PayloadPlace::Seed } else { PayloadPlace::Drive };
+    let outputs = all(session, &build, &nodes, place)?;
     let word = |changed| if changed { "made" } else { "unchanged" };
     let mut rows = Vec::new();
     for (payload, baked) in outputs.payloads.values() {
@@ -42,11 +44,21 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
         ]);
     }
     session.ui.data(&super::table(&rows));
+    if args.self_contained {
+        let id = build.cluster_id();
+        for node in nodes {
+            session.ui.say(&format!(
+                "{}: its network card must have the address {}",
+                node.name,
+                session.config.mac(&id, node)
+            ));
+        }
+    }
     Ok(())
 }
 
 /// Payloads and seeds of the nodes; says what was done for their identities.
-pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node]) -> Result<Outputs, Error> {
+pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], place: PayloadPlace) -> Result<Outputs, Error> {
     build.sweep();
     let (mut payloads, mut outputs) = (BTreeMap::new(), Vec::new());
     for node in nodes {
@@ -54,7 +66,7 @@ pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node]) -> Result<O
             std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => place.insert(build.payload(node.arch)?),
         };
-        let output = build.node(node, payload)?;
+        let output = build.node(node, payload, place)?;
         for warning in &output.identity.warnings {
             session.ui.say(&format!("warning: {}: {warning}", node.name));
         }

@@ -21,6 +21,9 @@ use crate::digest::Digest;
 
 mod crowd;
 mod edit;
+mod guest;
+mod layer;
+mod layers;
 mod names;
 mod problem;
 mod read;
@@ -275,7 +278,7 @@ pub struct Ssh {
     pub authorized_keys: Vec<String>,
 }
 
-/// One worker; what the file leaves out is filled from `machine:` and the built-in defaults.
+/// One worker; what its own entry leaves out is filled from its group, `defaults` and the built-in values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Host name and name of the Node object.

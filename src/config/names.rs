@@ -18,7 +18,7 @@ pub struct NodeName(String);
 #[serde(transparent)]
 pub struct ClusterName(String);
 
-fn dns_label(what: &str, text: &str, limit: usize) -> Result<String, InvalidName> {
+pub(super) fn dns_label(what: &str, text: &str, limit: usize) -> Result<String, InvalidName> {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let fits = (1..=limit).contains(&text.len()) && text.bytes().all(inner);
     if fits && !text.starts_with('-') && !text.ends_with('-') {

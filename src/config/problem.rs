@@ -92,6 +92,11 @@ impl Problems {
         self.0.borrow_mut().push(Problem { at, path: path.to_owned(), text: text.into() });
     }
 
+    /// Whether the same was reported of this place already.
+    pub(super) fn has(&self, at: Position, text: &str) -> bool {
+        self.0.borrow().iter().any(|problem| problem.at == at && problem.text == text)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 
 use super::crowd::Crowd;
+use super::layer::{self, Said};
+use super::layers::Layers;
 use super::problem::Problems;
 use super::scalar::{self, ApiServer};
 use super::supply;
 use super::tree::Tree;
 use super::value::{Fields, Placed, Value};
 use super::{
-    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Node, NodeName, Settings,
-    Ssh, Versions,
+    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Node, NodeName, Versions,
 };
 
 /// The one form of cluster files that this nodebake reads.
@@ -29,15 +30,12 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         "cluster",
         "versions",
         "image",
-        "arch",
         "download",
         "artifacts",
         "network",
         "libvirt",
-        "machine",
-        "ntp",
-        "proxy",
-        "ssh",
+        "defaults",
+        "groups",
         "nodes",
     ];
     let folder = file.parent().unwrap_or(file);
@@ -47,25 +45,18 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         // What else it says follows rules that we do not know.
         return None;
     }
-    fields.report_unknown();
+    fields.report_unknown_but(moved);
     let cluster = fields.must("cluster", "the cluster that the nodes join").and_then(|value| cluster(&value, folder));
     let versions = fields.must("versions", "what is baked").and_then(|value| versions(&value));
     let image = fields.required("image", "a base image such as ubuntu-24.04", scalar::image);
-    let arch = fields.optional("arch", "amd64 or arm64", scalar::arch);
-    let arch = arch.map_or(Arch::Amd64, |arch| arch.value);
+    let (mut layers, defaults) = Layers::read(&fields, folder, problems);
+    let arch = defaults.arch.unwrap_or(Arch::Amd64);
     let download =
         fields.get("download").map_or_else(|| Some(Download::default()), |value| supply::download(&value, folder));
     let artifacts = fields.get("artifacts").map(|value| supply::artifacts(&value, folder, arch)).unwrap_or_default();
     let network = fields.must("network", "the network of the nodes").and_then(|value| network(&value));
     let libvirt = fields.get("libvirt").map_or_else(|| Some(default_libvirt()), |value| libvirt(&value));
-    let machine = fields.get("machine").map_or(Some(Machine::DEFAULT), |value| machine(&value, Machine::DEFAULT));
-    let ntp = fields
-        .get("ntp")
-        .and_then(|_| fields.list("ntp", "addresses or host names of time servers", scalar::time_server));
-    let proxy = fields.get("proxy").and_then(|value| supply::proxy(&value));
-    let ssh = fields.get("ssh").and_then(|value| ssh(&value));
-    let nodes = nodes(&fields, arch, machine.unwrap_or(Machine::DEFAULT));
-    let settings = Settings { ntp: values(ntp.unwrap_or_default()), proxy, ssh, ..Settings::default() };
+    let nodes = nodes(&fields, &mut layers);
     Crowd {
         cluster: cluster.as_ref(),
         network: network.as_ref(),
@@ -82,8 +73,17 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         artifacts,
         network: network?.finish()?,
         libvirt: libvirt?,
-        nodes: nodes?.into_iter().map(|node| node.finish(&settings)).collect::<Option<_>>()?,
+        nodes: nodes?.into_iter().map(|node| node.finish()).collect::<Option<_>>()?,
     })
+}
+
+/// Where keys stand that once stood beside `nodes`.
+fn moved(key: &str) -> Option<String> {
+    match key {
+        "machine" => Some("cpus, memory and disk stand under defaults now".to_owned()),
+        "arch" | "ntp" | "proxy" | "ssh" => Some(format!("{key} stands under defaults now")),
+        _ => None,
+    }
 }
 
 fn api_version(text: &str) -> Result<(), String> {
@@ -224,84 +224,57 @@ fn libvirt(value: &Value<'_>) -> Option<Libvirt> {
     })
 }
 
-/// The size of a machine.
-#[derive(Clone, Copy)]
-struct Machine {
-    cpus: u32,
-    memory: u64,
-    disk: u64,
-}
-
-impl Machine {
-    const DEFAULT: Self = Self { cpus: 2, memory: 4 << 30, disk: 20 << 30 };
-
-    /// As `fields` say, and as `self` where they say nothing.
-    fn with(self, fields: &Fields<'_>) -> Self {
-        let memory = fields.optional("memory", "a size such as 4GiB", scalar::memory);
-        let disk = fields.optional("disk", "a size such as 20GiB", scalar::disk);
-        Self {
-            // More than 256 need an interrupt controller that the domain XML does not set up.
-            cpus: fields.get("cpus").and_then(|value| value.number(&(1..=255))).unwrap_or(self.cpus),
-            memory: memory.map_or(self.memory, |memory| memory.value),
-            disk: disk.map_or(self.disk, |disk| disk.value),
-        }
-    }
-}
-
-fn machine(value: &Value<'_>, default: Machine) -> Option<Machine> {
-    Some(default.with(&value.fields(&["cpus", "memory", "disk"])?))
-}
-
-fn ssh(value: &Value<'_>) -> Option<Ssh> {
-    let fields = value.fields(&["user", "authorizedKeys"])?;
-    let user = fields.required("user", "a login name", scalar::ssh_user);
-    let keys = fields.list("authorizedKeys", "public SSH keys", scalar::ssh_key);
-    Some(Ssh { user: user?.value, authorized_keys: values(keys?) })
-}
+/// The size of a machine of which nobody says one: CPUs, and bytes.
+const DEFAULT_CPUS: u32 = 2;
+const DEFAULT_MEMORY: u64 = 4 << 30;
+const DEFAULT_DISK: u64 = 20 << 30;
 
 /// What could be read of a node.
 pub(super) struct NodeDraft {
     pub(super) name: Option<Placed<NodeName>>,
     pub(super) address: Option<Placed<Ipv4Addr>>,
     pub(super) mac: Option<Placed<Mac>>,
-    arch: Arch,
-    machine: Machine,
+    group: Option<String>,
+    said: Said,
 }
 
-fn nodes(fields: &Fields<'_>, arch: Arch, default: Machine) -> Option<Vec<NodeDraft>> {
+fn nodes<'t>(fields: &Fields<'t>, layers: &mut Layers<'t>) -> Option<Vec<NodeDraft>> {
     const ITEMS: &str = "nodes with name and address";
     let value = fields.must("nodes", &format!("a list of {ITEMS}"))?;
     let items = value.items(ITEMS)?;
     if items.is_empty() {
         value.report("expected at least one node, found an empty list");
     }
-    Some(items.iter().filter_map(|item| node(item, arch, default)).collect())
+    items.iter().for_each(|item| layers.node(item));
+    Some(items.iter().filter_map(|item| node(item, layers)).collect())
 }
 
-fn node(value: &Value<'_>, arch: Arch, default: Machine) -> Option<NodeDraft> {
-    let fields = value.fields(&["name", "address", "arch", "mac", "cpus", "memory", "disk"])?;
-    let own = fields.optional("arch", "amd64 or arm64", scalar::arch);
+fn node<'t>(value: &Value<'t>, layers: &mut Layers<'t>) -> Option<NodeDraft> {
+    // What is no map was reported when the layers were read, and so were unknown keys.
+    let fields = value.entries_of(layer::NODE_KEYS)?;
+    let group = fields.optional("group", "the name of a group", |name| layers.group(name)).map(|group| group.value);
     Some(NodeDraft {
         name: fields.required("name", NODE_NAME, scalar::host_name),
         address: fields.required("address", ADDRESS, scalar::ipv4),
         mac: fields.optional("mac", "a MAC address such as 52:54:00:12:34:56", scalar::mac),
-        arch: own.map_or(arch, |arch| arch.value),
-        machine: default.with(&fields),
+        said: layers.said(group.as_deref(), value.tree()),
+        group,
     })
 }
 
 impl NodeDraft {
-    fn finish(self, settings: &Settings) -> Option<Node> {
+    fn finish(self) -> Option<Node> {
+        let Said { arch, cpus, memory, disk, settings } = self.said;
         Some(Node {
             name: self.name?.value,
-            arch: self.arch,
+            arch: arch.unwrap_or(Arch::Amd64),
             address: self.address?.value,
             mac: self.mac.map(|mac| mac.value),
-            cpus: self.machine.cpus,
-            memory: self.machine.memory,
-            disk: self.machine.disk,
-            group: None,
-            settings: settings.clone(),
+            cpus: cpus.unwrap_or(DEFAULT_CPUS),
+            memory: memory.unwrap_or(DEFAULT_MEMORY),
+            disk: disk.unwrap_or(DEFAULT_DISK),
+            group: self.group,
+            settings,
         })
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn acceleration(text: &str) -> Result<Acceleration, String> {
     }
 }
 
-fn unknown_word(text: &str, known: &[&str]) -> String {
+pub(super) fn unknown_word(text: &str, known: &[&str]) -> String {
     match nearest(text, known) {
         Some(meant) => format!("{} is not known, did you mean {meant:?}?", quoted(text)),
         None => format!("{} is not one of {}", quoted(text), known.join(", ")),
@@ -162,7 +162,7 @@ pub(super) fn api_server(text: &str) -> Result<ApiServer, String> {
 }
 
 /// The address of a URL's host; `None` for a name.
-fn host_of(host: &str) -> Result<Option<IpAddr>, String> {
+pub(super) fn host_of(host: &str) -> Result<Option<IpAddr>, String> {
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let address = inner.parse::<Ipv6Addr>().map_err(|_| format!("{} is not an IPv6 address", quoted(inner)))?;
         return Ok(Some(IpAddr::V6(address)));
@@ -186,7 +186,7 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
     Err(format!("{} is not a DNS domain in lowercase such as cluster.local", quoted(text)))
 }
 
-fn is_domain(text: &str) -> bool {
+pub(super) fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| label.parse::<NodeName>().is_ok())
 }
 
@@ -276,7 +276,7 @@ pub(super) fn disk(text: &str) -> Result<u64, String> {
     bounded(text, 2 * GIB, 64 * TIB)
 }
 
-fn bounded(text: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(super) fn bounded(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let bytes = size(text)?;
     if bytes < least {
         return Err(format!("{text} is less than {}", shown_size(least)));
@@ -287,7 +287,7 @@ fn bounded(text: &str, least: u64, most: u64) -> Result<u64, String> {
     Ok(bytes)
 }
 
-fn shown_size(bytes: u64) -> String {
+pub(super) fn shown_size(bytes: u64) -> String {
     match bytes {
         TIB.. => format!("{}TiB", bytes / TIB),
         GIB.. => format!("{}GiB", bytes / GIB),
@@ -324,7 +324,7 @@ pub(super) fn mirror(folder: &Path) -> impl Fn(&str) -> Result<String, String> {
     }
 }
 
-fn mirror_url(text: &str) -> Result<String, String> {
+pub(super) fn mirror_url(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
     // The text may hold a password here, so it is not shown.
     if !url.username().is_empty() || url.password().is_some() {

@@ -181,10 +181,17 @@ pub struct Origin {
     pub line: Option<usize>,
 }
 
-/// The origin of every value that a layer set, by its path in the layer: `["kubelet", "maxPods"]`,
-/// `["sysctls", "vm.max_map_count"]`, `["files", "/etc/own.conf", "mode"]`.
+/// The origin of every value that a layer set, by its path in the layer as the file spells it: `["kubelet", "config",
+/// "maxPods"]`, `["sysctls", "vm.max_map_count"]`, `["files", "/etc/own.conf", "mode"]`. Lists have one origin, but for those
+/// that unite, whose elements have their own: `["modules", "nf_tables"]`, `["taints", "example.com/pool:NoSchedule"]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<Vec<String>, Origin>);
+
+impl FromIterator<(Vec<String>, Origin)> for Origins {
+    fn from_iter<I: IntoIterator<Item = (Vec<String>, Origin)>>(origins: I) -> Self {
+        Self(origins.into_iter().collect())
+    }
+}
 
 impl Origins {
     /// Notes who said the value at `path`; what was said of it and of what is beneath it before counts no more.

@@ -1,4 +1,4 @@
-//! Where files come from, and the user's own among them: `download`, `artifacts`, `ntp` and `proxy`.
+//! Where files come from, and the user's own among them: `download`, `artifacts` and `proxy`.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub(super) fn proxy(value: &Value<'_>) -> Option<Proxy> {
     let http = fields.optional("http", PROXY, scalar::proxy);
     let https = fields.optional("https", PROXY, scalar::proxy);
     let no = fields.get("no").and_then(|_| fields.list("no", "hosts, domains or networks", scalar::no_proxy));
-    if fields.get("http").is_none() && fields.get("https").is_none() {
+    if !value.is_layer() && fields.get("http").is_none() && fields.get("https").is_none() {
         value.report("expected http, https or both, found neither");
     }
     Some(Proxy {
@@ -44,7 +44,7 @@ pub(super) fn proxy(value: &Value<'_>) -> Option<Proxy> {
     })
 }
 
-/// Reads `artifacts`; `arch` is the cluster's.
+/// Reads `artifacts`; `arch` is that of `defaults`.
 pub(super) fn artifacts(value: &Value<'_>, folder: &Path, arch: Arch) -> Vec<Given> {
     let items = value.items("files with kind, url or path, and sha256 or sha512").unwrap_or_default();
     let mut all: Vec<(Given, Value<'_>)> = Vec::new();

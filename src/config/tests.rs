@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const FILE: &str = "/srv/lab/nodebake.yaml";
@@ -103,25 +105,31 @@ fn seed() -> Config {
     }
 }
 
+/// Who said what is looked at in tests of its own.
+fn without_origins(mut config: Config) -> Config {
+    config.nodes.iter_mut().for_each(|node| node.settings.origins = Origins::default());
+    config
+}
+
 #[test]
 fn init_is_the_seed_cluster() {
-    assert_eq!(read(INIT).unwrap(), seed());
+    assert_eq!(without_origins(read(INIT).unwrap()), seed());
 }
 
 #[test]
 fn what_init_shows_as_a_comment_is_valid_too() {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
-    // Every line that is a key behind "# ", below a comment in words.
+    let hash = format!("$6$salt${}", "a".repeat(86));
+    // Behind "# " stand keys, and what is indented below them; or a sentence.
     let shown = |line: &str| {
-        let rest = line.strip_prefix("# ")?;
-        let key = rest.trim_start().trim_start_matches("- ").split(':').next()?;
-        let yaml =
-            rest.contains(':') && key.starts_with(char::is_lowercase) && key.bytes().all(|b| b.is_ascii_alphanumeric())
-                || rest.trim_start().starts_with("- ssh");
-        yaml.then(|| rest.to_owned())
+        let indent = line.len() - line.trim_start().len();
+        let rest = line[indent..].strip_prefix("# ")?;
+        let is_key =
+            rest.split_once(':').is_some_and(|(key, _)| key.starts_with(char::is_lowercase) && !key.contains(' '));
+        (is_key || rest.starts_with("  ")).then(|| format!("{}{rest}", &line[..indent]))
     };
     let text: Vec<String> = INIT.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned())).collect();
-    let text = text.join("\n").replace("ssh-ed25519 AAAAC3Nza... ops@example", key);
+    let text = text.join("\n").replace("ssh-ed25519 AAAAC3Nza... ops@example", key).replace("$y$j9T$...", &hash);
     let mut expected = seed();
     expected.download = Download {
         mirrors: vec!["https://mirror.example/upstream".to_owned()],
@@ -145,21 +153,77 @@ fn what_init_shows_as_a_comment_is_valid_too() {
             checksum: sha256(b"world"),
         },
     ];
-    let mut settings = Settings { ntp: vec!["10.0.0.1".to_owned()], ..Settings::default() };
-    settings.proxy = Some(Proxy {
-        http: Some("http://10.0.0.1:3128".to_owned()),
-        https: Some("http://10.0.0.1:3128".to_owned()),
-        no: vec![".example.internal".to_owned()],
-    });
-    settings.ssh = Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] });
+    let object = |value: serde_json::Value| value.as_object().unwrap().clone();
+    let own_file = OwnFile {
+        body: Body::Text("[own]\ncolour = blue\n".to_owned()),
+        mode: 0o644,
+        owner: "root".to_owned(),
+        group: "root".to_owned(),
+    };
+    let unit = |body, enabled| OwnUnit { body, enabled };
+    let settings = Settings {
+        ntp: vec!["10.0.0.1".to_owned()],
+        proxy: Some(Proxy {
+            http: Some("http://10.0.0.1:3128".to_owned()),
+            https: Some("http://10.0.0.1:3128".to_owned()),
+            no: vec![".example.internal".to_owned()],
+        }),
+        ssh: Some(Ssh { user: "ops".to_owned(), authorized_keys: vec![key.to_owned()] }),
+        console_login: Some(PasswordHash::new(hash)),
+        kubelet: object(serde_json::json!({
+            "maxPods": 200,
+            "systemReserved": {"cpu": "200m", "memory": "256Mi"},
+            "shutdownGracePeriod": "60s",
+        })),
+        containerd: object(serde_json::json!({"debug": {"level": "info"}})),
+        registries: BTreeMap::from([(
+            "docker.io".to_owned(),
+            Registry {
+                mirrors: vec!["https://mirror.example/v2/hub".to_owned()],
+                fallback: true,
+                ca_file: Some("/srv/lab/mirror-ca.pem".into()),
+                credentials: Some(Credentials {
+                    username: "puller".to_owned(),
+                    password_file: "/srv/lab/secrets/puller".into(),
+                }),
+            },
+        )]),
+        files: BTreeMap::from([("/etc/own.conf".to_owned(), own_file)]),
+        units: BTreeMap::from([
+            ("own.service".to_owned(), unit(Some(Body::Path("/srv/lab/units/own.service".into())), Some(true))),
+            (
+                "kubelet.service.d/50-own.conf".to_owned(),
+                unit(Some(Body::Text("[Service]\nNice=-5\n".to_owned())), None),
+            ),
+            ("multipathd.service".to_owned(), unit(None, Some(false))),
+        ]),
+        cloud_config: object(serde_json::json!({"timezone": "Europe/Berlin"})),
+        modules: ["nf_tables".to_owned()].into(),
+        sysctls: BTreeMap::from([("vm.max_map_count".to_owned(), "262144".to_owned())]),
+        labels: BTreeMap::from([("example.com/pool".to_owned(), "general".to_owned())]),
+        taints: BTreeMap::from([(("example.com/dedicated".to_owned(), TaintEffect::NoSchedule), "batch".to_owned())]),
+        swap: Some(2 << 30),
+        templates: Some("/srv/lab/templates".into()),
+        keep_seed: false,
+        origins: Origins::default(),
+    };
     expected.nodes.iter_mut().for_each(|node| node.settings = settings.clone());
-    assert_eq!(read(&text).unwrap(), expected);
+    let [_, large] = expected.nodes.as_mut_slice() else { panic!() };
+    large.group = Some("large".to_owned());
+    large.memory = 16 << 30;
+    large.settings.labels = BTreeMap::from([("example.com/pool".to_owned(), "large".to_owned())]);
+    assert_eq!(without_origins(read(&text).unwrap()), expected);
+    // Nothing that can be said is left out.
+    for key in layer::KEYS {
+        let is_shown = |line: &str| line.trim_start().trim_start_matches("# ").starts_with(&format!("{key}:"));
+        assert!(INIT.lines().any(is_shown), "{key}");
+    }
 }
 
 #[test]
 fn byte_order_mark_and_crlf_change_nothing() {
     let windows = format!("\u{feff}{}", INIT.replace('\n', "\r\n"));
-    assert_eq!(read(&windows).unwrap(), seed());
+    assert_eq!(without_origins(read(&windows).unwrap()), seed());
     let wrong = windows.replace("arch: amd64", "arch: arm");
     assert_eq!(problems(&wrong), problems(&INIT.replace("arch: amd64", "arch: arm")));
 }
@@ -187,9 +251,9 @@ fn everything_can_be_given() {
             "    address: 10.0.0.36\n    mac: 52:54:00:AB:cd:0f\n    cpus: 8\n    disk: 2GiB\n",
         )
         + &format!(
-            "download: {{mirrors: [files, 'http://m/b'], fallback: true}}\narch: arm64\nmachine: {{cpus: 3, memory: 1TiB, disk: 30GiB}}\n\
+            "download: {{mirrors: [files, 'http://m/b'], fallback: true}}\n\
              libvirt: {{uri: 'qemu+ssh://ops@host/system', acceleration: tcg, pool: p, poolPath: /p}}\n\
-             ssh: {{user: ops, authorizedKeys: [{key}]}}\n"
+             defaults:\n  {{arch: arm64, cpus: 3, memory: 1TiB, disk: 30GiB, ssh: {{user: ops, authorizedKeys: [{key}]}}}}\n"
         );
     let mut expected = seed();
     expected.cluster = Cluster {
@@ -220,7 +284,7 @@ fn everything_can_be_given() {
         settings: Settings { ssh, ..Settings::default() },
         ..node("a", [10, 0, 0, 36])
     }];
-    assert_eq!(read(&text).unwrap(), expected);
+    assert_eq!(without_origins(read(&text).unwrap()), expected);
 }
 
 #[test]
@@ -323,7 +387,13 @@ fn null_is_never_a_text() {
             "    address: 10.0.0.36\n    mac:",
             &["16:5: nodes[0].mac: expected a MAC address such as 52:54:00:12:34:56, found no value"],
         ),
-        ("nodes:", "ssh:\nnodes:", &["13:1: ssh: expected a map with user, authorizedKeys, found no value"]),
+        (
+            "nodes:",
+            "defaults:\n  ssh:\nnodes:",
+            &[
+                "14:3: defaults.ssh: expected a map with user, authorizedKeys, found no value; null is what takes away an earlier layer's",
+            ],
+        ),
         ("name: a", "name: 'null'", &[]),
     ]);
 }
@@ -362,14 +432,16 @@ fn kinds_are_told_apart() {
     assert_eq!(
         problems("just text"),
         [
-            "1:1: expected a map with apiVersion, cluster, versions, image, arch, download, artifacts, network, libvirt, machine, ntp, proxy, ssh, nodes, found a single value"
+            "1:1: expected a map with apiVersion, cluster, versions, image, download, artifacts, network, libvirt, defaults, groups, nodes, found a single value"
         ]
     );
     check(&[
         (
             "name: a\n    address: 10.0.0.36",
             "a",
-            &["14:5: nodes[0]: expected a map with name, address, arch, mac, cpus, memory, disk, found a single value"],
+            &[
+                "14:5: nodes[0]: expected a map with name, address, mac, group, arch, cpus, memory, disk, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+            ],
         ),
         (
             "image: ubuntu-24.04",
@@ -630,11 +702,16 @@ fn load_tells_what_it_cannot_read() {
 fn secrets_are_not_repeated() {
     let key = "-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNzaC1rZXk";
     let cases = [
-        ("nodes:", format!("ssh: {{user: ops, authorizedKeys: ['{key}', 'ssh-rsa b3BlbnNza', 'b3BlbnNza']}}\nnodes:")),
+        (
+            "nodes:",
+            format!(
+                "defaults: {{ssh: {{user: ops, authorizedKeys: ['{key}', 'ssh-rsa b3BlbnNza', 'b3BlbnNza']}}}}\nnodes:"
+            ),
+        ),
         ("https://10.0.0.4:6443", "https://ops:b3BlbnNza@10.0.0.4:6443".to_owned()),
         ("nodes:", "download: {mirrors: ['https://ops:b3BlbnNza@mirror.example']}\nnodes:".to_owned()),
         ("nodes:", "download: {mirrors: ['ftp://b3BlbnNza@mirror.example']}\nnodes:".to_owned()),
-        ("nodes:", "proxy: {http: 'http://ops:b3BlbnNza@proxy.example'}\nnodes:".to_owned()),
+        ("nodes:", "defaults: {proxy: {http: 'http://ops:b3BlbnNza@proxy.example'}}\nnodes:".to_owned()),
         ("nodes:", "libvirt: {uri: 'qemu+ssh://ops:b3BlbnNza@host/system'}\nnodes:".to_owned()),
     ];
     for (from, to) in cases {
@@ -710,15 +787,24 @@ fn files_of_the_users_own_are_known_by_their_digest() {
 #[test]
 fn what_nodes_use_of_their_surroundings_is_checked() {
     let more = |text: &str| problems(&format!("{LEAST}{text}\n"));
-    assert_eq!(more("ntp: [10.0.0.1, 'fd00::1', ntp.example]"), [""; 0]);
+    assert_eq!(more("defaults: {ntp: [10.0.0.1, 'fd00::1', ntp.example]}"), [""; 0]);
     for (text, problem) in [
-        ("ntp: [127.0.0.1]", "16:7: ntp[0]: 127.0.0.1 is a loopback address, no server that a node could reach"),
-        ("ntp: []", "16:6: ntp: expected at least one of addresses or host names of time servers, found an empty list"),
-        ("proxy: {no: [a]}", "16:8: proxy: expected http, https or both, found neither"),
-        ("proxy: {http: 'http://p:1/x'}", "16:15: proxy.http: \"http://p:1/x\" has more than a host and a port"),
         (
-            "proxy: {http: 'http://p:1', no: ['a,b']}",
-            "16:34: proxy.no[0]: \"a,b\" is not a host, a domain or a network",
+            "defaults: {ntp: [127.0.0.1]}",
+            "16:18: defaults.ntp[0]: 127.0.0.1 is a loopback address, no server that a node could reach",
+        ),
+        (
+            "defaults: {ntp: []}",
+            "16:17: defaults.ntp: expected at least one of addresses or host names of time servers, found an empty list",
+        ),
+        ("defaults: {proxy: {no: [a]}}", "16:19: defaults.proxy: expected http, https or both, found neither"),
+        (
+            "defaults: {proxy: {http: 'http://p:1/x'}}",
+            "16:26: defaults.proxy.http: \"http://p:1/x\" has more than a host and a port",
+        ),
+        (
+            "defaults: {proxy: {http: 'http://p:1', no: ['a,b']}}",
+            "16:45: defaults.proxy.no[0]: \"a,b\" is not a host, a domain or a network",
         ),
         ("download: {fallback: true}", "16:11: download: fallback means something only beside mirrors"),
         ("download: {mirrors: [m], fallback: yes}", "16:36: download.fallback: \"yes\" is not one of true, false"),

@@ -14,13 +14,13 @@ use super::problem::{Position, Problems, quoted};
 const MAX_DEPTH: usize = 16;
 
 /// A value and where it starts.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tree {
     pub(super) at: Position,
     pub(super) kind: Kind,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A plain scalar that YAML 1.2's core schema (10.3.2) resolves to null, with its text.
     Null(String),
@@ -36,7 +36,7 @@ pub(super) enum Kind {
     Refused,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) key: String,
     /// Where the key starts.

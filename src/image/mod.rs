@@ -8,6 +8,7 @@ mod elf;
 pub mod iso9660;
 pub mod payload;
 pub mod seed;
+pub mod self_contained;
 pub mod unpack;
 
 pub use container_image::ContainerImageError;
@@ -15,6 +16,6 @@ pub use contents::{PayloadContents, PreloadedImage};
 pub use deb::DebError;
 pub use elf::ElfError;
 pub use payload::{Ingredient, Payload, PayloadError, PayloadInputs};
-
 pub use seed::{Baked, SeedError};
+pub use self_contained::SelfContainedError;
 pub use unpack::UnpackError;

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::iso9660::{Image, Label, Memory, ReadError, Time, WriteError, Writer};
+use super::iso9660::{Image, Kind, Label, Memory, Owner, ReadError, Source, Target, Time, WriteError, Writer};
 use crate::digest::Digest;
 use crate::render::{Content, NodeBundle};
 use crate::whole_file;
@@ -19,7 +19,7 @@ pub const LABEL: Label = Label::new("CIDATA");
 pub const MAX_SIZE: u64 = 512 << 10;
 
 /// Mode of a seed on the host and of the secret files in it.
-const SECRET_MODE: u32 = 0o600;
+pub(super) const SECRET_MODE: u32 = 0o600;
 
 /// Where the guest's files stand in a seed.
 const GUEST_ROOT: &str = "/nodebake/root";
@@ -137,26 +137,32 @@ fn items(bundle: &NodeBundle) -> Vec<Item<'_>> {
 }
 
 fn encode(bundle: &NodeBundle, time: Time) -> Result<Vec<u8>, WriteError> {
+    let memory = Memory::default();
+    let mut writer = Writer::new(&memory, LABEL, time);
+    write(&mut writer, bundle)?;
+    writer.finish(identity(bundle))?;
+    Ok(memory.into_bytes())
+}
+
+/// Puts everything of a seed into an image.
+pub(super) fn write(writer: &mut Writer<'_, impl Target>, bundle: &NodeBundle) -> Result<(), WriteError> {
     for file in &bundle.files {
         if !file.path.starts_with('/') {
             return Err(WriteError::BadPath { path: file.path.clone(), why: "it does not start with /" });
         }
     }
-    let memory = Memory::default();
-    let mut writer = Writer::new(&memory, LABEL, time);
     for item in items(bundle) {
         match item {
             Item::Directory(path, mode) => writer.directory(&path, mode)?,
             Item::File(path, mode, bytes) => writer.add(&path, mode, bytes)?,
-            Item::Link(path, target) => writer.link(&path, target)?,
+            Item::Link(path, target) => writer.link(&path, Owner::ROOT, target)?,
         }
     }
-    writer.finish(identity(bundle))?;
-    Ok(memory.into_bytes())
+    Ok(())
 }
 
 /// A digest over everything that is in a seed.
-fn identity(bundle: &NodeBundle) -> Digest {
+pub(super) fn identity(bundle: &NodeBundle) -> Digest {
     let mut text = Vec::new();
     for item in items(bundle) {
         let (path, mode, kind, data) = match &item {
@@ -171,9 +177,17 @@ fn identity(bundle: &NodeBundle) -> Digest {
 
 /// Reads the image and compares everything in it with the bundle.
 fn read_back(bundle: &NodeBundle, time: Time, image: &[u8]) -> Result<(), SeedError> {
-    use super::iso9660::Kind;
-    let fail = |what: String, source| SeedError::ReadBack { node: bundle.node.to_string(), what, source };
-    let image = Image::open(image).map_err(|source| fail("the image".to_owned(), Some(source)))?;
+    let fail = |(what, source)| SeedError::ReadBack { node: bundle.node.to_string(), what, source };
+    let image = Image::open(image).map_err(|source| fail(("the image".to_owned(), Some(source))))?;
+    compare(&image, bundle, time, 0).map_err(fail)
+}
+
+/// The first path at which an image differs from the bundle, and the reader's complaint, if it has one.
+pub(super) type Unlike = (String, Option<ReadError>);
+
+/// Compares everything of a seed with what is in an image, which holds this many `other` files.
+pub(super) fn compare(image: &Image<impl Source>, bundle: &NodeBundle, time: Time, other: usize) -> Result<(), Unlike> {
+    let fail = |what: String, source| (what, source);
     for item in items(bundle) {
         let (path, kind, mode, bytes) = match item {
             Item::Directory(path, mode) => (path, Kind::Directory, mode, &[][..]),
@@ -182,13 +196,13 @@ fn read_back(bundle: &NodeBundle, time: Time, image: &[u8]) -> Result<(), SeedEr
         };
         let entry = image.entry(&path).ok_or_else(|| fail(path.clone(), None))?;
         let got = image.read(entry, MAX_SIZE).map_err(|source| fail(path.clone(), Some(source)))?;
-        let same = (&entry.kind, entry.mode, entry.uid, entry.gid, entry.modified) == (&kind, mode, 0, 0, time);
+        let same = (&entry.kind, entry.mode, entry.owner, entry.modified) == (&kind, mode, Owner::ROOT, time);
         if !same || got.as_deref() != Some(bytes) {
             return Err(fail(path, None));
         }
     }
     let leaves = image.entries().iter().filter(|entry| entry.kind != Kind::Directory).count();
-    let wanted = items(bundle).iter().filter(|item| !matches!(item, Item::Directory(..))).count();
+    let wanted = other + items(bundle).iter().filter(|item| !matches!(item, Item::Directory(..))).count();
     if leaves == wanted { Ok(()) } else { Err(fail(format!("{leaves} files, not {wanted}"), None)) }
 }
 

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, NodeBundle, RenderError, containerd, preloaded, proxy};
+use super::{
+    Content, GuestFile, NodeBundle, PAYLOAD_MOUNT, PayloadPlace, RenderError, containerd, preloaded, proxy, seal,
+};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
@@ -17,8 +19,9 @@ pub(super) fn check(
     node: &Node,
     mac: Mac,
     contents: &PayloadContents,
+    place: PayloadPlace,
 ) -> Result<(), RenderError> {
-    let checks: [(&'static str, Result<(), String>); 9] = [
+    let checks: [(&'static str, Result<(), String>); 11] = [
         ("user-data", user_data(bundle, node)),
         ("network-config", network_config(bundle, config, node, mac)),
         ("kubelet/config.yaml", kubelet_config(bundle, config)),
@@ -27,6 +30,8 @@ pub(super) fn check(
         ("guest/timesyncd.conf", time_servers(bundle, node)),
         ("guest/images", images(bundle, contents)),
         ("guest/packages", errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())),
+        ("systemd/", payload_mount(bundle, place)),
+        ("guest/seal", seal::check(bundle, node)),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
@@ -41,7 +46,7 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_yaml::from_str(text).map_err(|error| error.to_string())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
     if got == wanted { Ok(()) } else { Err(format!("{field} reads back as {got:?}, not as {wanted:?}")) }
 }
 
@@ -98,7 +103,7 @@ fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("users", &users, &wanted)?;
     let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
     same("the length of bootcmd", &command.len(), &3)?;
-    let mut modules = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
+    let mut modules = vec!["bootcmd", "set_hostname"];
     if node.settings.ssh.is_some() {
         modules.extend(["users_groups", "ssh"]);
     }
@@ -327,7 +332,7 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
 }
 
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
-fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
+pub(super) fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
     if bundle.file(path).is_none() {
         return Ok(None);
     }
@@ -361,6 +366,20 @@ fn time_servers(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let wanted = Some(&node.settings.ntp).filter(|servers| !servers.is_empty());
     same("NTP", &settings(bundle, path, "NTP")?, &wanted.map(|servers| servers.join(" ")).as_deref().map(|s| vec![s]))?;
     same("FallbackNTP", &settings(bundle, path, "FallbackNTP")?, &wanted.map(|_| vec![""]))
+}
+
+/// Where the payload has no drive, no unit waits for one: it would never start.
+fn payload_mount(bundle: &NodeBundle, place: PayloadPlace) -> Result<(), String> {
+    let names = |file: &&GuestFile| match &file.content {
+        Content::Public(bytes, _) => bytes.windows(PAYLOAD_MOUNT.len()).any(|word| word == PAYLOAD_MOUNT.as_bytes()),
+        Content::Link(target) => target.ends_with(PAYLOAD_MOUNT),
+        Content::Secret(_) => false,
+    };
+    match bundle.files.iter().find(names) {
+        Some(file) if place != PayloadPlace::Drive => Err(format!("{} names {PAYLOAD_MOUNT}", file.path)),
+        None if place == PayloadPlace::Drive => Err(format!("no file names {PAYLOAD_MOUNT}")),
+        _ => Ok(()),
+    }
 }
 
 /// A script, its unit and the unit's place among those that start are there together or not at all, and the unit is left

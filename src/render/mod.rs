@@ -4,6 +4,7 @@ mod check;
 mod containerd;
 mod preloaded;
 mod proxy;
+mod seal;
 mod templates;
 
 use serde::Serialize;
@@ -127,6 +128,16 @@ pub struct Credentials<'a> {
     pub key: &'a Secret,
 }
 
+/// Where a node has its payload from; templates see it as `payload_place`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PayloadPlace {
+    /// A drive of its own, mounted and run in place.
+    Drive,
+    /// The seed's drive, which may leave: first boot copies it to the node's disk.
+    Seed,
+}
+
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
 /// payload by it, so that a node never runs from another payload than the one it was rendered for.
 pub fn payload_serial(payload: Digest) -> String {
@@ -140,8 +151,9 @@ pub fn render(
     mac: Mac,
     credentials: Credentials,
     payload: &Payload,
+    place: PayloadPlace,
 ) -> Result<NodeBundle, RenderError> {
-    let values = Values::new(config, node, mac, payload);
+    let values = Values::new(config, node, mac, payload, place);
     let mut templates = Templates::new(&values)?;
     let bootcmd = templates.render("guest/bootcmd")?;
     templates.set("bootcmd", bootcmd.trim_end());
@@ -155,7 +167,7 @@ pub fn render(
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
-    check::check(&bundle, config, node, mac, &payload.contents)?;
+    check::check(&bundle, config, node, mac, &payload.contents, place)?;
     Ok(bundle)
 }
 
@@ -240,11 +252,13 @@ const BINARIES: [(&str, &str); 5] = [
 ];
 
 /// Units that start at every boot.
-const ENABLED: [&str; 4] =
-    ["containerd.service", "kubelet.service", "nodebake-report.service", "opt-nodebake-payload.mount"];
+const ENABLED: [&str; 3] = ["containerd.service", "kubelet.service", "nodebake-report.service"];
+
+/// The unit that mounts a payload's drive.
+const PAYLOAD_MOUNT: &str = "opt-nodebake-payload.mount";
 
 /// Path in the guest, mode and template of what is the same kind of file on every node.
-const RENDERED: [(&str, u32, &str); 14] = [
+const RENDERED: [(&str, u32, &str); 13] = [
     ("/etc/apt/apt.conf.d/99-nodebake", 0o644, "guest/apt.conf"),
     ("/etc/hostname", 0o644, "guest/hostname"),
     ("/etc/hosts", 0o644, "guest/hosts"),
@@ -257,13 +271,20 @@ const RENDERED: [(&str, u32, &str); 14] = [
     ("/etc/systemd/system/containerd.service", 0o644, "systemd/containerd.service"),
     ("/etc/systemd/system/kubelet.service", 0o644, "systemd/kubelet.service"),
     ("/etc/systemd/system/nodebake-report.service", 0o644, "systemd/nodebake-report.service"),
-    ("/etc/systemd/system/opt-nodebake-payload.mount", 0o644, "systemd/opt-nodebake-payload.mount"),
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
 
 /// The same, where the cluster file asks for it.
-fn rendered_when_given(node: &Node, contents: &PayloadContents) -> Vec<(&'static str, u32, &'static str)> {
+fn rendered_when_given(
+    node: &Node,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Vec<(&'static str, u32, &'static str)> {
     let mut files = Vec::new();
+    if place == PayloadPlace::Drive {
+        let path = "/etc/systemd/system/opt-nodebake-payload.mount";
+        files.push((path, 0o644, "systemd/opt-nodebake-payload.mount"));
+    }
     if !node.settings.ntp.is_empty() {
         files.push(("/etc/systemd/timesyncd.conf.d/50-nodebake.conf", 0o644, "guest/timesyncd.conf"));
     }
@@ -291,7 +312,8 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
-    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents)) {
+    let given = rendered_when_given(node, contents, values.payload_place);
+    for (path, mode, template) in RENDERED.into_iter().chain(seal::files(node)).chain(given) {
         add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
     }
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
@@ -309,7 +331,9 @@ fn guest_files(
     for unit in masked(node) {
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
     }
-    for unit in ENABLED.into_iter().chain(values.errands.iter().map(|errand| errand.unit)) {
+    let mount = (values.payload_place == PayloadPlace::Drive).then_some(PAYLOAD_MOUNT);
+    let errands = values.errands.iter().map(|errand| errand.unit);
+    for unit in ENABLED.into_iter().chain(mount).chain(seal::units(node)).chain(errands) {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
@@ -346,6 +370,7 @@ struct Values<'a> {
     paths: Paths,
     ssh: Option<SshValues<'a>>,
     payload_serial: String,
+    payload_place: PayloadPlace,
     channel: &'static str,
     sandbox_image: String,
     masked_units: String,
@@ -355,6 +380,7 @@ struct Values<'a> {
     packages_stamp: String,
     /// Whether `ctr images import` can write what it unpacks to the disk before containerd notes it; containerd 1.x cannot.
     sync_fs: bool,
+    keep_seed: bool,
     ntp: &'a [String],
     /// Variables of containerd's environment.
     proxy: Vec<String>,
@@ -438,7 +464,7 @@ struct SshValues<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &'a Payload) -> Self {
+    fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &'a Payload, place: PayloadPlace) -> Self {
         let (cluster, settings) = (&config.cluster, &node.settings);
         let hosts = &cluster.control_plane;
         Self {
@@ -464,6 +490,7 @@ impl<'a> Values<'a> {
             },
             ssh: settings.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
             payload_serial: payload_serial(payload.digest),
+            payload_place: place,
             channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(config, &payload.contents),
             masked_units: masked(node).join(" "),
@@ -472,6 +499,7 @@ impl<'a> Values<'a> {
             images_stamp: stamp(IMAGES_IMPORTED, payload.digest),
             packages_stamp: stamp(PACKAGES_INSTALLED, payload.digest),
             sync_fs: config.versions.containerd.major > 1,
+            keep_seed: settings.keep_seed,
             ntp: &settings.ntp,
             proxy: settings.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
         }

@@ -14,7 +14,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 28] = templates![
+const TEMPLATES: [Template; 32] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -26,13 +26,16 @@ const TEMPLATES: [Template; 28] = templates![
     "systemd/containerd-proxy.conf",
     "systemd/containerd.service",
     "systemd/kubelet.service",
+    "systemd/nodebake-grow.service",
     "systemd/nodebake-images.service",
     "systemd/nodebake-packages.service",
     "systemd/nodebake-report.service",
+    "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
+    "guest/grow",
     "guest/hosts",
     "guest/images",
     "guest/modules-load.conf",
@@ -40,6 +43,7 @@ const TEMPLATES: [Template; 28] = templates![
     "guest/packages",
     "guest/report",
     "guest/resolved.conf",
+    "guest/seal",
     "guest/sysctl.conf",
     "guest/timesyncd.conf",
     "guest/hostname",

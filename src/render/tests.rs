@@ -25,10 +25,14 @@ fn bundle(config: &Config) -> NodeBundle {
 }
 
 fn bundle_with(config: &Config, contents: PayloadContents) -> NodeBundle {
+    bundle_from(config, contents, PayloadPlace::Drive)
+}
+
+fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) -> NodeBundle {
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload).unwrap()
+    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place).unwrap()
 }
 
 /// Something of every kind that a user can give.
@@ -178,7 +182,14 @@ fn a_bundle_that_reads_back_otherwise_is_refused() {
     for (wanted, spoil) in spoil {
         let mut bundle = bundle(&config);
         spoil(&mut bundle);
-        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &PayloadContents::default()) {
+        match check::check(
+            &bundle,
+            &config,
+            &config.nodes[0],
+            MAC.parse().unwrap(),
+            &PayloadContents::default(),
+            PayloadPlace::Drive,
+        ) {
             Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted),
             other => panic!("{wanted}: {other:?}"),
         }
@@ -342,9 +353,78 @@ fn what_was_given_and_reads_back_otherwise_is_refused() {
     ] {
         let mut bundle = bundle_with(&config, contents());
         edit(&mut bundle, &path, from, to);
-        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents()) {
+        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), PayloadPlace::Drive) {
             Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted, "{path}"),
             other => panic!("{path}: {other:?}"),
         }
+    }
+}
+
+/// Lines of a text that another one has not, in their order.
+fn lines_beyond<'a>(text: &'a str, other: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| !other.lines().any(|found| found == *line)).collect()
+}
+
+/// A file of a node whose payload comes with its seed: the lines that only one with a drive has, and those of its own.
+type Beside<'a> = (&'a str, Vec<&'a str>, Vec<&'a str>);
+
+#[test]
+fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
+    let config = config("worker-node-1");
+    let drive = bundle_from(&config, contents(), PayloadPlace::Drive);
+    let seed = bundle_from(&config, contents(), PayloadPlace::Seed);
+    let mount = ["Requires=opt-nodebake-payload.mount", "After=opt-nodebake-payload.mount"];
+    let unit = |name: &str| format!("/etc/systemd/system/{name}");
+    let gone = [unit("multi-user.target.wants/opt-nodebake-payload.mount"), unit("opt-nodebake-payload.mount")];
+    let paths = |bundle: &NodeBundle| bundle.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let left: Vec<_> = paths(&drive).into_iter().filter(|path| !gone.contains(path)).collect();
+    assert_eq!((paths(&drive).len(), paths(&seed)), (left.len() + 2, left));
+    let found: Vec<Beside> = differences(&seed, &drive)
+        .into_iter()
+        .map(|path| {
+            let (with, without) = (public(&drive, path).0, public(&seed, path).0);
+            (path, lines_beyond(with, without), lines_beyond(without, with))
+        })
+        .collect();
+    let units = ["containerd", "kubelet", "nodebake-images", "nodebake-packages", "nodebake-report"];
+    let units = units.map(|name| unit(&format!("{name}.service")));
+    let mut wanted: Vec<Beside> = units.iter().map(|path| (path.as_str(), mount.to_vec(), vec![])).collect();
+    wanted[4].1.remove(0);
+    let start = "    start payload-mounted opt-nodebake-payload.mount";
+    wanted.push(("/usr/local/lib/nodebake/report", vec![start], vec![]));
+    assert_eq!(found, wanted);
+    assert_eq!(
+        lines_beyond(&drive.first_boot, &seed.first_boot),
+        [
+            "stage=payload-mounted",
+            "systemctl start opt-nodebake-payload.mount",
+            "cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/",
+        ]
+    );
+    assert_eq!(
+        lines_beyond(&seed.first_boot, &drive.first_boot),
+        [
+            "# Whole or not at all, and before there is any unit that runs from it. Its drive may be gone at the next boot.",
+            "stage=payload-copied",
+            "rm -rf /opt/nodebake/payload.new",
+            "mkdir -p /opt/nodebake/payload.new",
+            "cp -a \"$seed/nodebake/payload/.\" /opt/nodebake/payload.new",
+            "echo 'nb-239f59ed55e7' >/opt/nodebake/payload.new/serial",
+            "rm -rf /opt/nodebake/payload",
+            "mv /opt/nodebake/payload.new /opt/nodebake/payload",
+            "sh \"$report\" ok payload-copied",
+            "mv -f /opt/nodebake/payload/cni/* /opt/cni/bin/",
+        ]
+    );
+    assert_ne!(seed.instance_id(), drive.instance_id());
+
+    // A unit that waits for what will not be there, or does not wait for what will.
+    for (bundle, place, problem) in [
+        (&drive, PayloadPlace::Seed, "/etc/systemd/system/containerd.service names opt-nodebake-payload.mount"),
+        (&seed, PayloadPlace::Drive, "no file names opt-nodebake-payload.mount"),
+    ] {
+        let refused = check::check(bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), place);
+        let wanted = format!("worker-node-1: what systemd/ renders is not valid: {problem}");
+        assert_eq!(refused.unwrap_err().to_string(), wanted);
     }
 }

@@ -311,7 +311,7 @@ fn in_attributes(found: &Entry, wanted: &Entry) -> Option<Inside> {
         (kind, "kind"),
         (found.kind != wanted.kind, "target"),
         (found.mode != wanted.mode, "mode"),
-        ((found.uid, found.gid) != (wanted.uid, wanted.gid), "owner"),
+        (found.owner != wanted.owner, "owner"),
         (found.modified != wanted.modified, "time"),
     ];
     let attribute = checks.into_iter().find(|(differs, _)| *differs).map(|(_, name)| Inside::Attribute(name));

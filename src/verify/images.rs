@@ -8,10 +8,11 @@ use super::difference::{self, Difference};
 use super::scratch::Scratch;
 use super::{Check, Outcome, VerifyError};
 use crate::artifacts::{Checksum, Entry, Kind};
-use crate::build::Build;
+use crate::build::{Build, node_files};
 use crate::config::{Arch, Node, NodeName};
 use crate::digest::Digest;
 use crate::image::Payload;
+use crate::render::PayloadPlace;
 
 /// What came of building everything again.
 #[derive(Debug)]
@@ -171,9 +172,12 @@ impl<'a> Verifier<'a> {
         // `build` looks at the whole of everything but a payload.
         let is_payload = name.parent() == Some(Path::new(""));
         let remedy = match &difference {
-            Some(Difference::Absent) | None => "run `nodebake build`".to_owned(),
+            Some(Difference::Absent) | None if is_payload => "run `nodebake build`".to_owned(),
             Some(_) if is_payload => format!("remove {}, then run `nodebake build`", path.display()),
-            Some(_) => "run `nodebake build`".to_owned(),
+            _ if name.file_stem().is_some_and(|stem| stem == "self-contained") => {
+                "run `nodebake build --self-contained`".to_owned()
+            }
+            _ => "run `nodebake build`".to_owned(),
         };
         self.checks.push(Check::new(
             what,
@@ -189,7 +193,26 @@ impl<'a> Verifier<'a> {
     fn node(&mut self, node: &Node, payload: &Payload) -> Result<Option<Digest>, VerifyError> {
         let name = node.name.to_string();
         let there = self.build.out.join(&name);
-        let output = self.again.node_again(node, payload).map_err(VerifyError::Build)?;
+        let built = |place| {
+            let (image, manifest) = node_files(&there, place);
+            image.exists() || manifest.exists()
+        };
+        // A node may be built for a machine of one drive alone.
+        let digest = if built(PayloadPlace::Drive) || !built(PayloadPlace::Seed) {
+            self.node_in(node, payload, PayloadPlace::Drive)?
+        } else {
+            None
+        };
+        if built(PayloadPlace::Seed) {
+            self.node_in(node, payload, PayloadPlace::Seed)?;
+        }
+        Ok(digest)
+    }
+
+    fn node_in(&mut self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<Option<Digest>, VerifyError> {
+        let name = node.name.to_string();
+        let there = self.build.out.join(&name);
+        let output = self.again.node_again(node, payload, place).map_err(VerifyError::Build)?;
         let Some(output) = output.filter(|_| there.exists()) else {
             let remedy = "run `nodebake build`";
             self.checks.push(Check::new(name, there.display().to_string(), None, Some(Difference::Absent), remedy));
@@ -203,6 +226,8 @@ impl<'a> Verifier<'a> {
         for file in files {
             self.file(&name, &file)?;
         }
+        // Each is as large as a payload.
+        fs::remove_dir_all(&folder).map_err(read)?;
         Ok(Some(output.seed.digest))
     }
 

@@ -334,7 +334,7 @@ fn a_disk_too_small_for_the_base_image_is_refused() {
 
     let ran = world.run(&["build", "--all"]);
     let error = "error: worker-node-1: a disk of 2147483648 bytes is too small for base image debian-13, which needs \
-                 4294967296\n\nhint: raise machine.disk, or the node's own disk, in the cluster file\n";
+                 4294967296\n\nhint: raise defaults.disk, or the node's own disk, in the cluster file\n";
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.ends_with(error), "{ran:?}");
     assert!(!world.path("build/worker-node-1").exists() && !world.path(".nodebake").exists());

@@ -26,6 +26,7 @@ mod own_files;
 mod proxies;
 mod reproducible;
 mod secrets;
+mod self_contained;
 #[path = "../../src/artifacts/server.rs"]
 mod server;
 mod tracer;

@@ -159,8 +159,8 @@ fn a_change_changes_what_it_must_and_nothing_else() {
         ("clusterDomain: cluster.local", "clusterDomain: cluster.example", of(&BOTH, &files)),
         ("apiServer: https://10.0.0.4:6443", "apiServer: https://10.0.0.4:8443", of(&BOTH, &files)),
         ("nameservers: [10.0.0.1]", "nameservers: [10.0.0.2]", of(&BOTH, &and_network)),
-        ("\nnodes:", "\nntp: [10.0.0.1]\nnodes:", of(&BOTH, &files)),
-        ("\nnodes:", "\nproxy: {http: \"http://10.0.0.9:3128\"}\nnodes:", of(&BOTH, &files)),
+        ("  disk: 20GiB\n", "  disk: 20GiB\n  ntp: [10.0.0.1]\n", of(&BOTH, &files)),
+        ("  disk: 20GiB\n", "  disk: 20GiB\n  proxy: {http: \"http://10.0.0.9:3128\"}\n", of(&BOTH, &files)),
     ] {
         assert_eq!(after_edit(from, to), wanted, "{to}");
     }

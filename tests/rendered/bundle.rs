@@ -7,7 +7,7 @@ use std::path::Path;
 use nodebake::config::{Config, INIT, parse};
 use nodebake::digest::Digest;
 use nodebake::image::{Payload, PayloadContents, PreloadedImage};
-use nodebake::render::{Content, Credentials, NodeBundle, render};
+use nodebake::render::{Content, Credentials, NodeBundle, PayloadPlace, render};
 use nodebake::secret::Secret;
 
 /// The seed cluster with one node, of no architecture's payload.
@@ -33,7 +33,7 @@ pub(crate) fn bundle(config: &Config, contents: PayloadContents) -> NodeBundle {
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload).unwrap()
+    render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, PayloadPlace::Drive).unwrap()
 }
 
 /// Writes what first boot would put below a folder of the guest to the same place below `root`.

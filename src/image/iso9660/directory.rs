@@ -236,7 +236,10 @@ impl Encoder<'_> {
             NodeKind::Link(_) => (LINK, 1),
         };
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        vec![rock_ridge::px(kind | node.mode, number(links), number(id + 1)), rock_ridge::tf(self.time)]
+        vec![
+            rock_ridge::px(kind | node.attributes.mode, number(links), node.attributes.owner, number(id + 1)),
+            rock_ridge::tf(self.time),
+        ]
     }
 }
 

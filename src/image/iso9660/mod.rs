@@ -23,6 +23,7 @@ pub use descriptors::Label;
 pub use reader::{Entry, FileReader, Image, Kind, ReadError};
 pub use storage::{Memory, Source, Target};
 pub use time::{Time, TimeOutOfRange};
+pub use tree::{Attributes, Owner};
 pub use writer::{Growing, Slot, WriteError, Writer};
 
 /// Size of a logical block and of a sector, in bytes.

@@ -7,7 +7,7 @@ use super::descriptors::{PRIMARY, Volume};
 use super::directory::{Extent, FLAG_DIRECTORY, FLAG_GOES_ON, RECORD_HEAD};
 use super::fields::{read_both16, read_both32};
 use super::rock_ridge::{self, Posix, RockRidge};
-use super::{BLOCK, BLOCK_BYTES, MAX_PATH, Source, Time};
+use super::{BLOCK, BLOCK_BYTES, MAX_PATH, Owner, Source, Time};
 
 /// Most files, links and directories in an image that we read.
 const MAX_ENTRIES: usize = 1 << 20;
@@ -77,10 +77,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Permission bits, set-id and sticky bits.
     pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
+    /// Who owns it.
+    pub owner: Owner,
     /// Size of a file's data in bytes; 0 for anything else.
     pub size: u64,
     /// When it was last modified.
@@ -320,7 +318,7 @@ impl<'s, S: Source> Walk<'s, S> {
         if path.len() > MAX_PATH {
             return Err("a path is longer than 4095 bytes".into());
         }
-        let Posix { mode, uid, gid, .. } = record.rock_ridge.posix.ok_or("an entry without attributes (PX)")?;
+        let Posix { mode, owner, .. } = record.rock_ridge.posix.ok_or("an entry without attributes (PX)")?;
         let modified = record.rock_ridge.modified.ok_or("an entry without a time (TF)")?;
         let is_directory = record.flags & FLAG_DIRECTORY != 0;
         let link = record.rock_ridge.link.as_deref();
@@ -337,7 +335,7 @@ impl<'s, S: Source> Walk<'s, S> {
             self.waiting.push((path.clone(), record.extent));
         }
         let size = extents.iter().map(|extent| u64::from(extent.size)).sum();
-        self.entries.push(Entry { path, kind, mode: mode & 0o7777, uid, gid, size, modified, extents });
+        self.entries.push(Entry { path, kind, mode: mode & 0o7777, owner, size, modified, extents });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! System use fields: SUSP 1.12 (SP, ER, CE, ST) and RRIP 1.12 (PX, NM, SL, TF), written and parsed.
 
 use super::fields::{both32, read_both32};
-use super::{BLOCK_BYTES, MAX_LINK, Time};
+use super::{BLOCK_BYTES, MAX_LINK, Owner, Time};
 
 /// Extension identifier, description and source of RRIP 1.12, as RRIP 1.12 recommends them.
 const EXTENSION: [&str; 3] = [
@@ -45,9 +45,9 @@ pub(super) fn er() -> Field {
     field(*b"ER", &body)
 }
 
-/// POSIX attributes; owner and group are root. `serial` is unique for each file, link and directory.
-pub(super) fn px(mode: u32, links: u32, serial: u32) -> Field {
-    field(*b"PX", &[mode, links, 0, 0, serial].map(both32).concat())
+/// POSIX attributes. `serial` is unique for each file, link and directory.
+pub(super) fn px(mode: u32, links: u32, owner: Owner, serial: u32) -> Field {
+    field(*b"PX", &[mode, links, owner.uid, owner.gid, serial].map(both32).concat())
 }
 
 /// Times of modification, access and attribute change, all the same.
@@ -206,8 +206,7 @@ pub(super) struct RockRidge {
 pub(super) struct Posix {
     pub(super) mode: u32,
     pub(super) links: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(super) owner: Owner,
 }
 
 impl RockRidge {
@@ -263,7 +262,7 @@ impl RockRidge {
             return Err("a PX field of a wrong length");
         }
         let number = |at| read_both32(body, at).ok_or("a wrong PX field");
-        let posix = Posix { mode: number(0)?, links: number(8)?, uid: number(16)?, gid: number(24)? };
+        let posix = Posix { mode: number(0)?, links: number(8)?, owner: Owner { uid: number(16)?, gid: number(24)? } };
         if self.posix.replace(posix).is_some() { Err("two PX fields") } else { Ok(()) }
     }
 
@@ -354,8 +353,9 @@ mod tests {
 
     #[test]
     fn fields_read_as_written() {
-        let got = parsed(&[sp(), px(FILE | 0o640, 3, 7), tf(Time::FIXED), ce(5, 6, 7), er()]).unwrap();
-        let posix = Posix { mode: FILE | 0o640, links: 3, uid: 0, gid: 0 };
+        let owner = Owner { uid: 1000, gid: u32::MAX };
+        let got = parsed(&[sp(), px(FILE | 0o640, 3, owner, 7), tf(Time::FIXED), ce(5, 6, 7), er()]).unwrap();
+        let posix = Posix { mode: FILE | 0o640, links: 3, owner };
         let (modified, next) = (Some(Time::FIXED), Some((5, 6, 7)));
         assert_eq!(got, RockRidge { skip: Some(0), posix: Some(posix), modified, next, ..RockRidge::default() });
     }

@@ -6,12 +6,15 @@ use std::io::{self, Read};
 use flate2::Crc;
 
 use super::descriptors::{self, Label, Volume};
-use super::tree::Tree;
+use super::tree::{Attributes, Owner, Tree};
 use super::{BLOCK, BLOCK_BYTES, Target, Time, blocks, directory};
 use crate::digest::Digest;
 
 /// File data is read, summed up and written in pieces of this size: small enough for a second-level cache.
 const PIECE: usize = 256 << 10;
+
+/// Size of the smallest image in blocks: libarchive takes a shorter one for an empty tar.
+const SMALLEST: u64 = 24;
 
 /// What can go wrong while an image is written.
 #[derive(Debug, thiserror::Error)]
@@ -125,22 +128,27 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
         Self { target, label, time, tree: Tree::new(), next: descriptors::FIRST_DATA }
     }
 
-    /// Adds a directory with permission bits. Directories above a path come into being with mode 0755; naming one
-    /// of them later, once, gives it another mode.
-    pub fn directory(&mut self, path: &str, mode: u32) -> Result<(), WriteError> {
-        self.tree.directory(path, mode).map(|_| ())
+    /// Adds a directory. Directories above a path come into being as root's, with mode 0755; naming one of them later,
+    /// once, gives it other attributes.
+    pub fn directory(&mut self, path: &str, attributes: impl Into<Attributes>) -> Result<(), WriteError> {
+        self.tree.directory(path, attributes.into()).map(|_| ())
     }
 
     /// Adds a symbolic link.
-    pub fn link(&mut self, path: &str, target: &str) -> Result<(), WriteError> {
-        self.tree.link(path, target).map(|_| ())
+    pub fn link(&mut self, path: &str, owner: Owner, target: &str) -> Result<(), WriteError> {
+        self.tree.link(path, owner, target).map(|_| ())
     }
 
     /// Adds a file of `size` bytes and reserves the place for its data.
-    pub fn file(&mut self, path: &str, mode: u32, size: u64) -> Result<Slot<'t, T>, WriteError> {
+    pub fn file(
+        &mut self,
+        path: &str,
+        attributes: impl Into<Attributes>,
+        size: u64,
+    ) -> Result<Slot<'t, T>, WriteError> {
         let taken = u32::try_from(blocks(size)).map_err(|_| WriteError::TooLarge)?;
         let after = self.next.checked_add(taken).ok_or(WriteError::TooLarge)?;
-        self.tree.file(path, mode, self.next, size)?;
+        self.tree.file(path, attributes.into(), self.next, size)?;
         let offset = u64::from(std::mem::replace(&mut self.next, after)) * BLOCK;
         Ok(Slot { target: self.target, path: path.to_owned(), offset, size })
     }
@@ -152,8 +160,8 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
     }
 
     /// Adds a file from memory.
-    pub fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<(), WriteError> {
-        self.file(path, mode, data.len() as u64)?.fill(&mut &data[..]).map(|_| ())
+    pub fn add(&mut self, path: &str, attributes: impl Into<Attributes>, data: &[u8]) -> Result<(), WriteError> {
+        self.file(path, attributes, data.len() as u64)?.fill(&mut &data[..]).map(|_| ())
     }
 
     /// Writes directories and descriptors; returns the size of the image in bytes. The volume's modification date is
@@ -163,8 +171,10 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
         let modified = descriptors::modification(Digest::of(format!("{label}\0{time}\0{identity}").as_bytes()));
         let directories = directory::encode(&self.tree, self.time, self.next)?;
         let offset = u64::from(self.next) * BLOCK;
-        let size = offset + directories.bytes.len() as u64;
         self.write(&directories.bytes, offset)?;
+        let end = offset + directories.bytes.len() as u64;
+        let size = end.max(SMALLEST * BLOCK);
+        self.write(&vec![0; usize::try_from(size - end).unwrap_or_default()], end)?;
         let volume = Volume {
             label: label.to_owned(),
             blocks: u32::try_from(size / BLOCK).map_err(|_| WriteError::TooLarge)?,
@@ -192,8 +202,8 @@ pub struct Growing<'w, 't, T: ?Sized> {
 
 impl<T: Target + ?Sized> Growing<'_, '_, T> {
     /// Gives the file its path; returns its size in bytes and its CRC-32.
-    pub fn finish(self, path: &str, mode: u32) -> Result<(u64, u32), WriteError> {
-        self.writer.file(path, mode, self.size).map(|_| (self.size, self.crc.sum()))
+    pub fn finish(self, path: &str, attributes: impl Into<Attributes>) -> Result<(u64, u32), WriteError> {
+        self.writer.file(path, attributes, self.size).map(|_| (self.size, self.crc.sum()))
     }
 }
 
@@ -338,7 +348,7 @@ mod tests {
         let memory = Memory::default();
         let mut writer = Writer::new(&memory, LABEL, Time::FIXED);
         writer.add("/a/file", 0o644, b"").unwrap();
-        writer.link("/link", "a").unwrap();
+        writer.link("/link", Owner::ROOT, "a").unwrap();
         let long = format!("/{}", "n".repeat(254));
         let deep = "/n".repeat(2048);
         let bad = |path: &str, why: &str| format!("cannot put {path:?} into an image: {why}");
@@ -364,7 +374,7 @@ mod tests {
             let wanted = format!(
                 "cannot put the link /l into an image: its target {target:?} is empty, too long or has empty names"
             );
-            assert_eq!(writer.link("/l", target).unwrap_err().to_string(), wanted);
+            assert_eq!(writer.link("/l", Owner::ROOT, target).unwrap_err().to_string(), wanted);
         }
         writer.directory("/a", 0o700).unwrap();
         assert_eq!(writer.directory("/a", 0o700).unwrap_err().to_string(), "/a is given twice");

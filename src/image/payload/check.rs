@@ -11,7 +11,7 @@ use flate2::Crc;
 use super::bake::{Planned, Sums};
 use super::{LABEL, PayloadError};
 use crate::digest::{Digest, Hasher};
-use crate::image::iso9660::{Entry, Image, Kind, ReadError, Source as _, Time};
+use crate::image::iso9660::{Entry, Image, Kind, Owner, ReadError, Source as _, Time};
 
 /// The image is read in pieces of this size, which stay in a second-level cache.
 const PIECE: usize = 256 << 10;
@@ -57,7 +57,7 @@ fn compare_directories(image: &Image<&File>, time: Time, files: &[Planned]) -> R
     let mut wanted: Vec<_> = directories.iter().map(|path| (path.as_str(), &Kind::Directory, 0o755, 0)).collect();
     wanted.extend(files.iter().map(|file| (file.path.as_str(), &Kind::File, file.mode, file.size)));
     wanted.sort_by_key(|(path, ..)| *path);
-    let root_owned = |entry: &Entry| (entry.uid, entry.gid, entry.modified) == (0, 0, time);
+    let root_owned = |entry: &Entry| (entry.owner, entry.modified) == (Owner::ROOT, time);
     let got = image.entries().iter().map(|entry| (entry.path.as_str(), &entry.kind, entry.mode, entry.size));
     if image.label() == LABEL.as_str() && got.eq(wanted) && image.entries().iter().all(root_owned) {
         Ok(())

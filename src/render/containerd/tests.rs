@@ -21,7 +21,7 @@ fn render_with(config: &Config, contents: PayloadContents) -> Result<NodeBundle,
     let key = Secret::new("SECRET BYTES\n");
     let credentials = crate::render::Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    crate::render::render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload)
+    crate::render::render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, crate::render::PayloadPlace::Drive)
 }
 
 fn render(config: &Config) -> Result<NodeBundle, RenderError> {

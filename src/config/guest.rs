@@ -1,0 +1,251 @@
+//! The texts of a cluster file that mean something inside a node, and what makes them valid. Every error is the text of a
+//! problem.
+
+use std::path::Path;
+
+use super::names::dns_label;
+use super::problem::quoted;
+use super::scalar::{self, unknown_word};
+use super::settings::{PasswordHash, TaintEffect};
+
+/// Folders of the guest that are nodebake's alone.
+const OWNED: &[&str] = &["/opt/nodebake", "/etc/kubernetes/pki", "/usr/local/lib/nodebake", "/var/lib/nodebake"];
+
+/// Folders that are empty at every boot, or no files of a disk.
+const FLEETING: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"];
+
+/// The path of a file in the guest: absolute, without detours, outside of what nodebake owns.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    let Some(rest) = text.strip_prefix('/') else {
+        return Err(format!("{} is not the full path of a file in the node, starting with /", quoted(text)));
+    };
+    if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(format!(
+            "{} is not the plain path of a file: no \".\", \"..\", \"//\" or \"/\" at its end",
+            quoted(text)
+        ));
+    }
+    // Linux: PATH_MAX with the NUL, NAME_MAX.
+    if text.len() > 4095 || rest.split('/').any(|part| part.len() > 255) {
+        return Err(format!("{} is too long for a path", quoted(text)));
+    }
+    let within = |folders: &'static [&str]| folders.iter().find(|folder| Path::new(text).starts_with(folder));
+    if let Some(folder) = within(OWNED) {
+        return Err(format!("{} is in {folder}, which is nodebake's own", quoted(text)));
+    }
+    if let Some(folder) = within(FLEETING) {
+        return Err(format!("{} is in {folder}, where nothing outlasts a boot", quoted(text)));
+    }
+    Ok(text.to_owned())
+}
+
+/// Permission bits: four octal digits, as chmod(1) takes them.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let octal = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    match u32::from_str_radix(text, 8).ok().filter(|_| octal) {
+        Some(mode) if text.len() == 4 => Ok(mode),
+        Some(mode) => Err(format!("{} is not four octal digits, did you mean \"{mode:04o}\"?", quoted(text))),
+        None => Err(format!("{} is not a mode such as \"0644\": four octal digits", quoted(text))),
+    }
+}
+
+/// A user or group of the guest, by its name (as useradd(8) takes it) or its number.
+pub(super) fn account(text: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+    let name = text.strip_suffix('$').unwrap_or(text);
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    // The highest number stands for "no change" (chown(2)).
+    let number = text.parse::<u32>().is_ok_and(|number| number < u32::MAX && number.to_string() == text);
+    if number || (starts && text.len() <= 32 && name.bytes().all(inner)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is neither the name of a user or group nor its number", quoted(text)))
+}
+
+/// What units may be called behind their last dot; scopes are never written.
+const UNIT_TYPES: &[&str] =
+    &["service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice"];
+
+/// The path of a unit, `own.service`, or of a drop-in, `kubelet.service.d/50-own.conf`, below /etc/systemd/system.
+pub(super) fn unit(text: &str) -> Result<String, String> {
+    let Some((folder, file)) = text.split_once('/') else {
+        return unit_name(text).map(|()| text.to_owned());
+    };
+    let wrong = || format!("{} is not a drop-in such as kubelet.service.d/50-own.conf", quoted(text));
+    let of = folder.strip_suffix(".d").ok_or_else(wrong)?;
+    // Also those of all units of a type, `service.d/`.
+    if !UNIT_TYPES.contains(&of) {
+        unit_name(of)?;
+    }
+    let name = file.strip_suffix(".conf").ok_or_else(wrong)?;
+    if name.is_empty() || name.starts_with('.') || !name.bytes().all(is_unit_byte) || file.len() > 255 {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+/// systemd.unit(5): a prefix of letters, digits and `:-_.\`, for an instance `@` and more of them, and a type; at most 255.
+fn unit_name(text: &str) -> Result<(), String> {
+    let (prefix, kind) = text.rsplit_once('.').unwrap_or((text, ""));
+    if !UNIT_TYPES.contains(&kind) {
+        let types = UNIT_TYPES.join(", .");
+        return Err(format!("{} is not a unit's name such as own.service: it ends in none of .{types}", quoted(text)));
+    }
+    if prefix.is_empty() || prefix.starts_with(['@', '.']) || !prefix.bytes().all(is_unit_byte) || text.len() > 255 {
+        return Err(format!(
+            "{} is not a unit's name such as own.service: at most 255 letters, digits and \":-_.\\@\"",
+            quoted(text)
+        ));
+    }
+    Ok(())
+}
+
+fn is_unit_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b)
+}
+
+/// A kernel parameter as sysctl(8) names it, `vm.max_map_count` or `net/ipv4/conf/eth0.1/forwarding`.
+pub(super) fn sysctl(text: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/@".contains(&b);
+    let parts = || text.split(['.', '/']);
+    if text.bytes().all(inner) && !text.starts_with('-') && parts().count() > 1 && parts().all(|part| !part.is_empty())
+    {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not a kernel parameter such as vm.max_map_count", quoted(text)))
+}
+
+/// A kernel module; the kernel's names are at most 55 bytes long (`MODULE_NAME_LEN`).
+pub(super) fn module(text: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    if text.bytes().all(inner) && text.len() <= 55 && !text.starts_with('-') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not a kernel module such as nf_tables", quoted(text)))
+}
+
+/// The key of a label or taint: Kubernetes' qualified name, `NAME` or `DOMAIN/NAME`.
+pub(super) fn qualified_name(text: &str) -> Result<String, String> {
+    let (domain, name) = text.split_once('/').map_or((None, text), |(domain, name)| (Some(domain), name));
+    if domain.is_some_and(|domain| !scalar::is_domain(domain)) {
+        return Err(format!("{} does not start with a DNS domain in lowercase before its \"/\"", quoted(text)));
+    }
+    if !is_label_word(name) {
+        return Err(format!("{} is not a key such as example.com/pool: {WORD}", quoted(text)));
+    }
+    Ok(text.to_owned())
+}
+
+const WORD: &str = "at most 63 letters, digits and \"-_.\", the first and last a letter or digit";
+
+fn is_label_word(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    text.len() <= 63 && text.bytes().all(inner) && text.starts_with(ends) && text.ends_with(ends)
+}
+
+/// The value of a label or taint; it may be empty.
+pub(super) fn label_value(text: &str) -> Result<String, String> {
+    if text.is_empty() || is_label_word(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not the value of a label or taint: {WORD}", quoted(text)))
+}
+
+/// What a taint does.
+pub(super) fn taint_effect(text: &str) -> Result<TaintEffect, String> {
+    let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
+    let found = known.into_iter().find(|effect| effect.to_string() == text);
+    found.ok_or_else(|| unknown_word(text, &["NoSchedule", "PreferNoSchedule", "NoExecute"]))
+}
+
+/// A password as crypt(5) writes it, by one of the methods that it does not advise against. No problem quotes it.
+pub(super) fn password_hash(text: &str) -> Result<PasswordHash, String> {
+    const MEANT: &str = "meant is what `mkpasswd` or `openssl passwd -6` prints";
+    let Some((method, rest)) = text.strip_prefix('$').and_then(|text| text.split_once('$')) else {
+        return Err(format!("this is not a password's hash, {MEANT}"));
+    };
+    let base64 = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b));
+    let hash_of = |length: usize, text: &str| text.len() == length && base64(text);
+    let whole = match method {
+        "y" | "gy" => match rest.split('$').collect::<Vec<_>>()[..] {
+            [settings, salt, hash] => {
+                !settings.is_empty() && base64(settings) && salt.len() <= 86 && base64(salt) && hash_of(43, hash)
+            }
+            _ => false,
+        },
+        "7" => rest
+            .split_once('$')
+            .is_some_and(|(salt, hash)| (11..=97).contains(&salt.len()) && base64(salt) && hash_of(43, hash)),
+        "2a" | "2b" | "2x" | "2y" => rest.split_once('$').is_some_and(|(cost, hash)| {
+            cost.len() == 2 && cost.bytes().all(|b| b.is_ascii_digit()) && hash_of(53, hash)
+        }),
+        "5" => sha_crypt(rest, 43),
+        "6" => sha_crypt(rest, 86),
+        "1" | "md5" | "3" | "sha1" => return Err(format!("this hash is of a method too weak to be of use, {MEANT}")),
+        _ => return Err(format!("this hash is of no method that crypt(5) knows, {MEANT}")),
+    };
+    if whole {
+        return Ok(PasswordHash::new(text.to_owned()));
+    }
+    Err(format!("this hash is not a whole one of its method; was it copied whole? {MEANT}"))
+}
+
+/// `[rounds=N$]SALT$HASH` with so many characters of hash.
+fn sha_crypt(text: &str, length: usize) -> bool {
+    let after_rounds = |text: &str| {
+        let (rounds, rest) = text.strip_prefix("rounds=")?.split_once('$')?;
+        (!rounds.is_empty() && rounds.bytes().all(|b| b.is_ascii_digit()) && !rounds.starts_with('0'))
+            .then(|| rest.to_owned())
+    };
+    let rest = after_rounds(text).unwrap_or_else(|| text.to_owned());
+    let Some((salt, hash)) = rest.split_once('$') else { return false };
+    let inner = |b: u8| b.is_ascii_graphic() && !b":".contains(&b);
+    (1..=16).contains(&salt.len())
+        && salt.bytes().all(inner)
+        && hash.len() == length
+        && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b))
+}
+
+/// The host of a registry as image names begin with it, with a port if any; or `_default` for all others.
+pub(super) fn registry(text: &str) -> Result<String, String> {
+    if text == "_default" {
+        return Ok(text.to_owned());
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port_fits =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0') && port.parse::<u16>().is_ok();
+    if scalar::host_of(host).is_ok() && port.is_none_or(port_fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not a registry's host such as docker.io or registry.example:5000, or _default", quoted(text)))
+}
+
+/// The user of a registry; RFC 7617: no colon.
+pub(super) fn registry_user(text: &str) -> Result<String, String> {
+    if text.contains(':') {
+        return Err("a colon is no part of a user's name; the password stands in a file of its own".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A base URL of a registry's mirror.
+pub(super) fn registry_mirror(text: &str) -> Result<String, String> {
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Err("the address of a registry's mirror starts with http:// or https://".to_owned());
+    }
+    scalar::mirror_url(text)
+}
+
+/// The name of a group of nodes.
+pub(super) fn group(text: &str) -> Result<String, String> {
+    dns_label("group's name", text, 63).map_err(|error| error.to_string())
+}
+
+/// The size of a swap file.
+pub(super) fn swap(text: &str) -> Result<u64, String> {
+    scalar::bounded(text, 64 << 20, 1 << 40)
+}
