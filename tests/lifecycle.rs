@@ -177,6 +177,7 @@ fn steps(plan: &Plan) -> Vec<String> {
         }
         Step::Start(_) => "start".to_owned(),
         Step::Finish(_) => "finish".to_owned(),
+        Step::Seal(_) => "seal".to_owned(),
         Step::Nothing => "nothing".to_owned(),
     };
     plan.nodes.iter().map(|plan| format!("{} {}", plan.node, name(&plan.step))).collect()

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::templates::Templates;
 use super::{
-    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, kubelet, preloaded, proxy,
+    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, kubelet, preloaded, proxy, seal,
 };
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
@@ -27,7 +27,7 @@ pub(super) fn check(
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
     let containerd = super::containerd_template(config);
-    let checks: [(&'static str, Result<(), String>); 13] = [
+    let checks: [(&'static str, Result<(), String>); 14] = [
         ("user-data", if own("user-data") { own_user_data(bundle, node) } else { user_data(bundle, node) }),
         (
             "network-config",
@@ -51,6 +51,7 @@ pub(super) fn check(
             }),
         ),
         ("systemd/", payload_mount(bundle, place)),
+        ("guest/seal", seal::check(bundle, node)),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
@@ -65,7 +66,7 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_yaml::from_str(text).map_err(|error| error.to_string())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
     if got == wanted { Ok(()) } else { Err(format!("{field} reads back as {got:?}, not as {wanted:?}")) }
 }
 
@@ -122,7 +123,7 @@ fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("users", &users, &wanted)?;
     let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
     same("the length of bootcmd", &command.len(), &3)?;
-    let mut modules = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
+    let mut modules = vec!["bootcmd", "set_hostname"];
     if node.settings.ssh.is_some() {
         modules.extend(["users_groups", "ssh"]);
     }
@@ -324,7 +325,7 @@ fn containerd_config(bundle: &NodeBundle, config: &Config, contents: &PayloadCon
 }
 
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
-fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
+pub(super) fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
     if bundle.file(path).is_none() {
         return Ok(None);
     }

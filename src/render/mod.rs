@@ -9,6 +9,7 @@ mod merge;
 mod own;
 mod preloaded;
 mod proxy;
+mod seal;
 mod templates;
 mod units;
 mod yaml;
@@ -146,6 +147,12 @@ const RENDERED: [(&str, u32, &str); 13] = [
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
 
+/// All that is rendered.
+fn rendered(node: &Node, contents: &PayloadContents, place: PayloadPlace) -> Vec<(&'static str, u32, &'static str)> {
+    let given = rendered_when_given(node, contents, place);
+    RENDERED.into_iter().chain(seal::files(node)).chain(given).collect()
+}
+
 /// The same, where the cluster file asks for it.
 fn rendered_when_given(
     node: &Node,
@@ -184,8 +191,7 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
-    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents, values.payload_place))
-    {
+    for (path, mode, template) in rendered(node, contents, values.payload_place) {
         let mut text = templates.render(template)?;
         if path == kubelet::PATH {
             text = kubelet::configuration(text, config, node, &templates.origin(template))?;
@@ -210,7 +216,8 @@ fn guest_files(
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
     }
     let mount = (values.payload_place == PayloadPlace::Drive).then_some(PAYLOAD_MOUNT);
-    for unit in ENABLED.into_iter().chain(mount).chain(values.errands.iter().map(|errand| errand.unit)) {
+    let errands = values.errands.iter().map(|errand| errand.unit);
+    for unit in ENABLED.into_iter().chain(mount).chain(seal::units(node)).chain(errands) {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
@@ -235,8 +242,7 @@ fn template_at(
     if path == "/etc/containerd/config.toml" {
         return Some(containerd_template(config));
     }
-    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
-    rendered.find(|(there, ..)| *there == path).map(|(.., template)| template)
+    rendered(node, contents, place).into_iter().find(|(there, ..)| *there == path).map(|(.., template)| template)
 }
 
 /// What we mask; what the cluster file says of a unit goes before it.
@@ -278,6 +284,7 @@ struct Values<'a> {
     packages_stamp: String,
     /// Whether `ctr images import` can write what it unpacks to the disk before containerd notes it; containerd 1.x cannot.
     sync_fs: bool,
+    keep_seed: bool,
     ntp: &'a [String],
     /// Variables of containerd's environment.
     proxy: Vec<String>,
@@ -428,6 +435,7 @@ impl<'a> Values<'a> {
             images_stamp: stamp(IMAGES_IMPORTED, payload.digest),
             packages_stamp: stamp(PACKAGES_INSTALLED, payload.digest),
             sync_fs: config.versions.containerd.major > 1,
+            keep_seed: settings.keep_seed,
             ntp: &settings.ntp,
             proxy: settings.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
             modules: settings.modules.iter().map(String::as_str).collect(),

@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 27] = templates![
+const TEMPLATES: [Template; 31] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -31,13 +31,16 @@ const TEMPLATES: [Template; 27] = templates![
     "systemd/containerd-proxy.conf",
     "systemd/containerd.service",
     "systemd/kubelet.service",
+    "systemd/nodebake-grow.service",
     "systemd/nodebake-images.service",
     "systemd/nodebake-packages.service",
     "systemd/nodebake-report.service",
+    "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
+    "guest/grow",
     "guest/hosts",
     "guest/images",
     "guest/modules-load.conf",
@@ -45,6 +48,7 @@ const TEMPLATES: [Template; 27] = templates![
     "guest/packages",
     "guest/report",
     "guest/resolved.conf",
+    "guest/seal",
     "guest/sysctl.conf",
     "guest/timesyncd.conf",
     "guest/hostname",
