@@ -45,6 +45,8 @@ pub enum Verb {
     Bundle(Bundle),
     /// Make the payload and the seeds of nodes; what is there and right is left alone.
     Build(Build),
+    /// Print what goes into a node's seed: the list of its files, or one of them.
+    Render(Render),
     /// Make every image once more and compare: the cache, what is built, and the machines.
     Verify(Verify),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
@@ -143,6 +145,23 @@ pub struct Build {
     #[arg(long)]
     pub self_contained: bool,
     /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+pub struct Render {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// A path in the guest, or user-data, meta-data, network-config or first-boot [default: list them].
+    #[arg(value_name = "PATH")]
+    pub path: Option<String>,
+    /// Print secrets as they are, not only how long they are.
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Where the payload is looked for.
     #[command(flatten)]
     pub out: Out,
 }

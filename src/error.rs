@@ -15,7 +15,7 @@ use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
 use crate::commands::GcError;
-use crate::config::{ConfigError, EditError};
+use crate::config::{ConfigError, EditError, NodeName};
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
@@ -89,6 +89,9 @@ pub enum Error {
     /// A node that the cluster file does not name.
     #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownNode { node: String, suggestion: Option<String> },
+    /// A file that a node's seed does not hold.
+    #[error("the seed of {node} has no {path}; did you mean {nearest}?")]
+    UnknownFile { node: NodeName, path: String, nearest: String },
     /// Another run is at work on this cluster.
     #[error("another nodebake is changing machines of this cluster")]
     Running,
@@ -110,6 +113,7 @@ impl Error {
             | Self::Blocked(_)
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
+            | Self::UnknownFile { .. }
             | Self::NoConsent
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
@@ -156,6 +160,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
+            Self::UnknownFile { node, .. } => Some(format!("`nodebake render {node}` lists what there is")),
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::Differs(_) | Self::Nodes(_) | Self::File { .. } | Self::Declined => None,

@@ -9,6 +9,7 @@ mod init;
 mod kubeconfig;
 mod lock;
 mod logs;
+mod render;
 mod status;
 mod up;
 mod verify;
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
         Verb::Build(args) => build::run(&session, args),
+        Verb::Render(args) => render::run(&session, args),
         Verb::Verify(args) => verify::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
         Verb::Rebuild(args) => up::rebuild(&session, args),

@@ -24,6 +24,7 @@ mod mirror;
 mod modes;
 mod own_files;
 mod proxies;
+mod rendering;
 mod reproducible;
 mod secrets;
 mod self_contained;

@@ -33,7 +33,8 @@ pub(crate) fn bundle(config: &Config, contents: PayloadContents) -> NodeBundle {
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, PayloadPlace::Drive).unwrap()
+    render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, PayloadPlace::Drive)
+        .unwrap()
 }
 
 /// Writes what first boot would put below a folder of the guest to the same place below `root`.
@@ -43,7 +44,7 @@ pub(crate) fn install(bundle: &NodeBundle, folder: &str, root: &Path) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         match &file.content {
             Content::Public(bytes, mode) => write(&path, bytes, *mode),
-            Content::Secret(secret) => write(&path, secret.expose(), 0o600),
+            Content::Secret(secret, mode) => write(&path, secret.expose(), *mode),
             Content::Link(target) => symlink(target, &path).unwrap(),
         }
     }

@@ -7,11 +7,12 @@ mod rules;
 use std::io;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toml::Table;
 
+use super::merge::merge;
 use super::templates::Templates;
-use super::{Content, GuestFile, NodeBundle, RenderError};
+use super::{Content, GuestFile, NodeBundle, RenderError, Said};
 use crate::config::{Config, Node};
 use crate::image::PayloadContents;
 use crate::secret::Secret;
@@ -84,36 +85,40 @@ pub(super) enum Fault {
     Template(RenderError),
     /// What a template renders is wrong.
     Rendered(&'static str, String),
-    /// A setting is wrong: its path in the layer, and what is wrong with it.
+    /// A setting is wrong: its path below `containerd`, and what is wrong with it.
     Setting(Vec<String>, String),
     /// A file that a setting names cannot be read.
     Read(Vec<String>, PathBuf, io::Error),
 }
 
 impl Fault {
-    /// The same as an error of a node's, with the line of the cluster file that led to it.
-    pub(super) fn of(self, config: &Config, node: &Node) -> RenderError {
-        let name = || node.name.clone();
+    /// The same as an error of a node's.
+    pub(super) fn of(self, config: &Config, node: &Node, templates: &Templates) -> RenderError {
+        let name = node.name.clone();
+        let said = |path: Vec<String>| {
+            let path: Vec<_> = std::iter::once("containerd").chain(path.iter().map(String::as_str)).collect();
+            Said::new(config, node, &path)
+        };
         match self {
             Self::Template(error) => error,
-            Self::Rendered(template, problem) => RenderError::Check { node: name(), template, problem },
-            Self::Setting(path, problem) => {
-                RenderError::Setting { node: name(), said: said(config, node, &path), problem }
+            Self::Rendered(template, problem) => {
+                RenderError::Check { node: name, template: templates.origin(template), problem }
             }
-            Self::Read(path, file, source) => {
-                RenderError::Read { node: name(), said: said(config, node, &path), path: file, source }
-            }
+            Self::Setting(path, problem) => RenderError::Setting { node: name, said: said(path), problem },
+            Self::Read(path, file, source) => RenderError::Read { node: name, said: said(path), path: file, source },
         }
+    }
+
+    /// A problem of the configuration that the cluster file led to.
+    fn patched(path: Vec<String>, problem: String) -> Self {
+        Self::Setting(std::iter::once("config".to_owned()).chain(path).collect(), problem)
     }
 }
 
-fn said(config: &Config, node: &Node, path: &[String]) -> String {
-    let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-    let file = config.file.file_name().unwrap_or_default().to_string_lossy();
-    match node.settings.origins.of(&keys).and_then(|origin| origin.line) {
-        Some(line) => format!("{} ({file}:{line})", keys.join(".")),
-        None => keys.join("."),
-    }
+/// The template that is rendered at a path.
+pub(super) fn template_at(path: &str, config: &Config) -> Option<&'static str> {
+    let is_hosts = || path.strip_prefix(REGISTRIES).is_some_and(|rest| rest.ends_with("/hosts.toml"));
+    if path == CONFIG { Some(Form::of(config).template()) } else { is_hosts().then_some(registry::TEMPLATE) }
 }
 
 fn owned(path: &[&str]) -> Vec<String> {
@@ -128,9 +133,12 @@ pub(super) fn files(config: &Config, node: &Node, templates: &Templates) -> Resu
     let logins: Vec<&Login> =
         if form == Form::V2 { reaches.iter().flat_map(Reach::logins).collect() } else { Vec::new() };
     let text = configuration(form, node, &logins, templates)?;
-    let content =
-        if logins.is_empty() { Content::Public(text.into_bytes(), 0o644) } else { Content::Secret(Secret::new(text)) };
-    let mut files = vec![GuestFile { path: CONFIG.to_owned(), content }];
+    let content = if logins.is_empty() {
+        Content::Public(text.into_bytes(), 0o644)
+    } else {
+        Content::Secret(Secret::new(text), 0o600)
+    };
+    let mut files = vec![GuestFile::new(CONFIG, content)];
     for reach in &reaches {
         files.extend(reach.files(form, templates)?);
     }
@@ -146,13 +154,13 @@ fn configuration(form: Form, node: &Node, logins: &[&Login], templates: &Templat
         return Ok(text);
     }
     let rendered = |error: toml::de::Error| Fault::Rendered(template, error.to_string());
-    let mut table: Table = text.parse().map_err(rendered)?;
+    let base: Table = text.parse().map_err(rendered)?;
+    let mut table = patched(&base, patch).map_err(|(path, problem)| Fault::patched(path, problem.to_owned()))?;
     let registries = !node.settings.registries.is_empty();
-    let of_template = rules::problems(form, &table, registries);
-    merge(&mut table, patch, &mut vec!["containerd".to_owned()])?;
+    let of_template = rules::problems(form, &base, registries);
     let mut problems = rules::problems(form, &table, registries).into_iter();
     if let Some((path, problem)) = problems.find(|problem| !of_template.contains(problem)) {
-        return Err(Fault::Setting(std::iter::once("containerd".to_owned()).chain(path).collect(), problem));
+        return Err(Fault::patched(path, problem));
     }
     for login in logins {
         let path = ["plugins", form.images(), "registry", "configs", &login.host, "auth"];
@@ -162,51 +170,40 @@ fn configuration(form: Form, node: &Node, logins: &[&Login], templates: &Templat
     }
     let serialized = |error: toml::ser::Error| Fault::Rendered(template, error.to_string());
     let whole = toml::to_string(&table).map_err(serialized)?;
-    Ok(format!("# cloud-init/{template} with what the cluster file says.\n{whole}"))
+    Ok(format!("# With what the cluster file lays over nodebake's own (containerd).\n{whole}"))
 }
 
-/// Lays a JSON object over a table as RFC 7386 says; a null removes.
-fn merge(table: &mut Table, patch: &Map<String, Value>, path: &mut Vec<String>) -> Result<(), Fault> {
-    for (key, value) in patch {
-        path.push(key.clone());
-        match value {
-            Value::Null => {
-                table.remove(key);
-            }
-            Value::Object(patch) => {
-                let entry = table.entry(key.clone()).or_insert_with(|| Table::new().into());
-                if !entry.is_table() {
-                    *entry = Table::new().into();
-                }
-                if let Some(inner) = entry.as_table_mut() {
-                    merge(inner, patch, path)?;
-                }
-            }
-            other => {
-                let value = value_of(other).map_err(|problem| Fault::Setting(path.clone(), problem.to_owned()))?;
-                table.insert(key.clone(), value);
-            }
-        }
-        path.pop();
+/// A table with a JSON object laid over it as RFC 7386 says; or what of it TOML cannot say.
+fn patched(table: &Table, patch: &serde_json::Map<String, Value>) -> Result<Table, (Vec<String>, &'static str)> {
+    // Text, numbers, truth values, lists and tables: JSON has them all.
+    let mut json = serde_json::to_value(table).unwrap_or_default();
+    merge(&mut json, &Value::Object(patch.clone()));
+    match value_of(&json, &mut Vec::new())? {
+        toml::Value::Table(table) => Ok(table),
+        _ => Ok(Table::new()),
     }
-    Ok(())
 }
 
-/// A JSON value as TOML has it.
-fn value_of(json: &Value) -> Result<toml::Value, &'static str> {
+/// A JSON value as TOML has it; where it has not, the path that it stands at.
+fn value_of(json: &Value, path: &mut Vec<String>) -> Result<toml::Value, (Vec<String>, &'static str)> {
     Ok(match json {
-        Value::Null => return Err("a list in TOML holds no null"),
+        Value::Null => return Err((path.clone(), "a list in TOML holds no null")),
         Value::Bool(value) => (*value).into(),
         Value::String(text) => text.clone().into(),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => integer.into(),
             (None, Some(float)) if !number.is_u64() => float.into(),
-            _ => return Err("a number in TOML is less than 2^63"),
+            _ => return Err((path.clone(), "a number in TOML is less than 2^63")),
         },
-        Value::Array(values) => values.iter().map(value_of).collect::<Result<Vec<_>, _>>()?.into(),
-        Value::Object(object) => {
-            let values = object.iter().map(|(key, value)| Ok((key.clone(), value_of(value)?)));
-            values.collect::<Result<Table, &'static str>>()?.into()
+        Value::Array(values) => values.iter().map(|value| value_of(value, path)).collect::<Result<Vec<_>, _>>()?.into(),
+        Value::Object(fields) => {
+            let mut table = Table::new();
+            for (key, value) in fields {
+                path.push(key.clone());
+                table.insert(key.clone(), value_of(value, path)?);
+                path.pop();
+            }
+            table.into()
         }
     })
 }
@@ -239,7 +236,7 @@ pub(super) fn check(
     let wrong = |problem: String| Fault::Rendered(form.template(), problem);
     let text = match bundle.file(CONFIG) {
         Some(Content::Public(bytes, _)) => std::str::from_utf8(bytes),
-        Some(Content::Secret(secret)) => std::str::from_utf8(secret.expose()),
+        Some(Content::Secret(secret, _)) => std::str::from_utf8(secret.expose()),
         _ => return Err(wrong(format!("{CONFIG} is not there"))),
     };
     let text = text.map_err(|error| wrong(error.to_string()))?;

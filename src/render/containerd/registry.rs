@@ -84,7 +84,7 @@ struct Section<'a> {
 impl Reach {
     /// Reads the files that a registry's settings name.
     pub(super) fn new(name: &str, registry: &Registry) -> Result<Self, Fault> {
-        let setting = |field: &str| ["containerd", "registries", name, field].map(str::to_owned).to_vec();
+        let setting = |field: &str| ["registries", name, field].map(str::to_owned).to_vec();
         let ca = registry.ca_file.as_deref().map(|file| certificates(file, &setting("caFile"))).transpose()?;
         let password = registry.credentials.as_ref().map(|of| password(of, &setting("passwordFile"))).transpose()?;
         let mut hosts = Vec::new();
@@ -128,11 +128,14 @@ impl Reach {
         let registry =
             HostsFile { name: &self.name, server: server.url.as_deref(), server_alone: hosts.len() == 1, hosts };
         let text = templates.render_with(TEMPLATE, "registry", &registry).map_err(Fault::Template)?;
-        let content =
-            if is_secret { Content::Secret(Secret::new(text)) } else { Content::Public(text.into_bytes(), 0o644) };
-        let mut files = vec![GuestFile { path: format!("{REGISTRIES}/{}/hosts.toml", self.name), content }];
+        let content = if is_secret {
+            Content::Secret(Secret::new(text), 0o600)
+        } else {
+            Content::Public(text.into_bytes(), 0o644)
+        };
+        let mut files = vec![GuestFile::new(format!("{REGISTRIES}/{}/hosts.toml", self.name), content)];
         if let Some(pem) = &self.ca {
-            files.push(GuestFile { path: ca.clone(), content: Content::Public(pem.clone(), 0o644) });
+            files.push(GuestFile::new(ca.clone(), Content::Public(pem.clone(), 0o644)));
         }
         Ok(files)
     }
@@ -209,7 +212,7 @@ pub(super) fn check(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
         let path = format!("{REGISTRIES}/{name}/hosts.toml");
         let bytes = match bundle.file(&path) {
             Some(Content::Public(bytes, _)) => bytes.as_slice(),
-            Some(Content::Secret(secret)) => secret.expose(),
+            Some(Content::Secret(secret, _)) => secret.expose(),
             _ => return Err(format!("{path} is not there")),
         };
         let text = std::str::from_utf8(bytes).map_err(|error| format!("{path}: {error}"))?;

@@ -21,7 +21,14 @@ fn render_with(config: &Config, contents: PayloadContents) -> Result<NodeBundle,
     let key = Secret::new("SECRET BYTES\n");
     let credentials = crate::render::Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    crate::render::render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, crate::render::PayloadPlace::Drive)
+    crate::render::render(
+        config,
+        &config.nodes[0],
+        "52:54:00:12:34:56".parse().unwrap(),
+        credentials,
+        &payload,
+        crate::render::PayloadPlace::Drive,
+    )
 }
 
 fn render(config: &Config) -> Result<NodeBundle, RenderError> {
@@ -33,7 +40,7 @@ fn patch(config: &mut Config, patch: Value) {
     let Value::Object(patch) = patch else { panic!("{patch}") };
     let settings = &mut config.nodes[0].settings;
     let origin = Origin { layer: Layer::Defaults, line: Some(7) };
-    settings.origins.set(vec!["containerd".to_owned()], origin);
+    settings.origins.set(vec!["containerd".to_owned(), "config".to_owned()], origin);
     settings.containerd = patch;
 }
 
@@ -41,7 +48,7 @@ fn patch(config: &mut Config, patch: Value) {
 fn file<'a>(bundle: &'a NodeBundle, path: &str) -> (&'a str, u32) {
     let (bytes, mode) = match bundle.file(path).unwrap() {
         Content::Public(bytes, mode) => (bytes.as_slice(), *mode),
-        Content::Secret(secret) => (secret.expose(), 0o600),
+        Content::Secret(secret, mode) => (secret.expose(), *mode),
         Content::Link(to) => panic!("{path} leads to {to}"),
     };
     (std::str::from_utf8(bytes).unwrap(), mode)
@@ -84,7 +91,7 @@ fn a_patch_is_laid_over_the_template_and_a_null_removes() {
             },
         }),
     );
-    let wanted = r#"# cloud-init/containerd/config-v3.toml with what the cluster file says.
+    let wanted = r#"# With what the cluster file lays over nodebake's own (containerd).
 version = 3
 
 [debug]
@@ -113,42 +120,21 @@ pause_threshold = 0.5
     assert_eq!(file(&render(&config).unwrap(), CONFIG), (wanted, 0o644));
 }
 
-/// The example of RFC 7386, appendix A, as far as TOML can say it: what was there, the patch, what is there then.
-#[test]
-fn a_patch_is_laid_over_as_the_rfc_says() {
-    for (original, patch, wanted) in [
-        (r#"a = "b""#, json!({"a": "c"}), json!({"a": "c"})),
-        (r#"a = "b""#, json!({"b": "c"}), json!({"a": "b", "b": "c"})),
-        (r#"a = "b""#, json!({"a": null}), json!({})),
-        ("a = \"b\"\nb = \"c\"", json!({"a": null}), json!({"b": "c"})),
-        (r#"a = ["b"]"#, json!({"a": "c"}), json!({"a": "c"})),
-        (r#"a = "c""#, json!({"a": ["b"]}), json!({"a": ["b"]})),
-        (r#"a = {b = "c"}"#, json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
-        (r#"a = [{b = "c"}]"#, json!({"a": [1]}), json!({"a": [1]})),
-        (r#"a = "foo""#, json!({"a": {"b": {"c": null, "d": 1}}}), json!({"a": {"b": {"d": 1}}})),
-        ("", json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
-    ] {
-        let mut table: Table = original.parse().unwrap();
-        merge(&mut table, patch.as_object().unwrap(), &mut Vec::new()).unwrap();
-        assert_eq!(serde_json::to_value(&table).unwrap(), wanted, "{original} and {patch}");
-    }
-}
-
 /// A patch of containerd MAJOR.x and what is said of it.
 #[test]
 fn what_contradicts_the_kubelet_is_refused_with_field_and_line() {
-    let v2 = "containerd.plugins.io.containerd.grpc.v1.cri";
-    let runtime = "containerd.plugins.io.containerd.cri.v1.runtime.containerd";
+    let v2 = "containerd.config.plugins.io.containerd.grpc.v1.cri";
+    let runtime = "containerd.config.plugins.io.containerd.cri.v1.runtime.containerd";
     let cri = "io.containerd.grpc.v1.cri";
     let options = |plugin: &str, value: Value| json!({"plugins": {plugin: {"containerd": {"runtimes": {"runc": {"options": {"SystemdCgroup": value}}}}}}});
     let systemd = "it must be true, since the kubelet's cgroupDriver is systemd";
-    let images = "containerd.plugins.io.containerd.cri.v1.images";
+    let images = "containerd.config.plugins.io.containerd.cri.v1.images";
     let instead = "it cannot stand beside config_path; containerd.registries of the cluster file is meant";
     for (major, value, field, problem) in [
-        (2, json!({"version": 2}), "containerd.version", "containerd 2.x reads version = 3"),
-        (1, json!({"version": null}), "containerd.version", "containerd 1.x reads version = 2"),
-        (2, json!({"debug": {"gid": u64::MAX}}), "containerd.debug.gid", "a number in TOML is less than 2^63"),
-        (2, json!({"imports": [null]}), "containerd.imports", "a list in TOML holds no null"),
+        (2, json!({"version": 2}), "containerd.config.version", "containerd 2.x reads version = 3"),
+        (1, json!({"version": null}), "containerd.config.version", "containerd 1.x reads version = 2"),
+        (2, json!({"debug": {"gid": u64::MAX}}), "containerd.config.debug.gid", "a number in TOML is less than 2^63"),
+        (2, json!({"imports": [null]}), "containerd.config.imports", "a list in TOML holds no null"),
         (1, options(cri, json!(false)), &format!("{v2}.containerd.runtimes.runc.options.SystemdCgroup"), systemd),
         (
             2,
@@ -192,7 +178,7 @@ fn what_contradicts_the_kubelet_is_refused_with_field_and_line() {
         (
             2,
             json!({"plugins": {"io.containerd.runtime.v1.linux": {"shim_debug": true}}}),
-            "containerd.plugins.io.containerd.runtime.v1.linux",
+            "containerd.config.plugins.io.containerd.runtime.v1.linux",
             "version = 3 has no such plugin",
         ),
         (
@@ -204,13 +190,13 @@ fn what_contradicts_the_kubelet_is_refused_with_field_and_line() {
         (
             2,
             json!({"disabled_plugins": ["cri"]}),
-            "containerd.disabled_plugins",
+            "containerd.config.disabled_plugins",
             "without \"cri\" the kubelet has no container runtime",
         ),
         (
             2,
             json!({"grpc": {"address": "/run/own.sock"}}),
-            "containerd.grpc.address",
+            "containerd.config.grpc.address",
             "the kubelet looks for containerd at /run/containerd/containerd.sock",
         ),
         (
@@ -490,7 +476,7 @@ fn registries_need_the_folder_that_they_stand_in() {
     let mut config = config(2);
     config.nodes[0].settings.registries.insert("a.example".to_owned(), Registry::default());
     patch(&mut config, json!({"plugins": {"io.containerd.cri.v1.images": {"registry": {"config_path": "/etc/own"}}}}));
-    let wanted = "worker-node-1: containerd.plugins.io.containerd.cri.v1.images.registry.config_path (nodebake.yaml:7): what \
+    let wanted = "worker-node-1: containerd.config.plugins.io.containerd.cri.v1.images.registry.config_path (nodebake.yaml:7): what \
                   is said of registries stands in /etc/containerd/certs.d";
     assert_eq!(render(&config).unwrap_err().to_string(), wanted);
     config.nodes[0].settings.registries.clear();
@@ -517,7 +503,7 @@ fn a_hosts_file_that_reads_back_otherwise_is_refused() {
         let mut bundle = render(&config).unwrap();
         let text = file(&bundle, path).0.replace(from, to);
         let at = bundle.files.iter().position(|file| file.path == path).unwrap();
-        bundle.files[at].content = Content::Secret(Secret::new(text));
+        bundle.files[at].content = Content::Secret(Secret::new(text), 0o600);
         match check(&bundle, &config, &config.nodes[0], &PayloadContents::default()) {
             Err(Fault::Rendered("containerd/hosts.toml", problem)) => assert_eq!(problem, format!("{path}: {wanted}")),
             other => panic!("{from}: {other:?}"),

@@ -29,10 +29,24 @@ fn bundle_with(config: &Config, contents: PayloadContents) -> NodeBundle {
 }
 
 fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) -> NodeBundle {
+    try_bundle(config, contents, place).unwrap()
+}
+
+fn try_bundle(config: &Config, contents: PayloadContents, place: PayloadPlace) -> Result<NodeBundle, RenderError> {
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place).unwrap()
+    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place)
+}
+
+fn checked(
+    bundle: &NodeBundle,
+    config: &Config,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Result<(), RenderError> {
+    let templates = Templates::new(&serde_json::json!({}), config, &config.nodes[0])?;
+    check::check(bundle, config, &config.nodes[0], MAC.parse().unwrap(), contents, place, &templates)
 }
 
 /// Something of every kind that a user can give.
@@ -103,7 +117,7 @@ fn hosts_name_this_node_and_the_control_plane_only() {
 fn the_key_is_secret_and_everything_else_has_its_mode() {
     let bundle = bundle(&config("worker-node-1"));
     let key = bundle.file("/etc/kubernetes/pki/worker-node-1-key.pem").unwrap();
-    assert_eq!(key, &Content::Secret(Secret::new("SECRET BYTES\n")));
+    assert_eq!(key, &Content::Secret(Secret::new("SECRET BYTES\n"), 0o600));
     assert_eq!(public(&bundle, "/etc/kubernetes/pki/worker-node-1.pem"), ("the certificate\n", 0o644));
     assert_eq!(public(&bundle, "/etc/kubernetes/pki/ca.pem"), ("the CA\n", 0o644));
     assert_eq!(public(&bundle, "/etc/kubernetes/kubelet.kubeconfig").1, 0o600);
@@ -182,15 +196,8 @@ fn a_bundle_that_reads_back_otherwise_is_refused() {
     for (wanted, spoil) in spoil {
         let mut bundle = bundle(&config);
         spoil(&mut bundle);
-        match check::check(
-            &bundle,
-            &config,
-            &config.nodes[0],
-            MAC.parse().unwrap(),
-            &PayloadContents::default(),
-            PayloadPlace::Drive,
-        ) {
-            Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted),
+        match checked(&bundle, &config, &PayloadContents::default(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), wanted),
             other => panic!("{wanted}: {other:?}"),
         }
     }
@@ -353,8 +360,8 @@ fn what_was_given_and_reads_back_otherwise_is_refused() {
     ] {
         let mut bundle = bundle_with(&config, contents());
         edit(&mut bundle, &path, from, to);
-        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), PayloadPlace::Drive) {
-            Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted, "{path}"),
+        match checked(&bundle, &config, &contents(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), wanted, "{path}"),
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -423,8 +430,10 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
         (&drive, PayloadPlace::Seed, "/etc/systemd/system/containerd.service names opt-nodebake-payload.mount"),
         (&seed, PayloadPlace::Drive, "no file names opt-nodebake-payload.mount"),
     ] {
-        let refused = check::check(bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), place);
-        let wanted = format!("worker-node-1: what systemd/ renders is not valid: {problem}");
+        let refused = checked(bundle, &config, &contents(), place);
+        let wanted = format!("worker-node-1: what template systemd/ renders is not valid: {problem}");
         assert_eq!(refused.unwrap_err().to_string(), wanted);
     }
 }
+
+mod custom;
