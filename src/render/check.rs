@@ -50,7 +50,7 @@ pub(super) fn check(
             }),
         ),
         ("systemd/", payload_mount(bundle, place)),
-        ("guest/seal", seal::check(bundle, node)),
+        ("guest/seal", ours("guest/seal", &|| seal::check(bundle, node))),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
@@ -164,12 +164,14 @@ fn own_network(bundle: &NodeBundle, mac: Mac) -> Result<(), String> {
 struct MetaData {
     instance_id: String,
     local_hostname: String,
+    dsmode: String,
 }
 
 fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let data: MetaData = yaml(&bundle.meta_data)?;
     same("instance-id", &data.instance_id, &bundle.instance_id())?;
-    same("local-hostname", &data.local_hostname, &node.name.to_string())
+    same("local-hostname", &data.local_hostname, &node.name.to_string())?;
+    same("dsmode", &data.dsmode.as_str(), &"local")
 }
 
 /// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").

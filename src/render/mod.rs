@@ -148,19 +148,13 @@ const RENDERED: [(&str, u32, &str); 13] = [
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
 
-/// All that is rendered.
-fn rendered(node: &Node, contents: &PayloadContents, place: PayloadPlace) -> Vec<(&'static str, u32, &'static str)> {
-    let given = rendered_when_given(node, contents, place);
-    RENDERED.into_iter().chain(seal::files(node)).chain(given).collect()
-}
-
 /// The same, where the cluster file asks for it.
 fn rendered_when_given(
     node: &Node,
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Vec<(&'static str, u32, &'static str)> {
-    let mut files = Vec::new();
+    let mut files = seal::files(node);
     if place == PayloadPlace::Drive {
         let path = "/etc/systemd/system/opt-nodebake-payload.mount";
         files.push((path, 0o644, "systemd/opt-nodebake-payload.mount"));
@@ -192,7 +186,8 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
-    for (path, mode, template) in rendered(node, contents, values.payload_place) {
+    let given = rendered_when_given(node, contents, values.payload_place);
+    for (path, mode, template) in RENDERED.into_iter().chain(given) {
         let mut text = templates.render(template)?;
         if path == kubelet::PATH {
             text = kubelet::configuration(text, config, node, &templates.origin(template))?;
@@ -232,8 +227,9 @@ fn template_at(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Option<&'static str> {
-    let found = rendered(node, contents, place).into_iter().find(|(there, ..)| *there == path);
-    found.map(|(.., template)| template).or_else(|| containerd::template_at(path, config))
+    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
+    let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
+    found.or_else(|| containerd::template_at(path, config))
 }
 
 /// What we mask; what the cluster file says of a unit goes before it.
@@ -289,6 +285,8 @@ struct Values<'a> {
     enabled_units: &'a [String],
     /// Units to start at first boot.
     own_units: &'a [String],
+    /// Whether systemd must read all units anew.
+    reload: bool,
 }
 
 #[derive(Serialize)]
@@ -434,6 +432,7 @@ impl<'a> Values<'a> {
             owned: owned.map(|file| OwnedValues { path: &file.path, owner: file.owner.to_string() }).collect(),
             enabled_units: &units.enable,
             own_units: &units.start,
+            reload: !settings.units.is_empty(),
         }
     }
 }

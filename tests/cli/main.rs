@@ -13,6 +13,7 @@ mod collecting;
 mod crowd;
 mod damage;
 mod downloads;
+mod explaining;
 mod faults;
 mod full_disk;
 mod http;

@@ -289,7 +289,7 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let errand = |stage: &str, unit: &str| {
         [
             format!("if [ ! -e /var/lib/nodebake/{stage}.{serial} ]; then"),
-            format!("    sh \"$report\" begun {stage}"),
+            format!("    send begun {stage} ''"),
             format!("    systemctl start --no-block {unit}"),
         ]
     };
@@ -302,6 +302,74 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let stages = [crate::boot::Stage::ImagesImported, crate::boot::Stage::PackagesInstalled];
     let names = stages.map(|stage| stage.to_string().replace(' ', "-"));
     assert_eq!(names, [IMAGES_IMPORTED, PACKAGES_INSTALLED]);
+}
+
+/// A node that keeps its seed has nothing that would remove what cloud-init has of it, and is the same otherwise.
+#[test]
+fn a_node_seals_itself_unless_it_keeps_its_seed() {
+    let mut config = config("worker-node-1");
+    let sealing = bundle(&config);
+    config.nodes[0].settings.keep_seed = true;
+    let keeping = bundle(&config);
+    let own = [
+        "/etc/systemd/system/multi-user.target.wants/nodebake-seal.service",
+        "/etc/systemd/system/nodebake-seal.service",
+        "/usr/local/lib/nodebake/seal",
+    ];
+    assert_eq!(differences(&sealing, &keeping), own);
+    assert_eq!(differences(&keeping, &sealing), [""; 0]);
+    let added: Vec<_> =
+        sealing.first_boot.lines().filter(|line| !keeping.first_boot.lines().any(|other| other == *line)).collect();
+    assert_eq!(added, ["# Once cloud-init is done.", "systemctl start --no-block nodebake-seal.service"]);
+    assert_eq!((&sealing.user_data, public(&sealing, own[2]).1), (&keeping.user_data, 0o755));
+    // The other way round neither is taken for the other.
+    for (spoilt, wanted) in [(&keeping, false), (&sealing, true)] {
+        config.nodes[0].settings.keep_seed = wanted;
+        match check::check(
+            spoilt,
+            &config,
+            &config.nodes[0],
+            MAC.parse().unwrap(),
+            &PayloadContents::default(),
+            PayloadPlace::Drive,
+        ) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template, "guest/seal"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the guest writes is what the reader of its reports knows.
+#[test]
+fn the_stages_that_scripts_tell_are_known() {
+    let bundle = bundle_with(&config("worker-node-1"), contents());
+    let scripts = bundle.files.iter().filter(|file| file.path.starts_with("/usr/local/lib/nodebake/"));
+    let texts = scripts.map(|file| public(&bundle, &file.path).0).chain([bundle.first_boot.as_str()]);
+    let mut told: Vec<String> = Vec::new();
+    for line in texts.flat_map(str::lines).filter(|line| !line.trim_start().starts_with('#')) {
+        let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
+        let said = words.windows(3).filter(|said| said[0].ends_with("report"));
+        told.extend(said.filter(|said| matches!(said[1], "ok" | "failed" | "begun")).map(|said| said[2].to_owned()));
+    }
+    told.sort_unstable();
+    told.dedup();
+    told.retain(|stage| !stage.starts_with('$'));
+    let wanted = [
+        "cloud-init-done",
+        "cni-installed",
+        "disk-grown",
+        "files-installed",
+        "finished",
+        "images-imported",
+        "packages-installed",
+        "sealed",
+        "seed-read",
+    ];
+    assert_eq!(told, wanted);
+    for stage in told {
+        let known: Result<crate::boot::Stage, _> = serde_json::from_value(stage.clone().into());
+        assert!(known.is_ok(), "{stage}");
+    }
 }
 
 #[test]
