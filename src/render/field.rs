@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::error::dotted;
+
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {problem}", self.name())]
@@ -18,16 +20,14 @@ impl FieldProblem {
         Self { path: path.iter().map(ToString::to_string).collect(), problem: problem.into() }
     }
 
+    /// The path of the field below a setting.
+    pub(super) fn beneath<'p>(&'p self, setting: &[&'p str]) -> Vec<&'p str> {
+        setting.iter().copied().chain(self.path.iter().map(String::as_str)).collect()
+    }
+
     /// The path as people write it: `write_files[0].path`.
     pub(super) fn name(&self) -> String {
-        let mut name = String::new();
-        for step in &self.path {
-            if !name.is_empty() && !step.starts_with('[') {
-                name.push('.');
-            }
-            name.push_str(step);
-        }
-        name
+        dotted(&self.path)
     }
 }
 

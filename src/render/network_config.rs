@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::check::{same, yaml};
 use crate::config::{Config, Mac, Node};
@@ -65,4 +66,14 @@ pub(super) fn check(text: &str, config: &Config, node: &Node, mac: Mac) -> Resul
     let routes: Vec<_> = primary.routes.iter().map(|route| (route.to, route.via)).collect();
     same("routes", &routes, &vec![(ipnet::Ipv4Net::default(), config.network.gateway)])?;
     same("nameservers", &primary.nameservers.addresses, &config.network.nameservers)
+}
+
+/// What holds of any network-config: it is of version 2, and about the node's card.
+pub(super) fn check_own(text: &str, mac: Mac) -> Result<(), String> {
+    let data: Value = yaml(text)?;
+    same("version", &data.get("version"), &Some(&Value::from(2)))?;
+    let ethernets = data.get("ethernets").and_then(Value::as_object);
+    let is_ours =
+        |card: &Value| card.pointer("/match/macaddress").and_then(Value::as_str) == Some(mac.to_string().as_str());
+    same("that a card is matched by the node's MAC", &ethernets.is_some_and(|cards| cards.values().any(is_ours)), &true)
 }

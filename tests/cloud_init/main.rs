@@ -171,7 +171,7 @@ fn verdict(given: &Value) -> bool {
     config.nodes[0].settings.cloud_config = given.as_object().unwrap().clone();
     match bundle(&config) {
         Ok(_) => true,
-        Err(RenderError::Given { template: "user-data", .. }) => false,
+        Err(RenderError::Setting { .. }) => false,
         Err(error) => panic!("{given}: {error}"),
     }
 }

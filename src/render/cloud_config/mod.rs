@@ -16,11 +16,14 @@
 mod keys;
 mod read_back;
 mod schema;
-mod text;
 
 use serde_json::{Map, Value};
 
+use super::error::{RenderError, Said};
 use super::field::{FieldProblem, type_name};
+use super::merge::merge;
+use super::templates::Templates;
+use super::yaml;
 use crate::config::{Config, Node, nearest};
 use keys::{KEYS, MODULES, Rule, Stage};
 pub(super) use read_back::check;
@@ -30,15 +33,30 @@ const HEADER: &str = "#cloud-config\n";
 
 /// Why user-data could not be made.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+enum Problem {
     /// The template renders something else than `#cloud-config`.
     Template(String),
     /// A key of the cluster file's `cloudConfig`.
     Given(FieldProblem),
 }
 
+/// Renders user-data.
+pub(super) fn user_data(config: &Config, node: &Node, templates: &Templates) -> Result<String, RenderError> {
+    let name = "user-data";
+    finish(&templates.render(name)?, config, node).map_err(|problem| match problem {
+        Problem::Template(problem) => {
+            RenderError::Check { node: node.name.clone(), template: templates.origin(name), problem }
+        }
+        Problem::Given(field) => RenderError::Setting {
+            node: node.name.clone(),
+            said: Said::new(config, node, &field.beneath(&["cloudConfig"])),
+            problem: format!("template {name}: {}", field.problem),
+        },
+    })
+}
+
 /// Makes user-data of what the template rendered. Without `cloudConfig` its text stays as it is, and the lists follow.
-pub(super) fn finish(rendered: &str, config: &Config, node: &Node) -> Result<String, Problem> {
+fn finish(rendered: &str, config: &Config, node: &Node) -> Result<String, Problem> {
     let given = &node.settings.cloud_config;
     let mut whole = read(rendered).map_err(Problem::Template)?;
     if let Some(list) = Stage::ALL.iter().map(|stage| stage.list()).find(|list| whole.contains_key(*list)) {
@@ -46,7 +64,7 @@ pub(super) fn finish(rendered: &str, config: &Config, node: &Node) -> Result<Str
     }
     if given.is_empty() {
         let lists = modules(&whole).map_err(Problem::Template)?;
-        return Ok(format!("{}\n{}", rendered.trim_end(), text::write(&lists)));
+        return Ok(format!("{}\n{}", rendered.trim_end(), yaml::text(&Value::Object(lists))));
     }
     for (key, value) in given {
         allowed(key, value, config, node).map_err(Problem::Given)?;
@@ -63,8 +81,7 @@ pub(super) fn finish(rendered: &str, config: &Config, node: &Node) -> Result<Str
             _ => Problem::Template(problem.to_string()),
         }
     })?;
-    let Value::Object(whole) = whole else { return Ok(String::new()) };
-    Ok(format!("{HEADER}# Rendered by nodebake, with the cluster file's cloudConfig.\n{}", text::write(&whole)))
+    Ok(format!("{HEADER}# Rendered by nodebake, with the cluster file's cloudConfig.\n{}", yaml::text(&whole)))
 }
 
 /// The keys of a `#cloud-config`.
@@ -143,26 +160,11 @@ fn lay_over(whole: &mut Map<String, Value>, given: &Map<String, Value>) -> Resul
             (Some(Value::Array(ours)), Value::Array(theirs)) if ADDED.contains(&key.as_str()) => {
                 ours.extend(theirs.iter().cloned());
             }
-            _ => merge(whole, key, value),
+            (_, Value::Null) => drop(whole.remove(key)),
+            _ => merge(whole.entry(key.clone()).or_insert(Value::Null), value),
         }
     }
     Ok(())
-}
-
-/// RFC 7386, 2.
-fn merge(target: &mut Map<String, Value>, key: &str, patch: &Value) {
-    match patch {
-        Value::Null => drop(target.remove(key)),
-        Value::Object(patch) => {
-            let mut below = match target.remove(key) {
-                Some(Value::Object(below)) => below,
-                _ => Map::new(),
-            };
-            patch.iter().for_each(|(key, value)| merge(&mut below, key, value));
-            target.insert(key.to_owned(), Value::Object(below));
-        }
-        other => drop(target.insert(key.to_owned(), other.clone())),
-    }
 }
 
 /// The three lists, for these keys.

@@ -1,12 +1,13 @@
 //! user-data, read back with types that refuse what they do not know.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::keys::Stage;
-use super::{ADDED, merge, modules, read};
+use super::{ADDED, modules, read};
 use crate::config::Node;
 use crate::render::check::same;
+use crate::render::merge::merge;
 
 /// The keys of `#cloud-config` that we use (cloud-init's module reference), but for the lists of modules.
 #[derive(Deserialize)]
@@ -38,16 +39,28 @@ struct User {
     ssh_authorized_keys: Vec<String>,
 }
 
-/// Compares user-data as it reads back with what was meant.
-pub(in crate::render) fn check(text: &str, node: &Node) -> Result<(), String> {
-    let given = &node.settings.cloud_config;
+/// Compares user-data as it reads back with what was meant. Of what the user's own template (`own`) renders, only what
+/// first boot relies upon is ours to judge.
+pub(in crate::render) fn check(text: &str, node: &Node, own: bool) -> Result<(), String> {
     let mut keys = read(text)?;
-    let wanted = lists(&keys, node)?;
+    let wanted = lists(&keys, node, own)?;
     let found: Map<_, _> = wanted.keys().filter_map(|list| keys.remove_entry(list)).collect();
     same("the lists of modules", &found, &wanted)?;
-    for (key, value) in given {
+    for (key, value) in &node.settings.cloud_config {
         take_given(&mut keys, key, value)?;
     }
+    if own { check_own(&keys, node) } else { check_ours(keys, node) }
+}
+
+/// It gives the node its name, and its bootcmd starts first boot.
+fn check_own(keys: &Map<String, Value>, node: &Node) -> Result<(), String> {
+    same("hostname", &keys.get("hostname").and_then(Value::as_str), &Some(node.name.to_string().as_str()))?;
+    let starts = |command: &Value| command.to_string().contains("/run/nodebake/seed/nodebake/first-boot");
+    let commands = keys.get("bootcmd").and_then(Value::as_array);
+    same("that bootcmd starts first boot", &commands.is_some_and(|all| all.iter().any(starts)), &true)
+}
+
+fn check_ours(keys: Map<String, Value>, node: &Node) -> Result<(), String> {
     let data: UserData = serde_json::from_value(Value::Object(keys)).map_err(|error| error.to_string())?;
     same("hostname", &data.hostname, &node.name.to_string())?;
     same("preserve_hostname", &data.preserve_hostname, &false)?;
@@ -59,9 +72,9 @@ pub(in crate::render) fn check(text: &str, node: &Node) -> Result<(), String> {
     same("the length of bootcmd", &command.len(), &3)
 }
 
-/// The lists of modules as they must be: where the cluster file gives nothing they are known beforehand.
-fn lists(keys: &Map<String, Value>, node: &Node) -> Result<Map<String, Value>, String> {
-    if !node.settings.cloud_config.is_empty() {
+/// The lists of modules as they must be: of our own template alone they are known beforehand.
+fn lists(keys: &Map<String, Value>, node: &Node, own: bool) -> Result<Map<String, Value>, String> {
+    if own || !node.settings.cloud_config.is_empty() {
         let is_list = |key: &str| Stage::ALL.iter().any(|stage| stage.list() == key);
         let others = keys.iter().filter(|(key, _)| !is_list(key)).map(|(key, value)| (key.clone(), value.clone()));
         return modules(&others.collect());
@@ -82,10 +95,10 @@ fn take_given(keys: &mut Map<String, Value>, key: &str, given: &Value) -> Result
             as_given(key, &rest == theirs)
         }
         _ => {
-            let mut wanted = Map::new();
-            merge(&mut wanted, key, given);
+            let mut wanted = Value::Object(Map::new());
+            merge(&mut wanted, &json!({ key: given }));
             let found: Map<_, _> = keys.remove_entry(key).into_iter().collect();
-            as_given(key, found == wanted)
+            as_given(key, Value::Object(found) == wanted)
         }
     }
 }
