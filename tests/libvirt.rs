@@ -146,7 +146,7 @@ fn spec(folder: &str) -> DomainSpec {
         firmware: Firmware::Bios,
         root: format!("{folder}/root.qcow2"),
         backing: Backing { path: format!("{folder}/base.qcow2") },
-        payload: format!("{folder}/payload.iso"),
+        payload: Some(format!("{folder}/payload.iso")),
         payload_digest: Digest::of(b"payload"),
         seed: format!("{folder}/seed.iso"),
         mac: cluster().mac(&node()),

@@ -39,6 +39,8 @@ pub enum Stage {
     ImagesImported,
     /// The Debian packages of the payload are installed; an errand.
     PackagesInstalled,
+    /// A machine that makes a golden image has left nothing of itself on its disk, and switches itself off.
+    Sealed,
 }
 
 impl Stage {
@@ -61,6 +63,7 @@ impl fmt::Display for Stage {
             Self::Finished => "first boot finished",
             Self::ImagesImported => "images imported",
             Self::PackagesInstalled => "packages installed",
+            Self::Sealed => "sealed",
         })
     }
 }

@@ -5,6 +5,7 @@ mod bundle;
 mod down;
 mod fetch;
 mod gc;
+mod image;
 mod init;
 mod kubeconfig;
 mod lock;
@@ -30,6 +31,7 @@ use crate::identity::Ca;
 use crate::ui::Ui;
 
 pub use gc::GcError;
+pub use image::ImageError;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
@@ -53,6 +55,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
+        Verb::Image(args) => image::run(&session, args),
         Verb::Logs(args) => logs::run(&session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(&session, args),
     }

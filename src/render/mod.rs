@@ -1,6 +1,7 @@
 //! From a node and its identity to the files that its guest reads: a pure function.
 
 mod check;
+mod golden;
 mod preloaded;
 mod proxy;
 mod templates;
@@ -12,6 +13,7 @@ use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
 use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
+pub use golden::render as render_golden;
 use preloaded::Import;
 use templates::Templates;
 
@@ -109,6 +111,8 @@ pub enum PayloadPlace {
     Drive,
     /// The seed's drive, which may leave: first boot copies it to the node's disk.
     Seed,
+    /// The base image, a golden one that holds this very payload.
+    BaseImage,
 }
 
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the

@@ -14,7 +14,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 27] = templates![
+const TEMPLATES: [Template; 30] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -29,6 +29,9 @@ const TEMPLATES: [Template; 27] = templates![
     "systemd/nodebake-packages.service",
     "systemd/nodebake-report.service",
     "systemd/opt-nodebake-payload.mount",
+    "golden/first-boot",
+    "golden/network-config",
+    "golden/user-data",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
