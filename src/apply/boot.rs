@@ -12,7 +12,7 @@ use crate::machine::{DomainState, MarkState, VolumeName};
 use crate::plan::{NodePlan, Step, log_pool};
 
 /// How often the log file of the channel is read: a file on the hypervisor can only be polled.
-const POLL: Duration = Duration::from_millis(500);
+pub(super) const POLL: Duration = Duration::from_millis(500);
 
 /// Most bytes of a log that one poll reads.
 const READ_LIMIT: usize = 256 * 1024;
@@ -47,7 +47,7 @@ pub enum Outcome {
 }
 
 /// What is known of a boot under way.
-struct Boot {
+pub(super) struct Boot {
     decoder: Decoder,
     first_boot_offset: u64,
     console_offset: u64,
@@ -59,6 +59,8 @@ struct Boot {
     failures: BTreeMap<Stage, String>,
     /// Errands of this boot that have begun and not ended.
     errands: BTreeSet<Stage>,
+    /// Errands of this boot that failed.
+    given_up: BTreeSet<Stage>,
     /// Last sign of life.
     life: Instant,
     /// Last news of a stage.
@@ -66,7 +68,7 @@ struct Boot {
 }
 
 impl Boot {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             decoder: Decoder::default(),
             first_boot_offset: 0,
@@ -75,6 +77,7 @@ impl Boot {
             reached: BTreeSet::new(),
             failures: BTreeMap::new(),
             errands: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             life: Instant::now(),
             stage: Instant::now(),
         }
@@ -85,8 +88,10 @@ impl Boot {
             self.reached.clear();
             self.failures.clear();
             self.errands.clear();
+            self.given_up.clear();
         }
         self.errands.remove(&event.stage);
+        self.given_up.remove(&event.stage);
         match &event.news {
             News::Begun => {
                 self.errands.insert(event.stage);
@@ -96,7 +101,9 @@ impl Boot {
                 self.reached.insert(event.stage);
             }
             // Told, and no more: a node that lacks an image or a package is a node all the same.
-            News::Failed(_) if event.stage.is_errand() => {}
+            News::Failed(_) if event.stage.is_errand() => {
+                self.given_up.insert(event.stage);
+            }
             News::Failed(log) => {
                 self.failures.insert(event.stage, log.clone());
             }
@@ -110,7 +117,15 @@ impl Boot {
         !self.reached.contains(&Stage::SeedRead) || self.reached.contains(&Stage::Finished)
     }
 
-    fn is_silent(&self, patience: Patience) -> bool {
+    pub(super) fn has_reached(&self, stage: Stage) -> bool {
+        self.reached.contains(&stage)
+    }
+
+    pub(super) fn has_given_up(&self, stage: Stage) -> bool {
+        self.given_up.contains(&stage)
+    }
+
+    pub(super) fn is_silent(&self, patience: Patience) -> bool {
         self.life.elapsed() > patience.stall || self.stage.elapsed() > patience.stage
     }
 }
@@ -144,6 +159,7 @@ impl Apply<'_> {
             Err(_) => {}
         }
         if result.is_ok() {
+            self.seal(plan, uuid, &mut boot);
             self.await_errands(plan, uuid, &mut boot);
         }
         result
@@ -154,7 +170,7 @@ impl Apply<'_> {
     fn await_errands(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot) {
         let (node, pool) = (&plan.node, log_pool(&plan.pool));
         while let Some(errand) = boot.errands.first().copied() {
-            let running = self.hypervisor.domain(uuid).is_ok_and(|domain| domain.is_some_and(|d| d.state.is_active()));
+            let running = self.is_running(uuid);
             self.hear(&pool, node, boot);
             if boot.errands.is_empty() {
                 return;
@@ -167,13 +183,28 @@ impl Apply<'_> {
         }
     }
 
-    /// Takes in what the guest said since the last time.
-    fn hear(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
+    pub(super) fn is_running(&self, uuid: uuid::Uuid) -> bool {
+        self.hypervisor.domain(uuid).is_ok_and(|domain| domain.is_some_and(|domain| domain.state.is_active()))
+    }
+
+    /// Takes in what the guest said since the last time, and tells it.
+    pub(super) fn hear(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
         for event in self.news(pool, node, boot) {
             self.tell(node, &event);
             boot.take(event);
         }
         self.console_life(pool, node, boot);
+    }
+
+    /// Takes in all that the guest has said so far, without telling it: it is old.
+    pub(super) fn catch_up(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
+        loop {
+            let before = boot.first_boot_offset;
+            self.news(pool, node, boot).into_iter().for_each(|event| boot.take(event));
+            if boot.first_boot_offset == before {
+                return;
+            }
+        }
     }
 
     fn follow(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot) -> Result<Outcome, ApplyError> {
@@ -210,7 +241,7 @@ impl Apply<'_> {
     }
 
     /// Makes a machine that seals its own disk, boots it, and waits until it has done so and is off.
-    pub fn seal(&self, plan: &NodePlan) -> Result<(), ApplyError> {
+    pub fn seal_disk(&self, plan: &NodePlan) -> Result<(), ApplyError> {
         let Step::Create(creation) = &plan.step else { return Ok(()) };
         let (node, uuid) = (&plan.node, creation.domain.uuid);
         self.create(node, &plan.pool, creation)?;
@@ -233,7 +264,7 @@ impl Apply<'_> {
             self.hear(&pool, node, &mut boot);
             let state = domain.map(|domain| domain.state);
             if !state.is_some_and(DomainState::is_active) {
-                return if boot.reached.contains(&Stage::Sealed) {
+                return if boot.reached.contains(&Stage::DiskSealed) {
                     Ok(())
                 } else {
                     let state = state.map_or_else(|| "gone".to_owned(), |state| format!("{state:?}"));

@@ -2,6 +2,7 @@
 
 mod address;
 mod boot;
+mod seal;
 
 use std::fs::File;
 
@@ -166,6 +167,10 @@ impl Apply<'_> {
         let uuid = self.id.uuid(&plan.node);
         match &plan.step {
             Step::Nothing => return Ok(Outcome::Registered),
+            Step::Seal(_) => {
+                self.seal(plan, uuid, &mut boot::Boot::new());
+                return Ok(Outcome::Registered);
+            }
             Step::Finish(_) => {}
             Step::Start(_) => self.start(&plan.node, uuid)?,
             Step::Create(creation) => {

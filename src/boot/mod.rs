@@ -40,13 +40,19 @@ pub enum Stage {
     /// The Debian packages of the payload are installed; an errand.
     PackagesInstalled,
     /// A machine that makes a golden image has left nothing of itself on its disk, and switches itself off.
+    DiskSealed,
+    /// The root file system fills a disk that has grown; an errand, of which only a failure is told.
+    DiskGrown,
+    /// cloud-init has done all that it will ever do here, and is switched off: the seed may go. An errand.
+    CloudInitDone,
+    /// The seed was taken out, and what cloud-init kept of it is gone; an errand.
     Sealed,
 }
 
 impl Stage {
     /// Whether it is reached beside the rest: a node is one without it.
     pub fn is_errand(self) -> bool {
-        matches!(self, Self::ImagesImported | Self::PackagesInstalled)
+        self >= Self::ImagesImported
     }
 }
 
@@ -63,6 +69,9 @@ impl fmt::Display for Stage {
             Self::Finished => "first boot finished",
             Self::ImagesImported => "images imported",
             Self::PackagesInstalled => "packages installed",
+            Self::DiskSealed => "disk sealed",
+            Self::DiskGrown => "disk grown",
+            Self::CloudInitDone => "cloud-init done",
             Self::Sealed => "sealed",
         })
     }

@@ -98,6 +98,7 @@ impl BuildError {
             Self::Payload(error) if error.changed().is_some() => ExitCode::Digest,
             Self::SelfContained(SelfContainedError::Changed { .. }) => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
+            Self::Render(error) if error.is_setting() => ExitCode::Configuration,
             Self::SmallDisk { .. } => ExitCode::Configuration,
             _ => ExitCode::Unexpected,
         }
@@ -129,6 +130,8 @@ pub struct Build<'a> {
     pub progress: &'a dyn Progress,
     /// The present, for certificates.
     pub now: Timestamp,
+    /// Time of everything in the images; [`self.time`] unless the user has another.
+    pub time: Time,
 }
 
 /// What was built for a node.
@@ -150,6 +153,23 @@ pub struct NodeOutput {
 const PAYLOAD: [Kind; 7] =
     [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
 
+/// What a payload of an architecture is made of.
+fn payload_inputs(lock: &Lock, store: &Store, arch: Arch, time: Time) -> PayloadInputs {
+    let entries = PAYLOAD.iter().flat_map(|kind| lock.of_kind(*kind, arch));
+    let ingredients = entries.map(|entry| Ingredient {
+        kind: entry.kind,
+        name: entry.version.clone(),
+        checksum: entry.checksum,
+        path: store.path(&entry.checksum),
+    });
+    PayloadInputs { arch, time, ingredients: ingredients.collect() }
+}
+
+/// The payload of an architecture, if it stands in the output folder.
+pub fn standing_payload(lock: &Lock, store: &Store, out: &Path, arch: Arch, time: Time) -> Option<Payload> {
+    payload::find(out, payload_inputs(lock, store, arch, time).digest())
+}
+
 impl Build<'_> {
     /// The cluster that nodes are built for.
     pub fn cluster_id(&self) -> ClusterId {
@@ -158,17 +178,11 @@ impl Build<'_> {
 
     /// The payload of an architecture: found if it stands in the output folder, else baked. Says whether it was baked.
     pub fn payload(&self, arch: Arch) -> Result<(Payload, bool), BuildError> {
-        let entries: Vec<_> = PAYLOAD.iter().flat_map(|kind| self.lock.of_kind(*kind, arch)).collect();
-        let ingredients = entries.iter().map(|entry| Ingredient {
-            kind: entry.kind,
-            name: entry.version.clone(),
-            checksum: entry.checksum,
-            path: self.store.path(&entry.checksum),
-        });
-        let inputs = PayloadInputs { arch, time: Time::FIXED, ingredients: ingredients.collect() };
+        let inputs = payload_inputs(self.lock, self.store, arch, self.time);
         if let Some(payload) = payload::find(self.out, inputs.digest()) {
             return Ok((payload, false));
         }
+        let entries: Vec<_> = PAYLOAD.iter().flat_map(|kind| self.lock.of_kind(*kind, arch)).collect();
         let bake = || {
             fetch(&entries, self.store, self.source, self.offline, self.progress)?;
             output::folder(self.out)?;
@@ -254,11 +268,11 @@ impl Build<'_> {
         let (path, manifest) = node_files(&folder, place);
         let (baked, mut changed) = match place {
             PayloadPlace::Drive | PayloadPlace::BaseImage => {
-                let baked = seed::bake(&bundle, Time::FIXED, &path)?;
+                let baked = seed::bake(&bundle, self.time, &path)?;
                 (baked, baked.changed | texts(&bundle, &folder)?)
             }
             PayloadPlace::Seed => {
-                let baked = self_contained::bake(&bundle, payload, Time::FIXED, &path, self.progress)?;
+                let baked = self_contained::bake(&bundle, payload, self.time, &path, self.progress)?;
                 (baked, baked.changed)
             }
         };
@@ -292,7 +306,7 @@ impl Build<'_> {
         let mac = self.config.mac(&self.cluster_id(), node);
         let bundle = render::render_golden(self.config, node, mac, payload)?;
         let path = folder.join("seed.iso");
-        let Baked { digest, size, .. } = seed::bake(&bundle, Time::FIXED, &path)?;
+        let Baked { digest, size, .. } = seed::bake(&bundle, self.time, &path)?;
         Ok(ImageFile { path, digest, size })
     }
 

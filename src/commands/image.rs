@@ -209,7 +209,7 @@ impl Making<'_> {
     /// Boots the machine, waits until it has sealed its disk, and brings the disk here.
     fn run(&self, plan: &NodePlan, payload: &Payload) -> Result<Golden, Error> {
         let Step::Create(creation) = &plan.step else { return Err(ImageError::Golden.into()) };
-        self.apply.seal(plan).map_err(failed)?;
+        self.apply.seal_disk(plan).map_err(failed)?;
         make_output_folder(self.out)?;
         let hypervisor = self.apply.hypervisor;
         let [qcow2, raw] = [DiskFormat::Qcow2, DiskFormat::Raw].map(|format| {

@@ -3,6 +3,7 @@
 mod build;
 mod bundle;
 mod down;
+mod explain;
 mod fetch;
 mod gc;
 mod image;
@@ -10,6 +11,7 @@ mod init;
 mod kubeconfig;
 mod lock;
 mod logs;
+mod render;
 mod status;
 mod up;
 mod verify;
@@ -28,6 +30,7 @@ use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
+use crate::image::iso9660::Time;
 use crate::ui::Ui;
 
 pub use gc::GcError;
@@ -50,12 +53,14 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
         Verb::Build(args) => build::run(&session, args),
+        Verb::Render(args) => render::run(&session, args),
         Verb::Verify(args) => verify::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
         Verb::Image(args) => image::run(&session, args),
+        Verb::Explain(args) => explain::run(&session, args),
         Verb::Logs(args) => logs::run(&session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(&session, args),
     }
@@ -75,11 +80,17 @@ struct Inputs {
     ca: Ca,
     store: Store,
     source: Source,
+    time: Time,
 }
 
 impl Session<'_> {
     fn lock_path(&self) -> PathBuf {
         self.config.folder().join("nodebake.lock")
+    }
+
+    /// Where what was issued is kept.
+    fn state(&self) -> PathBuf {
+        self.config.folder().join(".nodebake")
     }
 
     /// The cluster, for what is only looked at or removed.
@@ -121,7 +132,7 @@ impl Session<'_> {
     }
 
     fn inputs(&self) -> Result<Inputs, Error> {
-        Ok(Inputs { lock: self.lock()?, ca: self.ca()?, store: self.store()?, source: self.source()? })
+        Ok(Inputs { lock: self.lock()?, ca: self.ca()?, store: self.store()?, source: self.source()?, time: time()? })
     }
 
     fn build<'a>(&'a self, inputs: &'a Inputs, out: &'a Path) -> Build<'a> {
@@ -135,6 +146,7 @@ impl Session<'_> {
             out,
             progress: self.ui,
             now: self.now,
+            time: inputs.time,
         }
     }
 
@@ -184,6 +196,16 @@ impl Session<'_> {
             None => Err(Error::NoConsent),
         }
     }
+}
+
+/// The time of everything in images: `SOURCE_DATE_EPOCH`, as <https://reproducible-builds.org/specs/source-date-epoch/> has
+/// it, else the one that all our images have.
+fn time() -> Result<Time, Error> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(Time::FIXED) };
+    let digits = text.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let seconds = digits.and_then(|digits| digits.parse().ok());
+    let time = seconds.and_then(|seconds| Time::from_unix(seconds).ok());
+    time.ok_or_else(|| Error::SourceDate { text: text.to_string_lossy().into_owned() })
 }
 
 /// The cache, in use by the cluster file at hand.

@@ -73,7 +73,7 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         artifacts,
         network: network?.finish()?,
         libvirt: libvirt?,
-        nodes: nodes?.into_iter().map(|node| node.finish()).collect::<Option<_>>()?,
+        nodes: nodes?.into_iter().map(NodeDraft::finish).collect::<Option<_>>()?,
     })
 }
 
@@ -245,7 +245,9 @@ fn nodes<'t>(fields: &Fields<'t>, layers: &mut Layers<'t>) -> Option<Vec<NodeDra
     if items.is_empty() {
         value.report("expected at least one node, found an empty list");
     }
-    items.iter().for_each(|item| layers.node(item));
+    for item in &items {
+        layers.node(item);
+    }
     Some(items.iter().filter_map(|item| node(item, layers)).collect())
 }
 

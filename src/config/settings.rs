@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -179,6 +179,14 @@ pub struct Origin {
     pub layer: Layer,
     /// Line of the cluster file, from 1; none for what is built in.
     pub line: Option<usize>,
+}
+
+impl Origin {
+    /// As messages name it; `file` is the cluster file: `defaults, nodebake.yaml:31`.
+    pub fn place(&self, file: &Path) -> String {
+        let name = file.file_name().unwrap_or(file.as_os_str()).display();
+        self.line.map_or_else(|| self.layer.to_string(), |line| format!("{}, {name}:{line}", self.layer))
+    }
 }
 
 /// The origin of every value that a layer set, by its path in the layer as the file spells it: `["kubelet", "config",

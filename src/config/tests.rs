@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod layers;
+
 const FILE: &str = "/srv/lab/nodebake.yaml";
 
 /// A file with every mandatory key and nothing else.

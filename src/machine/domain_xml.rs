@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use super::mark::Mark;
+use super::mark::{Mark, VolumeName};
 use super::xml::Element;
 use crate::boot::CHANNEL;
 use crate::config::{Arch, Mac};
@@ -246,6 +246,58 @@ fn driver(format: &'static str) -> Element {
     Element::new("driver").attr("name", "qemu").attr("type", format)
 }
 
+/// What is in the drive that a machine's seed is put into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drive {
+    /// The machine has no such drive.
+    Missing,
+    /// Nothing: the seed was taken out.
+    Empty,
+    /// A seed of ours.
+    Seed(VolumeName),
+    /// What somebody else put there.
+    Other,
+}
+
+/// The first CD-ROM drive of a domain; the one with a seed of ours, where there is one.
+fn drive_node<'a>(document: &'a roxmltree::Document<'a>) -> Option<(roxmltree::Node<'a, 'a>, Drive)> {
+    let devices = document.root_element().children().find(|node| node.has_tag_name("devices"))?;
+    let drives =
+        devices.children().filter(|node| node.has_tag_name("disk") && node.attribute("device") == Some("cdrom"));
+    let mut drives: Vec<_> = drives.map(|drive| (drive, medium(drive))).collect();
+    let seed = drives.iter().position(|(_, held)| matches!(held, Drive::Seed(_)));
+    (!drives.is_empty()).then(|| drives.swap_remove(seed.unwrap_or(0)))
+}
+
+fn medium(drive: roxmltree::Node<'_, '_>) -> Drive {
+    let Some(source) = drive.children().find(|node| node.has_tag_name("source")) else { return Drive::Empty };
+    let name = source.attribute("file").and_then(|path| path.rsplit('/').next()?.parse().ok());
+    name.filter(|name| matches!(name, VolumeName::Seed { .. })).map_or(Drive::Other, Drive::Seed)
+}
+
+/// What the drive for seeds holds, by a domain's XML.
+pub(super) fn drive(xml: &str) -> Drive {
+    let document = roxmltree::Document::parse(xml).ok();
+    document.as_ref().and_then(drive_node).map_or(Drive::Missing, |(_, held)| held)
+}
+
+/// The drive of a domain that holds a seed of ours, as the same `<disk>` with nothing in it, and where that stands in
+/// the domain's XML; `None` if no drive holds one.
+pub(super) fn emptied_drive(xml: &str) -> Option<(String, std::ops::Range<usize>)> {
+    let document = roxmltree::Document::parse(xml).ok()?;
+    let (drive, Drive::Seed(_)) = drive_node(&document)? else { return None };
+    let whole = drive.range();
+    let mut kept = String::new();
+    let mut at = whole.start;
+    for gone in drive.children().filter(|node| node.has_tag_name("source") || node.has_tag_name("backingStore")) {
+        // With the element go the blanks before it.
+        kept.push_str(xml[at..gone.range().start].trim_end());
+        at = gone.range().end;
+    }
+    kept.push_str(&xml[at..whole.end]);
+    Some((kept, whole))
+}
+
 /// Digest of a domain's XML as libvirt keeps it, without `<metadata>`.
 pub(super) fn stored_digest(xml: &str) -> Digest {
     let metadata = roxmltree::Document::parse(xml).ok().and_then(|document| {
@@ -324,6 +376,42 @@ mod tests {
             }
             assert_eq!(xml, std::fs::read_to_string(&file).unwrap(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_seed_of_ours_and_nothing_else_is_taken_out_of_the_drive() {
+        let id = crate::config::ClusterId { name: "seed".parse().unwrap(), ca: Digest::of(b"ca") };
+        let seed = VolumeName::seed(&id, &"worker-node-1".parse().unwrap(), Digest::of(b"seed"));
+        for arch in [Arch::Amd64, Arch::Arm64] {
+            let with = DomainSpec { seed: format!("/pool/{seed}"), arch, ..spec() };
+            let with = with.to_xml(&mark(&with));
+            assert_eq!(drive(&with), Drive::Seed(seed.clone()));
+            let (emptied, range) = emptied_drive(&with).unwrap();
+            let bus = if arch == Arch::Amd64 { "sata" } else { "scsi" };
+            let wanted = format!(
+                "<disk type='file' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n      \
+                 <target dev='sda' bus='{bus}'/>\n      <readonly/>\n    </disk>"
+            );
+            assert_eq!(emptied, wanted);
+            let without = format!("{}{emptied}{}", &with[..range.start], &with[range.end..]);
+            assert_eq!((drive(&without), emptied_drive(&without)), (Drive::Empty, None));
+        }
+        // What a user put there, another kind of volume of ours, and a machine without a drive.
+        let base = VolumeName::Base(Digest::of(b"base")).to_string();
+        for other in ["/iso/debian.iso", "/pool/", &format!("/pool/{base}")] {
+            let xml = DomainSpec { seed: other.to_owned(), ..spec() }.element(None).document();
+            assert_eq!((drive(&xml), emptied_drive(&xml)), (Drive::Other, None), "{other}");
+        }
+        for none in ["", "<domain/>", "<domain><devices><disk device='disk'/></devices></domain>"] {
+            assert_eq!((drive(none), emptied_drive(none)), (Drive::Missing, None), "{none}");
+        }
+        // One of two drives.
+        let two = format!(
+            "<domain><devices><disk device='cdrom'><source file='/x.iso'/></disk><disk device='cdrom'>\
+             <source file='/pool/{seed}'/></disk></devices></domain>"
+        );
+        assert_eq!(drive(&two), Drive::Seed(seed));
+        assert_eq!(emptied_drive(&two).unwrap().0, "<disk device='cdrom'></disk>");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::upload::{self, Claim, Holder};
 use super::{
     Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
-    PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
+    PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, domain_xml,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -274,6 +274,26 @@ impl Libvirt {
             Err(_) if Self::state(domain).is_ok_and(reached) => Ok(()),
             Err(error) => Err(self.failed(named())(error)),
         }
+    }
+
+    /// The running machine and the definition, as far as their drive holds a seed of ours: each with the drive emptied,
+    /// and the flag that stands for it.
+    fn holders_of_seed(domain: &Domain) -> std::result::Result<Vec<(String, u32)>, VirtError> {
+        let mut holders = Vec::new();
+        if Self::state(domain)?.is_active() {
+            holders.push((domain.xml_desc(0)?, sys::VIR_DOMAIN_AFFECT_LIVE));
+        }
+        holders.push((domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?, sys::VIR_DOMAIN_AFFECT_CONFIG));
+        let emptied = |(xml, flag): (String, u32)| domain_xml::emptied_drive(&xml).map(|(drive, _)| (drive, flag));
+        Ok(holders.into_iter().filter_map(emptied).collect())
+    }
+
+    /// The running machine first: whoever reads the definition and finds the drive empty knows that both are.
+    fn empty_drive(domain: &Domain, how: u32) -> std::result::Result<(), VirtError> {
+        for (drive, holder) in Self::holders_of_seed(domain)? {
+            domain.update_device_flags(&drive, holder | how)?;
+        }
+        Ok(())
     }
 
     fn create_upload_volume(
@@ -613,6 +633,15 @@ impl Hypervisor for Libvirt {
         self.remove(&self.need_pool(pool)?, name)
     }
 
+    fn wipe_volume(&self, pool: &str, name: &VolumeName) -> Result<()> {
+        let pool_name = pool;
+        let pool = self.need_pool(pool)?;
+        let volume = self.find_volume(&pool, name)?.ok_or_else(|| missing("volume", name))?;
+        volume.wipe(0).map_err(self.failed(format!("wipe volume {name}")))?;
+        // libvirt notes what it found in a file until it looks again.
+        self.refresh(&pool, pool_name)
+    }
+
     fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
         let pool = self.need_pool(pool)?;
         let volume = self.find_volume(&pool, name)?.ok_or_else(|| missing("volume", name))?;
@@ -748,6 +777,18 @@ impl Hypervisor for Libvirt {
             Ok(()) => Ok(()),
             Err(_) if self.find_domain(uuid)?.is_none() => Ok(()),
             Err(error) => Err(self.failed(format!("undefine domain {uuid}"))(error)),
+        }
+    }
+
+    fn eject_seed(&self, uuid: Uuid) -> Result<()> {
+        let domain = self.ours(uuid)?;
+        // At first as a user would, with the guest's leave; a guest that keeps its drive locked is not asked again: it
+        // has told that it needs the seed no more.
+        match Self::empty_drive(&domain, 0).or_else(|_| Self::empty_drive(&domain, sys::VIR_DOMAIN_DEVICE_MODIFY_FORCE))
+        {
+            Ok(()) => Ok(()),
+            Err(_) if Self::holders_of_seed(&domain).is_ok_and(|holders| holders.is_empty()) => Ok(()),
+            Err(error) => Err(self.failed(format!("eject the seed of domain {uuid}"))(error)),
         }
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::mark::{Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
-    PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, host_xml, upload,
+    PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -383,6 +383,15 @@ impl Hypervisor for Memory {
         })
     }
 
+    fn wipe_volume(&self, pool: &str, name: &VolumeName) -> Result<()> {
+        self.change(format!("wipe {name}"), |state| {
+            let volume = state.pool(pool)?.volumes.get_mut(&name.to_string()).ok_or_else(|| missing("volume", name))?;
+            volume.bytes.fill(0);
+            volume.info.format = probe(&volume.bytes);
+            Ok(())
+        })
+    }
+
     fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
         let mut state = self.lock();
         let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
@@ -479,6 +488,16 @@ impl Hypervisor for Memory {
                 return Err(MachineError::Active { name: domain.name.clone() });
             }
             state.domains.remove(&uuid);
+            Ok(())
+        })
+    }
+
+    fn eject_seed(&self, uuid: Uuid) -> Result<()> {
+        self.change(format!("eject {uuid}"), |state| {
+            let domain = state.ours(uuid)?;
+            if let Some((emptied, range)) = domain_xml::emptied_drive(&domain.xml) {
+                domain.xml.replace_range(range, &emptied);
+            }
             Ok(())
         })
     }

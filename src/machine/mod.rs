@@ -28,7 +28,7 @@ pub mod memory;
 mod upload;
 mod xml;
 
-pub use domain_xml::{Backing, DomainSpec, Firmware, VirtType};
+pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, VirtType};
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
@@ -76,6 +76,9 @@ pub trait Hypervisor: Send + Sync {
     fn flatten(&self, pool: &str, source: &VolumeName, name: &VolumeName) -> Result<VolumeInfo, MachineError>;
     /// Deletes a volume of ours.
     fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<(), MachineError>;
+    /// Overwrites a volume of ours, so that nothing of what it held can be read from the pool again; it stays, and is no
+    /// whole image any more.
+    fn wipe_volume(&self, pool: &str, name: &VolumeName) -> Result<(), MachineError>;
     /// At most `max` bytes of a volume's content from `offset` on; none at and behind its end.
     fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>, MachineError>;
     /// Gives all of a volume's file to `target`, in pieces; returns its size in bytes.
@@ -104,6 +107,9 @@ pub trait Hypervisor: Send + Sync {
     fn destroy(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
     /// Forgets a domain that is shut off, with its NVRAM and saved state; its volumes stay.
     fn undefine(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Takes a seed of ours out of the domain's drive, in its definition and, if it runs, in the running machine. The drive
+    /// stays, and whatever else is in it.
+    fn eject_seed(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
     /// Replaces the domain's mark, in its definition and, if it runs, in the running machine.
     fn set_mark(&self, uuid: uuid::Uuid, mark: &Mark) -> Result<(), MachineError>;
 }
@@ -317,5 +323,10 @@ impl DomainInfo {
     /// Digest of the definition as libvirt keeps it, without metadata: it changes when someone edits the domain.
     pub fn stored_digest(&self) -> Digest {
         domain_xml::stored_digest(&self.xml)
+    }
+
+    /// What the drive for seeds holds, by the definition.
+    pub fn drive(&self) -> Drive {
+        domain_xml::drive(&self.xml)
     }
 }

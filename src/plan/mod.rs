@@ -6,6 +6,7 @@ mod blocked;
 mod drift;
 mod inventory;
 mod removal;
+mod sealing;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ pub use blocked::Blocked;
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
+pub use sealing::Sealing;
 
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
@@ -94,6 +96,8 @@ pub enum Step {
     Start(uuid::Uuid),
     /// It runs; see that it comes up.
     Finish(uuid::Uuid),
+    /// It is in the cluster and runs, and its seed is still there; see [`NodePlan::sealing`].
+    Seal(uuid::Uuid),
     /// It is in the cluster and runs.
     Nothing,
 }
@@ -124,6 +128,8 @@ pub struct NodePlan {
     pub pool: String,
     /// What is to do.
     pub step: Step,
+    /// Once the node is up: what becomes of its seed. None where it is gone, or stays because the cluster file says so.
+    pub sealing: Option<Sealing>,
     /// How the machine that is there differs from what the cluster file asks for; `rebuild` mends it.
     pub drift: Vec<Drift>,
 }
@@ -300,7 +306,9 @@ impl<'a> Layout<'a> {
                 }
             }
         };
-        Ok(NodePlan { node: node.name.clone(), pool: config.libvirt.pool.clone(), step, drift })
+        let sealing = sealing::of(id, node, domain, &inventory.volumes, &step, &drift);
+        let step = if step == Step::Nothing && sealing.is_some() { Step::Seal(uuid) } else { step };
+        Ok(NodePlan { node: node.name.clone(), pool: config.libvirt.pool.clone(), step, sealing, drift })
     }
 
     /// Whether the machine's running boot is known to be in the cluster.

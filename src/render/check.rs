@@ -6,11 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, GuestFile, NodeBundle, PAYLOAD_MOUNT, PayloadPlace, RenderError, preloaded, proxy};
+use super::templates::Templates;
+use super::{
+    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, kubelet, preloaded, proxy, seal,
+};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
-/// Checks every structured file of a bundle.
+/// Checks every structured file of a bundle. What the user's own template renders is its author's: of such a file only
+/// what other files and first boot rely upon is checked.
 pub(super) fn check(
     bundle: &NodeBundle,
     config: &Config,
@@ -18,22 +22,41 @@ pub(super) fn check(
     mac: Mac,
     contents: &PayloadContents,
     place: PayloadPlace,
+    templates: &Templates,
 ) -> Result<(), RenderError> {
-    let checks: [(&'static str, Result<(), String>); 11] = [
-        ("user-data", user_data(bundle, node)),
-        ("network-config", network_config(bundle, config, node, mac)),
-        ("kubelet/config.yaml", kubelet_config(bundle, config)),
+    let own = |name| matches!(templates.origin(name), Origin::Own(_));
+    let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
+    let containerd = super::containerd_template(config);
+    let checks: [(&'static str, Result<(), String>); 14] = [
+        ("user-data", if own("user-data") { own_user_data(bundle, node) } else { user_data(bundle, node) }),
+        (
+            "network-config",
+            if own("network-config") { own_network(bundle, mac) } else { network_config(bundle, config, node, mac) },
+        ),
+        ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
-        ("containerd/config.toml", containerd_config(bundle, config, contents)),
-        ("systemd/containerd-proxy.conf", containerd_proxy(bundle, config, node)),
-        ("guest/timesyncd.conf", time_servers(bundle, node)),
-        ("guest/images", images(bundle, contents)),
-        ("guest/packages", errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())),
+        (containerd, containerd_config(bundle, config, contents)),
+        (
+            "systemd/containerd-proxy.conf",
+            ours("systemd/containerd-proxy.conf", &|| containerd_proxy(bundle, config, node)),
+        ),
+        ("guest/timesyncd.conf", ours("guest/timesyncd.conf", &|| time_servers(bundle, node))),
+        ("guest/modules-load.conf", ours("guest/modules-load.conf", &|| modules(bundle, node))),
+        ("guest/sysctl.conf", ours("guest/sysctl.conf", &|| sysctls(bundle, node))),
+        ("guest/images", ours("guest/images", &|| images(bundle, contents))),
+        (
+            "guest/packages",
+            ours("guest/packages", &|| {
+                errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())
+            }),
+        ),
         ("systemd/", payload_mount(bundle, place)),
+        ("guest/seal", ours("guest/seal", &|| seal::check(bundle, node))),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
-    for (template, result) in checks {
+    for (name, result) in checks {
+        let template = templates.origin(name);
         result.map_err(|problem| RenderError::Check { node: node.name.clone(), template, problem })?;
     }
     Ok(())
@@ -43,11 +66,11 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_yaml::from_str(text).map_err(|error| error.to_string())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted: &T) -> Result<(), String> {
     if got == wanted { Ok(()) } else { Err(format!("{field} reads back as {got:?}, not as {wanted:?}")) }
 }
 
-fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, String> {
+pub(super) fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, String> {
     match bundle.file(path) {
         Some(Content::Public(bytes, _)) => std::str::from_utf8(bytes).map_err(|error| error.to_string()),
         _ => Err(format!("{path} is not there")),
@@ -100,7 +123,7 @@ fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("users", &users, &wanted)?;
     let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
     same("the length of bootcmd", &command.len(), &3)?;
-    let mut modules = vec!["bootcmd", "growpart", "resizefs", "set_hostname"];
+    let mut modules = vec!["bootcmd", "set_hostname"];
     if node.settings.ssh.is_some() {
         modules.extend(["users_groups", "ssh"]);
     }
@@ -110,17 +133,45 @@ fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("cloud_final_modules", &data.cloud_final_modules, &Vec::new())
 }
 
+/// What holds of any user-data: it gives the node its name, and its bootcmd starts first boot.
+fn own_user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    if !bundle.user_data.starts_with("#cloud-config\n") {
+        return Err("the first line is not #cloud-config".to_owned());
+    }
+    let data: serde_json::Value = yaml(&bundle.user_data)?;
+    same("hostname", &data.get("hostname").and_then(|name| name.as_str()), &Some(node.name.to_string().as_str()))?;
+    let starts = |command: &serde_json::Value| command.to_string().contains("/run/nodebake/seed/nodebake/first-boot");
+    let commands = data.get("bootcmd").and_then(serde_json::Value::as_array);
+    same("that bootcmd starts first boot", &commands.is_some_and(|all| all.iter().any(starts)), &true)?;
+    let modules = data.get("cloud_init_modules").and_then(serde_json::Value::as_array);
+    let runs = |modules: &Vec<serde_json::Value>| modules.iter().any(|module| module == "bootcmd");
+    same("that cloud_init_modules has bootcmd", &modules.is_none_or(runs), &true)
+}
+
+/// What holds of any network-config: it is of version 2, and about the node's card.
+fn own_network(bundle: &NodeBundle, mac: Mac) -> Result<(), String> {
+    let data: serde_json::Value = yaml(&bundle.network_config)?;
+    same("version", &data.get("version"), &Some(&serde_json::Value::from(2)))?;
+    let ethernets = data.get("ethernets").and_then(serde_json::Value::as_object);
+    let is_ours = |card: &serde_json::Value| {
+        card.pointer("/match/macaddress").and_then(serde_json::Value::as_str) == Some(mac.to_string().as_str())
+    };
+    same("that a card is matched by the node's MAC", &ethernets.is_some_and(|cards| cards.values().any(is_ours)), &true)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct MetaData {
     instance_id: String,
     local_hostname: String,
+    dsmode: String,
 }
 
 fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let data: MetaData = yaml(&bundle.meta_data)?;
     same("instance-id", &data.instance_id, &bundle.instance_id())?;
-    same("local-hostname", &data.local_hostname, &node.name.to_string())
+    same("local-hostname", &data.local_hostname, &node.name.to_string())?;
+    same("dsmode", &data.dsmode.as_str(), &"local")
 }
 
 /// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").
@@ -182,77 +233,7 @@ fn network_config(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -
     same("nameservers", &primary.nameservers.addresses, &config.network.nameservers)
 }
 
-/// The fields of kubelet.config.k8s.io/v1beta1 that we set.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct KubeletConfig {
-    api_version: String,
-    kind: String,
-    authentication: Authentication,
-    authorization: Authorization,
-    cluster_domain: String,
-    #[serde(rename = "clusterDNS")]
-    cluster_dns: Vec<IpAddr>,
-    cgroup_driver: String,
-    container_runtime_endpoint: String,
-    resolv_conf: String,
-    runtime_request_timeout: String,
-    tls_cert_file: String,
-    tls_private_key_file: String,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Authentication {
-    anonymous: Enabled,
-    webhook: Enabled,
-    x509: X509,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Enabled {
-    enabled: bool,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct X509 {
-    #[serde(rename = "clientCAFile")]
-    client_ca_file: String,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Authorization {
-    mode: String,
-}
-
-fn kubelet_config(bundle: &NodeBundle, config: &Config) -> Result<(), String> {
-    let got: KubeletConfig = yaml(text(bundle, "/etc/kubernetes/kubelet-config.yaml")?)?;
-    let wanted = KubeletConfig {
-        api_version: "kubelet.config.k8s.io/v1beta1".to_owned(),
-        kind: "KubeletConfiguration".to_owned(),
-        authentication: Authentication {
-            anonymous: Enabled { enabled: false },
-            webhook: Enabled { enabled: true },
-            x509: X509 { client_ca_file: "/etc/kubernetes/pki/ca.pem".to_owned() },
-        },
-        authorization: Authorization { mode: "Webhook".to_owned() },
-        cluster_domain: config.cluster.cluster_domain.clone(),
-        cluster_dns: config.cluster.cluster_dns.clone(),
-        cgroup_driver: "systemd".to_owned(),
-        container_runtime_endpoint: "unix:///var/run/containerd/containerd.sock".to_owned(),
-        resolv_conf: "/run/systemd/resolve/resolv.conf".to_owned(),
-        runtime_request_timeout: "15m".to_owned(),
-        tls_cert_file: format!("/etc/kubernetes/pki/{}.pem", bundle.node),
-        tls_private_key_file: format!("/etc/kubernetes/pki/{}-key.pem", bundle.node),
-    };
-    same("the kubelet's configuration", &got, &wanted)?;
-    files_are_there(bundle, &[&got.authentication.x509.client_ca_file, &got.tls_cert_file, &got.tls_private_key_file])
-}
-
-fn files_are_there(bundle: &NodeBundle, paths: &[&str]) -> Result<(), String> {
+pub(super) fn files_are_there(bundle: &NodeBundle, paths: &[&str]) -> Result<(), String> {
     match paths.iter().find(|path| bundle.file(path).is_none()) {
         Some(path) => Err(format!("it names {path}, which the bundle does not hold")),
         None => Ok(()),
@@ -346,7 +327,7 @@ fn containerd_config(bundle: &NodeBundle, config: &Config, contents: &PayloadCon
 }
 
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
-fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
+pub(super) fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
     if bundle.file(path).is_none() {
         return Ok(None);
     }
@@ -382,12 +363,27 @@ fn time_servers(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("FallbackNTP", &settings(bundle, path, "FallbackNTP")?, &wanted.map(|_| vec![""]))
 }
 
+fn modules(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let got: Vec<_> = text(bundle, "/etc/modules-load.d/nodebake.conf")?.lines().collect();
+    let wanted = ["overlay", "br_netfilter"].into_iter().chain(node.settings.modules.iter().map(String::as_str));
+    same("the modules", &got, &wanted.collect())
+}
+
+fn sysctls(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let lines = text(bundle, "/etc/sysctl.d/90-nodebake.conf")?.lines();
+    let got: Vec<_> = lines.map(|line| line.split_once(" = ").unwrap_or((line, ""))).collect();
+    let ours = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables", "net.ipv4.ip_forward"]
+        .map(|name| (name, "1"));
+    let own = node.settings.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    same("the kernel parameters", &got, &ours.into_iter().chain(own).collect())
+}
+
 /// Where the payload has no drive, no unit waits for one: it would never start.
 fn payload_mount(bundle: &NodeBundle, place: PayloadPlace) -> Result<(), String> {
     let names = |file: &&GuestFile| match &file.content {
         Content::Public(bytes, _) => bytes.windows(PAYLOAD_MOUNT.len()).any(|word| word == PAYLOAD_MOUNT.as_bytes()),
         Content::Link(target) => target.ends_with(PAYLOAD_MOUNT),
-        Content::Secret(_) => false,
+        Content::Secret(..) => false,
     };
     match bundle.files.iter().find(names) {
         Some(file) if place != PayloadPlace::Drive => Err(format!("{} names {PAYLOAD_MOUNT}", file.path)),

@@ -1,19 +1,20 @@
 //! The bundle of a machine that makes a golden image: it has no identity and no secret, and leaves nothing of itself.
 
 use super::templates::Templates;
+use super::units::Units;
 use super::{Content, GuestFile, NodeBundle, PayloadPlace, RenderError, Values};
 use crate::config::{Config, Mac, Node};
 use crate::image::Payload;
 
 /// Renders it for a machine that is called and sized as `node`; nothing else of a node is in it.
 pub fn render(config: &Config, node: &Node, mac: Mac, payload: &Payload) -> Result<NodeBundle, RenderError> {
-    let values = Values::new(config, node, mac, payload, PayloadPlace::Drive);
-    let mut templates = Templates::new(&values)?;
+    let units = Units::default();
+    let values = Values::new(config, node, mac, payload, PayloadPlace::Drive, (&[], &units));
+    let mut templates = Templates::new(&values, config, node)?;
     let bootcmd = templates.render("guest/bootcmd")?;
     templates.set("bootcmd", bootcmd.trim_end());
     let script = |path: &str, template| {
-        let content = Content::Public(templates.render(template)?.into_bytes(), 0o755);
-        Ok(GuestFile { path: path.to_owned(), content })
+        Ok(GuestFile::new(path, Content::Public(templates.render(template)?.into_bytes(), 0o755)))
     };
     let mut bundle = NodeBundle {
         node: node.name.clone(),

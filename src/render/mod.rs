@@ -1,96 +1,33 @@
-//! From a node and its identity to the files that its guest reads: a pure function.
+//! From a node and its identity to the files that its guest reads: a pure function of these and of the files that the
+//! node's settings name.
 
+mod bundle;
 mod check;
+mod error;
 mod golden;
+mod kubelet;
+mod merge;
+mod own;
 mod preloaded;
 mod proxy;
+mod seal;
 mod templates;
+mod units;
+mod yaml;
 
 use serde::Serialize;
-use sha2::Digest as _;
 
 use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
 use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
+pub use bundle::{Account, Content, GuestFile, NodeBundle, Owner};
+pub use error::{Origin, RenderError, Said, TakenBy};
 pub use golden::render as render_golden;
+use own::Own;
 use preloaded::Import;
 use templates::Templates;
-
-/// Why a node could not be rendered.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// A template is wrong.
-    #[error("template {template}")]
-    Template {
-        /// Path below cloud-init/.
-        template: String,
-        /// What Tera says of it.
-        source: Box<tera::Error>,
-    },
-    /// A template uses what has no value.
-    #[error("template {template} uses {variable:?}, which is not defined")]
-    Undefined {
-        /// Path below cloud-init/.
-        template: String,
-        /// The name without a value.
-        variable: String,
-    },
-    /// What was rendered does not read back as what was meant.
-    #[error("{node}: what {template} renders is not valid: {problem}")]
-    Check {
-        /// Whose file it is.
-        node: NodeName,
-        /// Path below cloud-init/.
-        template: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
-impl RenderError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        Some("the templates are part of nodebake; this is a fault of nodebake, please report it".to_owned())
-    }
-}
-
-/// All that a seed image holds, in memory and in a fixed order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeBundle {
-    /// Whose bundle it is.
-    pub node: NodeName,
-    /// `#cloud-config` text.
-    pub user_data: String,
-    /// YAML with instance-id and local-hostname.
-    pub meta_data: String,
-    /// cloud-init network-config, version 2.
-    pub network_config: String,
-    /// The script that first boot runs from the seed (`nodebake/first-boot` there).
-    pub first_boot: String,
-    /// What first boot puts into the guest (`nodebake/root/...` in the seed), sorted by path, owner root:root.
-    pub files: Vec<GuestFile>,
-}
-
-/// One file or link in the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuestFile {
-    /// Absolute path in the guest.
-    pub path: String,
-    /// What stands there.
-    pub content: Content,
-}
-
-/// What stands at a path in the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// A public file with permission bits (0644, 0755).
-    Public(Vec<u8>, u32),
-    /// A secret file, mode 0600.
-    Secret(Secret),
-    /// A symbolic link to this target.
-    Link(String),
-}
+use units::Units;
 
 /// What proves who the node is.
 #[derive(Debug, Clone, Copy)]
@@ -130,64 +67,27 @@ pub fn render(
     payload: &Payload,
     place: PayloadPlace,
 ) -> Result<NodeBundle, RenderError> {
-    let values = Values::new(config, node, mac, payload, place);
-    let mut templates = Templates::new(&values)?;
+    let (own, units) = (own::files(config, node)?, units::units(config, node)?);
+    let values = Values::new(config, node, mac, payload, place, (&own, &units));
+    let mut templates = Templates::new(&values, config, node)?;
     let bootcmd = templates.render("guest/bootcmd")?;
     templates.set("bootcmd", bootcmd.trim_end());
+    let mut files = guest_files(config, node, &payload.contents, &values, credentials, &templates)?;
+    let template = |path: &str| template_at(path, config, node, &payload.contents, place);
+    own::add(&mut files, own.into_iter().chain(units.files).collect(), node, template)?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut bundle = NodeBundle {
         node: node.name.clone(),
         user_data: templates.render("user-data")?,
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
-        files: guest_files(config, node, &payload.contents, &values, credentials, &templates)?,
+        files,
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
-    check::check(&bundle, config, node, mac, &payload.contents, place)?;
+    check::check(&bundle, config, node, mac, &payload.contents, place, &templates)?;
     Ok(bundle)
-}
-
-impl NodeBundle {
-    /// cloud-init's instance-id: the digest of all but meta-data, which holds it.
-    pub fn instance_id(&self) -> String {
-        format!("nodebake-{}", self.digest())
-    }
-
-    /// Digest of all but meta-data; every part with its length, so that no two bundles meet.
-    pub fn digest(&self) -> Digest {
-        let mut sha256 = sha2::Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            sha256.update((bytes.len() as u64).to_be_bytes());
-            sha256.update(bytes);
-        };
-        for text in [&self.user_data, &self.network_config, &self.first_boot] {
-            part(text.as_bytes());
-        }
-        for file in &self.files {
-            part(file.path.as_bytes());
-            match &file.content {
-                Content::Public(bytes, mode) => {
-                    part(&mode.to_be_bytes());
-                    part(bytes);
-                }
-                Content::Secret(secret) => {
-                    part(b"secret");
-                    part(secret.expose());
-                }
-                Content::Link(target) => {
-                    part(b"link");
-                    part(target.as_bytes());
-                }
-            }
-        }
-        Digest::from(<[u8; 32]>::from(sha256.finalize()))
-    }
-
-    /// The content of a guest file, for checks and for showing it.
-    pub fn file(&self, path: &str) -> Option<&Content> {
-        self.files.iter().find(|file| file.path == path).map(|file| &file.content)
-    }
 }
 
 /// Units that would change the guest behind our back, or wait for what is not there.
@@ -257,7 +157,7 @@ fn rendered_when_given(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Vec<(&'static str, u32, &'static str)> {
-    let mut files = Vec::new();
+    let mut files = seal::files(node);
     if place == PayloadPlace::Drive {
         let path = "/etc/systemd/system/opt-nodebake-payload.mount";
         files.push((path, 0o644, "systemd/opt-nodebake-payload.mount"));
@@ -288,19 +188,20 @@ fn guest_files(
     templates: &Templates,
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
-    let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
-    for (path, mode, template) in RENDERED.into_iter().chain(rendered_when_given(node, contents, values.payload_place))
-    {
-        add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
+    let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
+    let given = rendered_when_given(node, contents, values.payload_place);
+    for (path, mode, template) in RENDERED.into_iter().chain(given) {
+        let mut text = templates.render(template)?;
+        if path == kubelet::PATH {
+            text = kubelet::configuration(text, config, node, &templates.origin(template))?;
+        }
+        add(path, Content::Public(text.into_bytes(), mode));
     }
-    let containerd = match config.versions.containerd.major {
-        1 => "containerd/config-v2.toml",
-        _ => "containerd/config-v3.toml",
-    };
+    let containerd = containerd_template(config);
     add("/etc/containerd/config.toml", Content::Public(templates.render(containerd)?.into_bytes(), 0o644));
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
-    add(&values.paths.key, Content::Secret(credentials.key.clone()));
+    add(&values.paths.key, Content::Secret(credentials.key.clone(), 0o600));
     if node.settings.ssh.is_some() {
         add("/etc/ssh/sshd_config.d/10-nodebake.conf", Content::Public(SSHD.into(), 0o644));
     }
@@ -314,17 +215,40 @@ fn guest_files(
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
     }
     let mount = (values.payload_place == PayloadPlace::Drive).then_some(PAYLOAD_MOUNT);
-    for unit in ENABLED.into_iter().chain(mount).chain(values.errands.iter().map(|errand| errand.unit)) {
+    let errands = values.errands.iter().map(|errand| errand.unit);
+    for unit in ENABLED.into_iter().chain(mount).chain(seal::units(node)).chain(errands) {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
+fn containerd_template(config: &Config) -> &'static str {
+    match config.versions.containerd.major {
+        1 => "containerd/config-v2.toml",
+        _ => "containerd/config-v3.toml",
+    }
+}
+
+/// The template that is rendered at a path.
+fn template_at(
+    path: &str,
+    config: &Config,
+    node: &Node,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Option<&'static str> {
+    if path == "/etc/containerd/config.toml" {
+        return Some(containerd_template(config));
+    }
+    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
+    rendered.find(|(there, ..)| *there == path).map(|(.., template)| template)
+}
+
+/// What we mask; what the cluster file says of a unit goes before it.
 fn masked(node: &Node) -> Vec<&'static str> {
     let without_login = if node.settings.ssh.is_some() { &[][..] } else { &MASKED_WITHOUT_LOGIN };
-    MASKED.iter().chain(without_login).copied().collect()
+    MASKED.iter().chain(without_login).copied().filter(|unit| !units::wants(node, unit)).collect()
 }
 
 /// The image of the pods' sandboxes: one that the payload holds, so that no registry is needed; else what the kubelet of a
@@ -360,9 +284,35 @@ struct Values<'a> {
     packages_stamp: String,
     /// Whether `ctr images import` can write what it unpacks to the disk before containerd notes it; containerd 1.x cannot.
     sync_fs: bool,
+    keep_seed: bool,
     ntp: &'a [String],
     /// Variables of containerd's environment.
     proxy: Vec<String>,
+    /// Kernel modules besides those that containers need.
+    modules: Vec<&'a str>,
+    /// Kernel parameters besides those that containers need.
+    sysctls: Vec<SysctlValues<'a>>,
+    /// Files whose owners only the guest can look up.
+    owned: Vec<OwnedValues<'a>>,
+    /// Units of the image to enable.
+    enabled_units: &'a [String],
+    /// Units to start at first boot.
+    own_units: &'a [String],
+    /// Whether systemd must read all units anew.
+    reload: bool,
+}
+
+#[derive(Serialize)]
+struct SysctlValues<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+#[derive(Serialize)]
+struct OwnedValues<'a> {
+    path: &'a str,
+    /// `USER:GROUP`.
+    owner: String,
 }
 
 /// What a first boot does beside the kubelet.
@@ -443,8 +393,17 @@ struct SshValues<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &'a Payload, place: PayloadPlace) -> Self {
+    fn new(
+        config: &'a Config,
+        node: &'a Node,
+        mac: Mac,
+        payload: &'a Payload,
+        place: PayloadPlace,
+        (own, units): (&'a [Own], &'a Units),
+    ) -> Self {
         let (cluster, settings) = (&config.cluster, &node.settings);
+        let masked = masked(node).into_iter().chain(units.masked.iter().map(String::as_str));
+        let owned = own.iter().map(|own| &own.file).filter(|file| file.owner.has_names());
         let hosts = &cluster.control_plane;
         Self {
             cluster: ClusterValues {
@@ -472,14 +431,21 @@ impl<'a> Values<'a> {
             payload_place: place,
             channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(config, &payload.contents),
-            masked_units: masked(node).join(" "),
+            masked_units: masked.collect::<Vec<_>>().join(" "),
             errands: Errand::of(&payload.contents, payload.digest),
             images: preloaded::imports(&payload.contents),
             images_stamp: stamp(IMAGES_IMPORTED, payload.digest),
             packages_stamp: stamp(PACKAGES_INSTALLED, payload.digest),
             sync_fs: config.versions.containerd.major > 1,
+            keep_seed: settings.keep_seed,
             ntp: &settings.ntp,
             proxy: settings.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
+            modules: settings.modules.iter().map(String::as_str).collect(),
+            sysctls: settings.sysctls.iter().map(|(name, value)| SysctlValues { name, value }).collect(),
+            owned: owned.map(|file| OwnedValues { path: &file.path, owner: file.owner.to_string() }).collect(),
+            enabled_units: &units.enable,
+            own_units: &units.start,
+            reload: !settings.units.is_empty(),
         }
     }
 }

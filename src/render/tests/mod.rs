@@ -29,10 +29,24 @@ fn bundle_with(config: &Config, contents: PayloadContents) -> NodeBundle {
 }
 
 fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) -> NodeBundle {
+    try_bundle(config, contents, place).unwrap()
+}
+
+fn try_bundle(config: &Config, contents: PayloadContents, place: PayloadPlace) -> Result<NodeBundle, RenderError> {
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place).unwrap()
+    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place)
+}
+
+fn checked(
+    bundle: &NodeBundle,
+    config: &Config,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Result<(), RenderError> {
+    let templates = Templates::new(&serde_json::json!({}), config, &config.nodes[0])?;
+    check::check(bundle, config, &config.nodes[0], MAC.parse().unwrap(), contents, place, &templates)
 }
 
 /// Something of every kind that a user can give.
@@ -103,7 +117,7 @@ fn hosts_name_this_node_and_the_control_plane_only() {
 fn the_key_is_secret_and_everything_else_has_its_mode() {
     let bundle = bundle(&config("worker-node-1"));
     let key = bundle.file("/etc/kubernetes/pki/worker-node-1-key.pem").unwrap();
-    assert_eq!(key, &Content::Secret(Secret::new("SECRET BYTES\n")));
+    assert_eq!(key, &Content::Secret(Secret::new("SECRET BYTES\n"), 0o600));
     assert_eq!(public(&bundle, "/etc/kubernetes/pki/worker-node-1.pem"), ("the certificate\n", 0o644));
     assert_eq!(public(&bundle, "/etc/kubernetes/pki/ca.pem"), ("the CA\n", 0o644));
     assert_eq!(public(&bundle, "/etc/kubernetes/kubelet.kubeconfig").1, 0o600);
@@ -182,15 +196,8 @@ fn a_bundle_that_reads_back_otherwise_is_refused() {
     for (wanted, spoil) in spoil {
         let mut bundle = bundle(&config);
         spoil(&mut bundle);
-        match check::check(
-            &bundle,
-            &config,
-            &config.nodes[0],
-            MAC.parse().unwrap(),
-            &PayloadContents::default(),
-            PayloadPlace::Drive,
-        ) {
-            Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted),
+        match checked(&bundle, &config, &PayloadContents::default(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), wanted),
             other => panic!("{wanted}: {other:?}"),
         }
     }
@@ -282,7 +289,7 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let errand = |stage: &str, unit: &str| {
         [
             format!("if [ ! -e /var/lib/nodebake/{stage}.{serial} ]; then"),
-            format!("    sh \"$report\" begun {stage}"),
+            format!("    send begun {stage} ''"),
             format!("    systemctl start --no-block {unit}"),
         ]
     };
@@ -295,6 +302,74 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let stages = [crate::boot::Stage::ImagesImported, crate::boot::Stage::PackagesInstalled];
     let names = stages.map(|stage| stage.to_string().replace(' ', "-"));
     assert_eq!(names, [IMAGES_IMPORTED, PACKAGES_INSTALLED]);
+}
+
+/// A node that keeps its seed has nothing that would remove what cloud-init has of it, and is the same otherwise.
+#[test]
+fn a_node_seals_itself_unless_it_keeps_its_seed() {
+    let mut config = config("worker-node-1");
+    let sealing = bundle(&config);
+    config.nodes[0].settings.keep_seed = true;
+    let keeping = bundle(&config);
+    let own = [
+        "/etc/systemd/system/multi-user.target.wants/nodebake-seal.service",
+        "/etc/systemd/system/nodebake-seal.service",
+        "/usr/local/lib/nodebake/seal",
+    ];
+    assert_eq!(differences(&sealing, &keeping), own);
+    assert_eq!(differences(&keeping, &sealing), [""; 0]);
+    let added: Vec<_> =
+        sealing.first_boot.lines().filter(|line| !keeping.first_boot.lines().any(|other| other == *line)).collect();
+    assert_eq!(added, ["# Once cloud-init is done.", "systemctl start --no-block nodebake-seal.service"]);
+    assert_eq!((&sealing.user_data, public(&sealing, own[2]).1), (&keeping.user_data, 0o755));
+    // The other way round neither is taken for the other.
+    for (spoilt, wanted) in [(&keeping, false), (&sealing, true)] {
+        config.nodes[0].settings.keep_seed = wanted;
+        match check::check(
+            spoilt,
+            &config,
+            &config.nodes[0],
+            MAC.parse().unwrap(),
+            &PayloadContents::default(),
+            PayloadPlace::Drive,
+        ) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template, "guest/seal"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the guest writes is what the reader of its reports knows.
+#[test]
+fn the_stages_that_scripts_tell_are_known() {
+    let bundle = bundle_with(&config("worker-node-1"), contents());
+    let scripts = bundle.files.iter().filter(|file| file.path.starts_with("/usr/local/lib/nodebake/"));
+    let texts = scripts.map(|file| public(&bundle, &file.path).0).chain([bundle.first_boot.as_str()]);
+    let mut told: Vec<String> = Vec::new();
+    for line in texts.flat_map(str::lines).filter(|line| !line.trim_start().starts_with('#')) {
+        let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
+        let said = words.windows(3).filter(|said| said[0].ends_with("report"));
+        told.extend(said.filter(|said| matches!(said[1], "ok" | "failed" | "begun")).map(|said| said[2].to_owned()));
+    }
+    told.sort_unstable();
+    told.dedup();
+    told.retain(|stage| !stage.starts_with('$'));
+    let wanted = [
+        "cloud-init-done",
+        "cni-installed",
+        "disk-grown",
+        "files-installed",
+        "finished",
+        "images-imported",
+        "packages-installed",
+        "sealed",
+        "seed-read",
+    ];
+    assert_eq!(told, wanted);
+    for stage in told {
+        let known: Result<crate::boot::Stage, _> = serde_json::from_value(stage.clone().into());
+        assert!(known.is_ok(), "{stage}");
+    }
 }
 
 #[test]
@@ -343,7 +418,7 @@ fn what_was_given_and_reads_back_otherwise_is_refused() {
     let lib = "/usr/local/lib/nodebake";
     let units = "/etc/systemd/system";
     for (wanted, path, from, to) in [
-        ("containerd/config.toml", "/etc/containerd/config.toml".to_owned(), "own.example", "other.example"),
+        ("containerd/config-v3.toml", "/etc/containerd/config.toml".to_owned(), "own.example", "other.example"),
         ("systemd/containerd-proxy.conf", proxy::DROP_IN.to_owned(), ".svc,", ""),
         ("guest/timesyncd.conf", "/etc/systemd/timesyncd.conf.d/50-nodebake.conf".to_owned(), "10.0.0.1", "10.0.0.2"),
         ("guest/images", format!("{lib}/images"), "'cilium.tar'", "'other.tar'"),
@@ -353,8 +428,8 @@ fn what_was_given_and_reads_back_otherwise_is_refused() {
     ] {
         let mut bundle = bundle_with(&config, contents());
         edit(&mut bundle, &path, from, to);
-        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), PayloadPlace::Drive) {
-            Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted, "{path}"),
+        match checked(&bundle, &config, &contents(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), wanted, "{path}"),
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -423,8 +498,10 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
         (&drive, PayloadPlace::Seed, "/etc/systemd/system/containerd.service names opt-nodebake-payload.mount"),
         (&seed, PayloadPlace::Drive, "no file names opt-nodebake-payload.mount"),
     ] {
-        let refused = check::check(bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), place);
-        let wanted = format!("worker-node-1: what systemd/ renders is not valid: {problem}");
+        let refused = checked(bundle, &config, &contents(), place);
+        let wanted = format!("worker-node-1: what template systemd/ renders is not valid: {problem}");
         assert_eq!(refused.unwrap_err().to_string(), wanted);
     }
 }
+
+mod custom;
