@@ -18,13 +18,13 @@ test: lint unit e2e ## everything that CI checks
 lint: packages
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/demo tests/lab/cluster-file .ci/run
+	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/containerds tests/lab/demo tests/lab/cluster-file .ci/run
 	shellcheck benches/first-boot/ssh-way benches/first-boot/prototype
 	sed '/^{%-.*%}$$/d' cloud-init/guest/report | shellcheck -s sh -
 	shellcheck -s sh cloud-init/guest/grow cloud-init/guest/packages cloud-init/guest/seal
 
 # Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice.
-unit: packages ## tests beside the code, the command line, identities, images, libvirt, stand-ins
+unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt, stand-ins
 	cargo test --release --locked --workspace
 
 e2e: packages ## real guests in the lab

@@ -626,7 +626,11 @@ fn a_machine_from_its_volumes_to_its_end() {
         let media = text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         media.map(|words| words.join(" ")).collect::<Vec<_>>()
     };
-    let full = [format!("vda {}", spec.root), format!("vdb {}", spec.payload), format!("sda {}", spec.seed)];
+    let full = [
+        format!("vda {}", spec.root),
+        format!("vdb {}", spec.payload.as_deref().unwrap()),
+        format!("sda {}", spec.seed),
+    ];
     let empty = [full[0].clone(), full[1].clone(), "sda -".to_owned()];
     assert_eq!((medium(&[]), medium(&["--inactive"])), (full.to_vec(), full.to_vec()));
     assert_eq!(running.drive(), Drive::Seed(seed.name.clone()));

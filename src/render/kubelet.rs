@@ -44,7 +44,7 @@ pub(super) fn configuration(
     let mut patched = base.clone();
     merge(&mut patched, &Value::Object(node.settings.kubelet.clone()));
     if let Some((path, problem)) = contradiction(&base, &patched, node) {
-        let path: Vec<_> = std::iter::once("kubelet").chain(path.iter().copied()).collect();
+        let path: Vec<_> = ["kubelet", "config"].into_iter().chain(path.iter().copied()).collect();
         return Err(RenderError::Setting { node: node.name.clone(), said: Said::new(config, node, &path), problem });
     }
     let text = yaml::text(&patched);

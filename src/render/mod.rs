@@ -3,6 +3,7 @@
 
 mod bundle;
 mod check;
+mod containerd;
 mod error;
 mod golden;
 mod kubelet;
@@ -197,8 +198,6 @@ fn guest_files(
         }
         add(path, Content::Public(text.into_bytes(), mode));
     }
-    let containerd = containerd_template(config);
-    add("/etc/containerd/config.toml", Content::Public(templates.render(containerd)?.into_bytes(), 0o644));
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone(), 0o600));
@@ -220,14 +219,8 @@ fn guest_files(
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
+    files.extend(containerd::files(config, node, templates).map_err(|fault| fault.of(config, node, templates))?);
     Ok(files)
-}
-
-fn containerd_template(config: &Config) -> &'static str {
-    match config.versions.containerd.major {
-        1 => "containerd/config-v2.toml",
-        _ => "containerd/config-v3.toml",
-    }
 }
 
 /// The template that is rendered at a path.
@@ -238,11 +231,9 @@ fn template_at(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Option<&'static str> {
-    if path == "/etc/containerd/config.toml" {
-        return Some(containerd_template(config));
-    }
     let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
-    rendered.find(|(there, ..)| *there == path).map(|(.., template)| template)
+    let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
+    found.or_else(|| containerd::template_at(path, config))
 }
 
 /// What we mask; what the cluster file says of a unit goes before it.

@@ -122,7 +122,7 @@ fn a_patch_cannot_contradict_what_else_is_rendered() {
     ] {
         let config = with(|settings| {
             patch(settings, value);
-            said(settings, &[&["kubelet"], &field[..1]].concat(), 31);
+            said(settings, &[&["kubelet", "config"], &field[..1]].concat(), 31);
         });
         let wanted = format!("worker-node-1: kubelet.config.{} (nodebake.yaml:31): {wanted}", field.join("."));
         assert_eq!(refused(&config), (wanted, None));
@@ -348,7 +348,7 @@ fn units_that_cannot_be_enabled_are_refused() {
         let config = with(|settings| {
             settings.units.insert(name.to_owned(), unit);
             said(settings, &["units", name, "enabled"], 50);
-            said(settings, &["units", name], 49);
+            said(settings, &["units", name, "content"], 49);
         });
         assert_eq!(refused(&config), (format!("worker-node-1: units.{name} (nodebake.yaml:49): {wanted}"), None));
     }
