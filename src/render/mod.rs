@@ -8,6 +8,7 @@ mod containerd;
 mod error;
 mod field;
 mod in_force;
+mod golden;
 mod kubelet;
 mod kubelet_fields;
 mod merge;
@@ -29,6 +30,7 @@ use crate::secret::Secret;
 pub use bundle::{Account, Content, GuestFile, NodeBundle, Owner};
 pub use error::{Origin, RenderError, Said, TakenBy};
 pub use in_force::in_force;
+pub use golden::render as render_golden;
 use own::Own;
 use preloaded::Import;
 use templates::Templates;
@@ -53,6 +55,8 @@ pub enum PayloadPlace {
     Drive,
     /// The seed's drive, which may leave: first boot copies it to the node's disk.
     Seed,
+    /// The base image, a golden one that holds this very payload.
+    BaseImage,
 }
 
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the

@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 32] = templates![
+const TEMPLATES: [Template; 35] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -38,6 +38,9 @@ const TEMPLATES: [Template; 32] = templates![
     "systemd/nodebake-report.service",
     "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
+    "golden/first-boot",
+    "golden/network-config",
+    "golden/user-data",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
