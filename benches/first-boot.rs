@@ -115,7 +115,7 @@ impl Way {
 
 /// What bootcmd and systemd write on the console.
 const BOOTCMD: &str = "nodebake: bootcmd";
-const ONLINE: &str = "Reached target network-online.target";
+const ONLINE: &str = "Reached target \u{1b}[0;1;39mnetwork-online.target";
 
 fn main() {
     let words: Vec<_> = std::env::args().skip(1).collect();
@@ -215,7 +215,8 @@ impl Machine {
             bench.outside(after.split('\'').nth(1).unwrap())
         };
         let started = stat_of(pid).unwrap().started;
-        let (console, channel) = (path("<log file", "="), path("<source path='/var", ""));
+        let (console, channel) =
+            (path("<serial type='pty'>", "<log file"), path("<channel type='file'>", "<source path"));
         Self { name: name.to_owned(), pid, started, console, channel, seen: BTreeMap::new() }
     }
 

@@ -86,7 +86,7 @@ impl Config {
         let is_known = |known: &&str| {
             known.strip_suffix('.').map_or(field == *known, |_| field.len() > known.len() && field.starts_with(known))
         };
-        if found.is_empty() && INNER.iter().any(|known| is_known(&known)) {
+        if found.is_empty() && INNER.iter().any(is_known) {
             found.push(Explained { field: field.to_owned(), value: None, origin: None });
         }
         (!found.is_empty()).then_some(found)
@@ -165,9 +165,8 @@ fn registry(registry: &Registry, path: impl Fn(&Path) -> Value) -> Value {
 }
 
 fn file(file: &OwnFile, body: impl Fn(&Body) -> (&'static str, Value)) -> Value {
-    let is_secret = file.mode & 0o077 == 0;
     let (key, body) = body(&file.body);
-    let body = if is_secret && key == "content" { json!(SECRET) } else { body };
+    let body = if file.is_secret() && key == "content" { json!(SECRET) } else { body };
     json!({key: body, "mode": format!("{:04o}", file.mode), "owner": file.owner, "group": file.group})
 }
 

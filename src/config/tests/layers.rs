@@ -122,8 +122,6 @@ keepSeed: null";
     assert_eq!(found, Node { settings, ..node("a", [10, 0, 0, 36]) });
 }
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
-
 #[test]
 fn layers_say_together_what_none_says_alone() {
     let defaults = "\
@@ -351,6 +349,8 @@ fn settings_that_cannot_be_are_refused() {
         ("consoleLogin: {}", "17:17: defaults.consoleLogin.passwordHash: missing key: a hash as `mkpasswd` prints it"),
         ("keepSeed: yes", "17:13: defaults.keepSeed: \"yes\" is not one of true, false"),
         ("swap: 1MiB", "17:9: defaults.swap: 1MiB is less than 64MiB"),
+        ("swap: 20GiB", "17:9: defaults.swap: leaves no room on the node's disk of 20GiB"),
+        ("{swap: 3GiB, disk: 3GiB}", "17:10: defaults.swap: leaves no room on the node's disk of 3GiB"),
         ("templates: ~/t", "17:14: defaults.templates: \"~/t\": a shell knows ~, a file does not; write the path out"),
         (
             "containerd: {registries: {r: {fallback: true}}}",
@@ -418,6 +418,10 @@ taints: [{key: t, effect: NoExecute}]";
     let of = |path: &[&str]| node.settings.origins.of(path).map(|origin| origin.place(Path::new(FILE)));
     assert_eq!(of(&["ntp", "0"]).as_deref(), Some("defaults, nodebake.yaml:30"));
     assert_eq!(of(&["memory"]), None);
+    // With or without the word under which the patch stands.
+    for path in [&["kubelet", "config", "maxPods"][..], &["kubelet", "maxPods"]] {
+        assert_eq!(of(path).as_deref(), Some("defaults, nodebake.yaml:28"));
+    }
 }
 
 #[test]
