@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 31] = templates![
+const TEMPLATES: [Template; 34] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -35,6 +35,8 @@ const TEMPLATES: [Template; 31] = templates![
     "systemd/nodebake-images.service",
     "systemd/nodebake-packages.service",
     "systemd/nodebake-report.service",
+    "systemd/nodebake-swap.service",
+    "systemd/var-lib-nodebake-swap.swap",
     "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
     "guest/apt.conf",
@@ -49,6 +51,7 @@ const TEMPLATES: [Template; 31] = templates![
     "guest/report",
     "guest/resolved.conf",
     "guest/seal",
+    "guest/swap",
     "guest/sysctl.conf",
     "guest/timesyncd.conf",
     "guest/hostname",
