@@ -44,6 +44,8 @@ pub enum Verb {
     /// Carry all that is locked to a machine without a network, as one file.
     Bundle(Bundle),
     /// Make the payload and the seeds of nodes; what is there and right is left alone.
+    ///
+    /// Everything in them is of 2000-01-01 00:00:00 UTC, or of SOURCE_DATE_EPOCH (seconds since 1970) where that is set.
     Build(Build),
     /// Print what goes into a node's seed: the list of its files, or one of them.
     Render(Render),
@@ -51,12 +53,14 @@ pub enum Verb {
     Verify(Verify),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
-    /// Show the machines of this cluster, and how they differ from what was built.
+    /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
     Rebuild(Rebuild),
     /// Remove machines with their disks; base images, payloads, pools and networks stay.
     Down(Down),
+    /// Show the settings of a node, and which layer of the cluster file gave each.
+    Explain(Explain),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
     /// Remove from the cache what no lock and no machine of any cluster needs.
@@ -205,6 +209,9 @@ pub struct Up {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Show all that is known of these, with the stages of their newest boot [default: a line for each machine].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -244,6 +251,17 @@ pub struct Consent {
     /// Do not ask; needed where there is no terminal to ask on.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// Only this setting and those below it, such as kubelet.config.maxPods [default: all].
+    #[arg(value_name = "FIELD")]
+    pub field: Option<String>,
 }
 
 /// Arguments of `logs`.

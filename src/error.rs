@@ -15,7 +15,7 @@ use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
 use crate::commands::GcError;
-use crate::config::{ConfigError, EditError, NodeName};
+use crate::config::{self, ConfigError, EditError, NodeName};
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
@@ -92,6 +92,12 @@ pub enum Error {
     /// A file that a node's seed does not hold.
     #[error("the seed of {node} has no {path}; did you mean {nearest}?")]
     UnknownFile { node: NodeName, path: String, nearest: String },
+    /// A field that no node has.
+    #[error("nodes have no field {field:?}{}", suggestion.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    UnknownField { field: String, suggestion: Option<&'static str> },
+    /// A time for images that is none, or none that an image can record.
+    #[error("SOURCE_DATE_EPOCH is {text:?}; it must be seconds since 1970, up to the end of 2155")]
+    SourceDate { text: String },
     /// Another run is at work on this cluster.
     #[error("another nodebake is changing machines of this cluster")]
     Running,
@@ -114,7 +120,9 @@ impl Error {
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
             | Self::UnknownFile { .. }
+            | Self::UnknownField { .. }
             | Self::NoConsent
+            | Self::SourceDate { .. }
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
             Self::Source(error) if error.is_setting() => ExitCode::Configuration,
@@ -161,8 +169,14 @@ impl Error {
             ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
             Self::UnknownFile { node, .. } => Some(format!("`nodebake render {node}` lists what there is")),
+            Self::UnknownField { .. } => {
+                Some(format!("`nodebake explain NODE` lists all that are set; there are {}", config::fields().join(", ")))
+            }
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
+            Self::SourceDate { .. } => {
+                Some("unset it, and everything in the images is of 2000-01-01 00:00:00 UTC".to_owned())
+            }
             Self::Differs(_) | Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
         }
     }

@@ -88,6 +88,13 @@ impl Item {
     fn link(target: &str) -> Self {
         Self::Link(Owner::ROOT, target.to_owned())
     }
+
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Directory(attributes) | Self::File(attributes, _) => attributes.owner,
+            Self::Link(owner, _) => *owner,
+        }
+    }
 }
 
 type Tree = BTreeMap<String, Item>;
@@ -176,6 +183,7 @@ fn read_by_us<S: Source>(image: &Image<S>) -> Vec<Line> {
             Kind::Directory => ('d', String::new()),
             Kind::File => ('f', String::new()),
             Kind::Link(target) => ('l', target.clone()),
+            Kind::Special(letter) => (*letter, String::new()),
         };
         let digest = (kind == 'f').then(|| Digest::of_reader(&mut image.file(entry)).unwrap());
         let Entry { path, mode, owner, size, modified, .. } = entry.clone();
@@ -315,44 +323,102 @@ fn random_trees_read_back_whole_by_everyone() {
     }
 }
 
+/// Makes the files of a tree beneath a folder, all of them of [`Time::FIXED`].
+fn lay_out(tree: &Tree, root: &Path) {
+    for (path, item) in tree {
+        let path = root.join(&path[1..]);
+        match item {
+            Item::Directory(_) => fs::create_dir(&path).unwrap(),
+            Item::File(_, data) => fs::write(&path, data).unwrap(),
+            Item::Link(_, target) => std::os::unix::fs::symlink(target, &path).unwrap(),
+        }
+    }
+    for (path, item) in tree.iter().rev() {
+        let path = root.join(&path[1..]);
+        let owner = item.owner();
+        std::os::unix::fs::lchown(&path, Some(owner.uid), Some(owner.gid)).unwrap();
+        if let Item::Directory(attributes) | Item::File(attributes, _) = item {
+            fs::set_permissions(path, fs::Permissions::from_mode(attributes.mode)).unwrap();
+        }
+    }
+    run("find", &[root.to_str().unwrap(), "-exec", "touch", "-h", "-d", "@946684800", "{}", "+"]);
+}
+
 #[test]
 fn our_reader_agrees_with_xorriso_as_a_writer() {
     for number in 0..10 {
         let tree = random_tree(&mut Random(1000 + number), 200);
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("tree");
-        for (path, item) in &tree {
-            let path = root.join(&path[1..]);
-            match item {
-                Item::Directory(_) => fs::create_dir(&path).unwrap(),
-                Item::File(attributes, data) => {
-                    fs::write(&path, data).unwrap();
-                    fs::set_permissions(&path, fs::Permissions::from_mode(attributes.mode)).unwrap();
-                }
-                Item::Link(_, target) => std::os::unix::fs::symlink(target, &path).unwrap(),
-            }
-        }
-        for (path, item) in tree.iter().rev() {
-            let path = root.join(&path[1..]);
-            let (Item::Directory(Attributes { owner, .. })
-            | Item::File(Attributes { owner, .. }, _)
-            | Item::Link(owner, _)) = item;
-            std::os::unix::fs::lchown(&path, Some(owner.uid), Some(owner.gid)).unwrap();
-            if let Item::Directory(attributes) = item {
-                fs::set_permissions(path, fs::Permissions::from_mode(attributes.mode)).unwrap();
-            }
-        }
+        lay_out(&tree, &root);
         let image = folder.path().join("image.iso");
         let (root, image) = (root.to_str().unwrap(), image.to_str().unwrap());
         for version in ["new_rr", "old_rr"] {
             drop(fs::remove_file(image));
-            let date = ["-alter_date_r", "b", "=946684800", "/", "--"];
-            let map = ["-compliance", version, "-outdev", image, "-map", root, "/"];
-            run("xorriso", &[&map[..], &date, &["-commit"]].concat());
+            run("xorriso", &["-compliance", version, "-outdev", image, "-map", root, "/", "-commit"]);
+            let wanted = wanted(&tree);
             let read = Image::open(File::open(image).unwrap()).unwrap();
-            assert_same(&read_by_us(&read), &wanted(&tree), &format!("tree {number}, {version}"));
+            assert_same(&read_by_us(&read), &wanted, &format!("tree {number}, {version}"));
+            let read = Image::open_any(File::open(image).unwrap()).unwrap();
+            assert_same(&read_by_us(&read), &wanted, &format!("tree {number}, {version}, anybody's"));
         }
     }
+}
+
+/// An image that genisoimage makes of a tree.
+fn genisoimage(tree: &Tree, options: &[&str], folder: &Path) -> Image<File> {
+    let (root, image) = (folder.join("tree"), folder.join("image.iso"));
+    lay_out(tree, &root);
+    let places = ["-o", image.to_str().unwrap(), root.to_str().unwrap()];
+    run("genisoimage", &[&["-quiet", "-V", "OTHERS"], options, &places].concat());
+    fs::remove_dir_all(root).unwrap();
+    assert!(Image::open(File::open(&image).unwrap()).is_err(), "what others write is not taken for ours");
+    Image::open_any(File::open(image).unwrap()).unwrap()
+}
+
+/// genisoimage moves directories below the eighth level to another place, from where Rock Ridge leads back.
+#[test]
+fn others_images_read_as_they_were_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = Owner { uid: 1000, gid: 50 };
+    let mut tree = Tree::from([
+        ("/".to_owned(), Item::directory(0o755)),
+        ("/Read me.txt".to_owned(), Item::File(Attributes { mode: 0o640, owner }, b"text".to_vec())),
+        ("/link".to_owned(), Item::Link(owner, "Read me.txt".to_owned())),
+    ]);
+    let mut path = String::new();
+    for level in 1..=20 {
+        path += &format!("/level-{level}");
+        tree.insert(path.clone(), Item::Directory(Attributes { mode: 0o750, owner }));
+        tree.insert(format!("{path}/file"), Item::file(0o4755, level.to_string().as_bytes()));
+    }
+    let image = genisoimage(&tree, &["-R"], folder.path());
+    assert_eq!(image.label(), "OTHERS");
+    let got = read_by_us(&image);
+    // The folder to which directories are moved is of genisoimage's own making.
+    let (moved, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|line| line.path == "/rr_moved");
+    assert_eq!(moved.iter().map(|line| line.kind).collect::<Vec<_>>(), ['d']);
+    assert_same(&got, &wanted(&tree), "Rock Ridge, relocated");
+
+    // Without Rock Ridge there is neither owner nor mode, and names are Joliet's or ISO 9660's own.
+    let plain = |path: &str, text: Option<&str>| Line {
+        path: path.to_owned(),
+        kind: if text.is_some() { 'f' } else { 'd' },
+        mode: if text.is_some() { 0o444 } else { 0o555 },
+        owner: Owner::ROOT,
+        size: text.unwrap_or_default().len() as u64,
+        target: String::new(),
+        modified: Time::FIXED.unix(),
+        digest: text.map(|text| Digest::of(text.as_bytes())),
+    };
+    let small = [("/", None), ("/Größe 1", None), ("/Größe 1/a file.conf", Some("1")), ("/b", Some("2"))];
+    let item = |text: Option<&str>| text.map_or(Item::directory(0o755), |text| Item::file(0o644, text.as_bytes()));
+    let tree: Tree = small.iter().map(|(path, text)| ((*path).to_owned(), item(*text))).collect();
+    let image = genisoimage(&tree, &["-J", "-input-charset", "utf-8"], folder.path());
+    assert_same(&read_by_us(&image), &small.map(|(path, text)| plain(path, text)), "Joliet");
+    let image = genisoimage(&tree, &["-input-charset", "utf-8"], folder.path());
+    let short = [("/", None), ("/B", Some("2")), ("/GR____E_", None), ("/GR____E_/A_FILE.CON", Some("1"))];
+    assert_same(&read_by_us(&image), &short.map(|(path, text)| plain(path, text)), "ISO 9660 alone");
 }
 
 /// What blkid says of an image, in its own order.

@@ -19,8 +19,9 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::LogKind;
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    Backing, DomainInfo, DomainSpec, DomainState, Firmware, Hypervisor, MachineError, Mark, MarkState, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
+    Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, Hypervisor, MachineError, Mark, MarkState,
+    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName,
+    VolumeSpec, open,
 };
 
 /// A daemon that ends, with all that it started, when this is dropped or the test dies.
@@ -302,6 +303,7 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
         hypervisor.destroy(foreign.uuid),
         hypervisor.undefine(foreign.uuid),
         hypervisor.set_mark(foreign.uuid, &mark(&spec)),
+        hypervisor.eject_seed(foreign.uuid),
     ] {
         let error = result.unwrap_err();
         assert_eq!(error.to_string(), "domain \"test\" exists and was not made by nodebake for this node");
@@ -616,10 +618,48 @@ fn a_machine_from_its_volumes_to_its_end() {
     hypervisor.shutdown(spec.uuid).unwrap();
     assert_eq!(hypervisor.undefine(spec.uuid).unwrap_err().to_string(), "domain \"worker-node-1\" is not shut off");
 
+    // The drive of the running machine and of its definition is emptied, and nothing else changes.
+    let medium = |flags: &[&str]| {
+        let virsh =
+            Command::new("virsh").args(["-q", "-c", &daemon.uri, "domblklist"]).args(flags).arg(&spec.name).output();
+        let text = String::from_utf8(virsh.unwrap().stdout).unwrap();
+        let media = text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        media.map(|words| words.join(" ")).collect::<Vec<_>>()
+    };
+    let full = [format!("vda {}", spec.root), format!("vdb {}", spec.payload), format!("sda {}", spec.seed)];
+    let empty = [full[0].clone(), full[1].clone(), "sda -".to_owned()];
+    assert_eq!((medium(&[]), medium(&["--inactive"])), (full.to_vec(), full.to_vec()));
+    assert_eq!(running.drive(), Drive::Seed(seed.name.clone()));
+    for _ in 0..2 {
+        hypervisor.eject_seed(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!((medium(&[]), medium(&["--inactive"])), (empty.to_vec(), empty.to_vec()));
+    }
+    let ejected = hypervisor.domain(spec.uuid).unwrap().unwrap();
+    assert_eq!((ejected.drive(), ejected.mark()), (Drive::Empty, Some(&started)));
+    assert_ne!(ejected.stored_digest(), defined.stored_digest());
+    // Wiped: not a byte of it is left, and it is no image any more.
+    for _ in 0..2 {
+        hypervisor.wipe_volume("vms", &seed.name).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(fs::read(&spec.seed).unwrap(), vec![0; image.len()]);
+        let wiped = volumes(&*hypervisor).into_iter().find(|info| info.ours().as_ref() == Some(&seed.name));
+        assert!(!wiped.unwrap().is_whole());
+    }
+    hypervisor.delete_volume("vms", &seed.name).unwrap();
+    assert!(matches!(hypervisor.wipe_volume("vms", &seed.name), Err(MachineError::Missing { .. })));
+
     // Both logs are there before the guest wrote a byte, and can be read through the connection.
     hypervisor.refresh_pool("vms").unwrap();
     assert_eq!(hypervisor.read_volume("vms", &first_boot, 0, 100).unwrap(), b"");
     hypervisor.read_volume("vms", &console, 0, 100).unwrap();
+
+    // A machine that is off starts without its seed, and has it taken out as well.
+    hypervisor.destroy(spec.uuid).unwrap();
+    hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    hypervisor.destroy(spec.uuid).unwrap();
+    hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();
+    assert_eq!(medium(&[]), full);
+    hypervisor.eject_seed(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(medium(&[]), empty);
 
     for _ in 0..2 {
         hypervisor.destroy(spec.uuid).unwrap();

@@ -117,6 +117,11 @@ impl Manifest {
     pub fn images(&self) -> (Digest, Digest) {
         (self.payload.digest, self.seed.digest)
     }
+
+    /// End of the validity of the certificate in the seed, as in RFC 3339.
+    pub fn certificate_end(&self) -> &str {
+        &self.certificate.not_after
+    }
 }
 
 fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {

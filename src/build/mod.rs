@@ -133,6 +133,8 @@ pub struct Build<'a> {
     pub progress: &'a dyn Progress,
     /// The present, for certificates.
     pub now: Timestamp,
+    /// Time of everything in the images; [`Time::FIXED`] unless the user has another.
+    pub time: Time,
 }
 
 /// What was built for a node.
@@ -155,7 +157,7 @@ const PAYLOAD: [Kind; 7] =
     [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
 
 /// What a payload of an architecture is made of.
-fn payload_inputs(lock: &Lock, store: &Store, arch: Arch) -> PayloadInputs {
+fn payload_inputs(lock: &Lock, store: &Store, arch: Arch, time: Time) -> PayloadInputs {
     let entries = PAYLOAD.iter().flat_map(|kind| lock.of_kind(*kind, arch));
     let ingredients = entries.map(|entry| Ingredient {
         kind: entry.kind,
@@ -163,12 +165,12 @@ fn payload_inputs(lock: &Lock, store: &Store, arch: Arch) -> PayloadInputs {
         checksum: entry.checksum,
         path: store.path(&entry.checksum),
     });
-    PayloadInputs { arch, time: Time::FIXED, ingredients: ingredients.collect() }
+    PayloadInputs { arch, time, ingredients: ingredients.collect() }
 }
 
 /// The payload of an architecture, if it stands in the output folder.
-pub fn standing_payload(lock: &Lock, store: &Store, out: &Path, arch: Arch) -> Option<Payload> {
-    payload::find(out, payload_inputs(lock, store, arch).digest())
+pub fn standing_payload(lock: &Lock, store: &Store, out: &Path, arch: Arch, time: Time) -> Option<Payload> {
+    payload::find(out, payload_inputs(lock, store, arch, time).digest())
 }
 
 impl Build<'_> {
@@ -179,7 +181,7 @@ impl Build<'_> {
 
     /// The payload of an architecture: found if it stands in the output folder, else baked. Says whether it was baked.
     pub fn payload(&self, arch: Arch) -> Result<(Payload, bool), BuildError> {
-        let inputs = payload_inputs(self.lock, self.store, arch);
+        let inputs = payload_inputs(self.lock, self.store, arch, self.time);
         if let Some(payload) = payload::find(self.out, inputs.digest()) {
             return Ok((payload, false));
         }
@@ -281,11 +283,11 @@ impl Build<'_> {
         let (path, manifest) = node_files(&folder, place);
         let (baked, mut changed) = match place {
             PayloadPlace::Drive => {
-                let baked = seed::bake(&bundle, Time::FIXED, &path)?;
+                let baked = seed::bake(&bundle, self.time, &path)?;
                 (baked, baked.changed | texts(&bundle, &folder)?)
             }
             PayloadPlace::Seed => {
-                let baked = self_contained::bake(&bundle, payload, Time::FIXED, &path, self.progress)?;
+                let baked = self_contained::bake(&bundle, payload, self.time, &path, self.progress)?;
                 (baked, baked.changed)
             }
         };

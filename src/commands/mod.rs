@@ -3,6 +3,7 @@
 mod build;
 mod bundle;
 mod down;
+mod explain;
 mod fetch;
 mod gc;
 mod init;
@@ -28,6 +29,7 @@ use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::Error;
 use crate::identity::Ca;
+use crate::image::iso9660::Time;
 use crate::ui::Ui;
 
 pub use gc::GcError;
@@ -55,6 +57,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
+        Verb::Explain(args) => explain::run(&session, args),
         Verb::Logs(args) => logs::run(&session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(&session, args),
     }
@@ -74,11 +77,17 @@ struct Inputs {
     ca: Ca,
     store: Store,
     source: Source,
+    time: Time,
 }
 
 impl Session<'_> {
     fn lock_path(&self) -> PathBuf {
         self.config.folder().join("nodebake.lock")
+    }
+
+    /// Where what was issued is kept.
+    fn state(&self) -> PathBuf {
+        self.config.folder().join(".nodebake")
     }
 
     /// The cluster, for what is only looked at or removed.
@@ -120,7 +129,7 @@ impl Session<'_> {
     }
 
     fn inputs(&self) -> Result<Inputs, Error> {
-        Ok(Inputs { lock: self.lock()?, ca: self.ca()?, store: self.store()?, source: self.source()? })
+        Ok(Inputs { lock: self.lock()?, ca: self.ca()?, store: self.store()?, source: self.source()?, time: time()? })
     }
 
     fn build<'a>(&'a self, inputs: &'a Inputs, out: &'a Path) -> Build<'a> {
@@ -134,6 +143,7 @@ impl Session<'_> {
             out,
             progress: self.ui,
             now: self.now,
+            time: inputs.time,
         }
     }
 
@@ -183,6 +193,16 @@ impl Session<'_> {
             None => Err(Error::NoConsent),
         }
     }
+}
+
+/// The time of everything in images: `SOURCE_DATE_EPOCH`, as <https://reproducible-builds.org/specs/source-date-epoch/> has
+/// it, else the one that all our images have.
+fn time() -> Result<Time, Error> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(Time::FIXED) };
+    let digits = text.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let seconds = digits.and_then(|digits| digits.parse().ok());
+    let time = seconds.and_then(|seconds| Time::from_unix(seconds).ok());
+    time.ok_or_else(|| Error::SourceDate { text: text.to_string_lossy().into_owned() })
 }
 
 /// The cache, in use by the cluster file at hand.

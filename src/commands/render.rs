@@ -43,7 +43,8 @@ fn unknown(node: &Node, path: &str, parts: &[Part]) -> Error {
 fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, Error> {
     let (config, ca) = (&session.config, session.ca()?);
     let (lock, store) = (session.lock(), session.store()?);
-    let payload = lock.ok().and_then(|lock| build::standing_payload(&lock, &store, &args.out.dir, node.arch));
+    let time = super::time()?;
+    let payload = lock.ok().and_then(|lock| build::standing_payload(&lock, &store, &args.out.dir, node.arch, time));
     let payload = payload.unwrap_or_else(|| {
         let text = "the payload is not built: its digest, and what it alone tells of given images, are placeholders";
         session.ui.say(&format!("{}: {text}", node.name));

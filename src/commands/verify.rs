@@ -11,7 +11,8 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
     let nodes = session.nodes(&args.nodes)?;
     // Nothing is downloaded, whatever the cluster file says of mirrors.
     let source = Source::new(&[], false, None)?;
-    let inputs = Inputs { lock: session.lock()?, ca: session.ca()?, store: session.store()?, source };
+    let inputs =
+        Inputs { lock: session.lock()?, ca: session.ca()?, store: session.store()?, source, time: super::time()? };
     let build = session.build(&inputs, &args.out.dir);
     let verify::Images { mut checks, expected } = verify::images(&build, &nodes)?;
     let machines = if args.images { Ok(Vec::new()) } else { machines(session, &expected) };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -110,7 +110,7 @@ pub enum Body {
 pub struct OwnFile {
     /// Its bytes.
     pub body: Body,
-    /// Permission bits; a file that others cannot read (no bit of 0077) is a secret, and treated as one.
+    /// Permission bits; a file of which neither group nor others have any bit is a secret, and treated as one.
     pub mode: u32,
     /// Its owner, a name of the guest or a number.
     pub owner: String,
@@ -136,6 +136,13 @@ pub enum TaintEffect {
     PreferNoSchedule,
     /// Those that run are evicted as well.
     NoExecute,
+}
+
+impl OwnFile {
+    /// Whether others than its owner cannot read it.
+    pub fn is_secret(&self) -> bool {
+        self.mode.trailing_zeros() >= 6
+    }
 }
 
 impl fmt::Display for TaintEffect {
@@ -181,28 +188,47 @@ pub struct Origin {
     pub line: Option<usize>,
 }
 
+impl Origin {
+    /// As messages name it; `file` is the cluster file: `defaults, nodebake.yaml:31`.
+    pub fn place(&self, file: &Path) -> String {
+        let name = file.file_name().unwrap_or(file.as_os_str()).display();
+        self.line.map_or_else(|| self.layer.to_string(), |line| format!("{}, {name}:{line}", self.layer))
+    }
+}
+
 /// The origin of every value that a layer set, by its path in the layer as the file spells it: `["kubelet", "config",
 /// "maxPods"]`, `["sysctls", "vm.max_map_count"]`, `["files", "/etc/own.conf", "mode"]`. Lists have one origin, but for those
-/// that unite, whose elements have their own: `["modules", "nf_tables"]`, `["taints", "example.com/pool:NoSchedule"]`.
+/// that unite, whose elements have their own: `["modules", "nf_tables"]`, `["taints", "example.com/pool:NoSchedule"]`. The
+/// `config` of a patch may be left out where it is asked for: `["kubelet", "maxPods"]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<Vec<String>, Origin>);
 
 impl FromIterator<(Vec<String>, Origin)> for Origins {
     fn from_iter<I: IntoIterator<Item = (Vec<String>, Origin)>>(origins: I) -> Self {
-        Self(origins.into_iter().collect())
+        Self(origins.into_iter().map(|(path, origin)| (spelled(path), origin)).collect())
     }
+}
+
+/// A path as the file spells it. Neither the kubelet nor containerd has a field `config` or `registries`.
+fn spelled(mut path: Vec<String>) -> Vec<String> {
+    let is = |place: usize, words: &[&str]| path.get(place).is_some_and(|key| words.contains(&key.as_str()));
+    if path.len() > 1 && is(0, &["kubelet", "containerd"]) && !is(1, &["config", "registries"]) {
+        path.insert(1, "config".to_owned());
+    }
+    path
 }
 
 impl Origins {
     /// Notes who said the value at `path`; what was said of it and of what is beneath it before counts no more.
     pub fn set(&mut self, path: Vec<String>, origin: Origin) {
+        let path = spelled(path);
         self.0.retain(|old, _| !old.starts_with(&path));
         self.0.insert(path, origin);
     }
 
     /// Who said the value at `path`, or the nearest one above it.
     pub fn of(&self, path: &[&str]) -> Option<&Origin> {
-        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+        let path = spelled(path.iter().map(ToString::to_string).collect());
         (1..=path.len()).rev().find_map(|length| self.0.get(&path[..length]))
     }
 

@@ -21,7 +21,7 @@ pub use ca::Ca;
 pub use certificate::CertificateError;
 pub use error::{IdentityError, Problem, Warning};
 pub use keys::KeyError;
-pub use node::{NodeIdentity, NodeRequest, Origin, node_identity, standing_identity};
+pub use node::{NodeIdentity, NodeRequest, Origin, node_identity, private_keys, standing_identity};
 pub use pem::PemError;
 pub use ssh::{HostKey, host_keys, standing_host_keys};
 pub use store::write_private;

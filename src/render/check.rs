@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::templates::Templates;
 use super::{
-    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, kubelet, preloaded, proxy, seal,
+    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, containerd, kubelet, preloaded,
+    proxy, seal,
 };
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
@@ -26,8 +27,7 @@ pub(super) fn check(
 ) -> Result<(), RenderError> {
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
-    let containerd = super::containerd_template(config);
-    let checks: [(&'static str, Result<(), String>); 14] = [
+    let checks: [(&'static str, Result<(), String>); 13] = [
         ("user-data", if own("user-data") { own_user_data(bundle, node) } else { user_data(bundle, node) }),
         (
             "network-config",
@@ -35,7 +35,6 @@ pub(super) fn check(
         ),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
-        (containerd, containerd_config(bundle, config, contents)),
         (
             "systemd/containerd-proxy.conf",
             ours("systemd/containerd-proxy.conf", &|| containerd_proxy(bundle, config, node)),
@@ -51,10 +50,11 @@ pub(super) fn check(
             }),
         ),
         ("systemd/", payload_mount(bundle, place)),
-        ("guest/seal", seal::check(bundle, node)),
+        ("guest/seal", ours("guest/seal", &|| seal::check(bundle, node))),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
+    containerd::check(bundle, config, node, contents).map_err(|fault| fault.of(config, node, templates))?;
     for (name, result) in checks {
         let template = templates.origin(name);
         result.map_err(|problem| RenderError::Check { node: node.name.clone(), template, problem })?;
@@ -164,12 +164,14 @@ fn own_network(bundle: &NodeBundle, mac: Mac) -> Result<(), String> {
 struct MetaData {
     instance_id: String,
     local_hostname: String,
+    dsmode: String,
 }
 
 fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let data: MetaData = yaml(&bundle.meta_data)?;
     same("instance-id", &data.instance_id, &bundle.instance_id())?;
-    same("local-hostname", &data.local_hostname, &node.name.to_string())
+    same("local-hostname", &data.local_hostname, &node.name.to_string())?;
+    same("dsmode", &data.dsmode.as_str(), &"local")
 }
 
 /// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").
@@ -305,23 +307,6 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     same("current-context", &got.current_context, &context.name)?;
     let UserEntry { client_certificate, client_key } = &user.user;
     files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
-}
-
-fn containerd_config(bundle: &NodeBundle, config: &Config, contents: &PayloadContents) -> Result<(), String> {
-    let table: toml::Table =
-        text(bundle, "/etc/containerd/config.toml")?.parse().map_err(|e: toml::de::Error| e.to_string())?;
-    let (runtime, sandbox) = match table.get("version").and_then(toml::Value::as_integer) {
-        Some(2) => ("io.containerd.grpc.v1.cri", ["io.containerd.grpc.v1.cri", "sandbox_image"].as_slice()),
-        Some(3) => {
-            ("io.containerd.cri.v1.runtime", ["io.containerd.cri.v1.images", "pinned_images", "sandbox"].as_slice())
-        }
-        other => return Err(format!("version {other:?} of the configuration is unknown")),
-    };
-    let plugins = table.get("plugins");
-    let find = |path: &[&str]| path.iter().try_fold(plugins?, |value, key| value.get(key)).cloned();
-    let cgroups = find(&[runtime, "containerd", "runtimes", "runc", "options", "SystemdCgroup"]);
-    same("SystemdCgroup", &cgroups, &Some(toml::Value::Boolean(true)))?;
-    same("the sandbox image", &find(sandbox), &Some(toml::Value::String(super::sandbox_image(config, contents))))
 }
 
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.

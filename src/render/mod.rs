@@ -3,6 +3,7 @@
 
 mod bundle;
 mod check;
+mod containerd;
 mod error;
 mod kubelet;
 mod labels;
@@ -157,19 +158,13 @@ const RENDERED: [(&str, u32, &str); 13] = [
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
 
-/// All that is rendered.
-fn rendered(node: &Node, contents: &PayloadContents, place: PayloadPlace) -> Vec<(&'static str, u32, &'static str)> {
-    let given = rendered_when_given(node, contents, place);
-    RENDERED.into_iter().chain(seal::files(node)).chain(given).collect()
-}
-
 /// The same, where the cluster file asks for it.
 fn rendered_when_given(
     node: &Node,
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Vec<(&'static str, u32, &'static str)> {
-    let mut files = Vec::new();
+    let mut files = seal::files(node);
     if place == PayloadPlace::Drive {
         let path = "/etc/systemd/system/opt-nodebake-payload.mount";
         files.push((path, 0o644, "systemd/opt-nodebake-payload.mount"));
@@ -206,15 +201,14 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
-    for (path, mode, template) in rendered(node, contents, values.payload_place) {
+    let given = rendered_when_given(node, contents, values.payload_place);
+    for (path, mode, template) in RENDERED.into_iter().chain(given) {
         let mut text = templates.render(template)?;
         if path == kubelet::PATH {
             text = kubelet::configuration(text, config, node, &templates.origin(template))?;
         }
         add(path, Content::Public(text.into_bytes(), mode));
     }
-    let containerd = containerd_template(config);
-    add("/etc/containerd/config.toml", Content::Public(templates.render(containerd)?.into_bytes(), 0o644));
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone(), 0o600));
@@ -247,14 +241,8 @@ fn guest_files(
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
+    files.extend(containerd::files(config, node, templates).map_err(|fault| fault.of(config, node, templates))?);
     Ok(files)
-}
-
-fn containerd_template(config: &Config) -> &'static str {
-    match config.versions.containerd.major {
-        1 => "containerd/config-v2.toml",
-        _ => "containerd/config-v3.toml",
-    }
 }
 
 /// The template that is rendered at a path.
@@ -265,10 +253,9 @@ fn template_at(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Option<&'static str> {
-    if path == "/etc/containerd/config.toml" {
-        return Some(containerd_template(config));
-    }
-    rendered(node, contents, place).into_iter().find(|(there, ..)| *there == path).map(|(.., template)| template)
+    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
+    let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
+    found.or_else(|| containerd::template_at(path, config))
 }
 
 /// What we mask; what the cluster file says of a unit goes before it.
@@ -336,6 +323,8 @@ struct Values<'a> {
     /// Labels and taints as the kubelet's flags take them.
     node_labels: String,
     node_taints: String,
+    /// Whether systemd must read all units anew.
+    reload: bool,
 }
 
 #[derive(Serialize)]
@@ -485,6 +474,7 @@ impl<'a> Values<'a> {
             console_login: settings.console_login.is_some(),
             node_labels: labels::flag(node),
             node_taints: labels::taints(node),
+            reload: !settings.units.is_empty(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod crowd;
 mod customising;
 mod damage;
 mod downloads;
+mod explaining;
 mod faults;
 mod full_disk;
 mod http;

@@ -1,8 +1,9 @@
 //! The primary volume descriptor and the terminator (ECMA-119 8.2 to 8.4).
 
 use super::directory::ROOT_RECORD_SIZE;
-use super::fields::{both16, both32, read_both16, read_both32};
-use super::{BLOCK, BLOCK_BYTES, Time};
+use super::fields::{both16, both32};
+use super::walk::Rules;
+use super::{BLOCK, BLOCK_BYTES};
 use crate::digest::Digest;
 
 /// Block of the primary volume descriptor; the system area before it is zeros.
@@ -46,11 +47,43 @@ pub(super) struct Volume {
     pub(super) path_tables: [u32; 2],
     /// The root's directory record.
     pub(super) root: [u8; ROOT_RECORD_SIZE],
+    /// Dates as [`Time::volume`](super::Time) has them.
+    pub(super) created: [u8; 17],
+    pub(super) modified: [u8; 17],
+}
+
+/// A descriptor after the primary one, as its head tells.
+pub(super) enum Descriptor {
+    /// Ends the descriptors.
+    Terminator,
+    /// A tree with names in UCS-2, known by its escape sequences (Joliet specification, "SVD Escape Sequences Field").
+    Joliet {
+        /// Record of its root.
+        root: [u8; ROOT_RECORD_SIZE],
+    },
+    /// Boot records and others.
+    Other,
+}
+
+impl Descriptor {
+    /// None if it is no descriptor.
+    pub(super) fn of(block: &[u8; BLOCK_BYTES]) -> Option<Self> {
+        if &block[1..6] != b"CD001" {
+            return None;
+        }
+        let escapes = block[88..].first_chunk::<3>();
+        let is_joliet = escapes.is_some_and(|found| [b"%/@", b"%/C", b"%/E"].contains(&found));
+        match (block[0], block[156..].first_chunk()) {
+            (0xFF, _) => Some(Self::Terminator),
+            (2, Some(root)) if is_joliet => Some(Self::Joliet { root: *root }),
+            _ => Some(Self::Other),
+        }
+    }
 }
 
 impl Volume {
     /// Both descriptors, for the blocks from [`PRIMARY`] on.
-    pub(super) fn encode(&self, created: Time, modified: [u8; 17]) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut block = vec![0; 2 * BLOCK_BYTES];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, b"\x01CD001\x01");
@@ -67,8 +100,8 @@ impl Volume {
         // Volume set, publisher, data preparer, application; copyright, abstract and bibliographic file.
         put(190, &[b' '; 128 * 4 + 37 * 3]);
         put(574, &padded::<128>("NODEBAKE"));
-        put(813, &created.volume());
-        put(830, &modified);
+        put(813, &self.created);
+        put(830, &self.modified);
         // Expires never, in effect at once: "not specified" is 16 zero digits and a zero byte.
         for at in [847, 864] {
             put(at, &[b'0'; 16]);
@@ -103,28 +136,43 @@ impl Volume {
         FIELDS.iter().rev().find(|(start, _)| *start <= byte).map_or("the descriptor", |(_, name)| name)
     }
 
-    /// Reads the primary volume descriptor and refuses what we do not write: other block sizes, sets of volumes.
-    pub(super) fn decode(block: &[u8; BLOCK_BYTES], image_size: u64) -> Result<Self, &'static str> {
+    /// Reads the primary volume descriptor; other block sizes and sets of volumes are refused.
+    pub(super) fn decode(block: &[u8; BLOCK_BYTES], image_size: u64, rules: Rules) -> Result<Self, &'static str> {
         if !block.starts_with(b"\x01CD001\x01") {
             return Err("no primary volume descriptor in block 16");
         }
-        if read_both16(block, 128) != Some(2048) {
+        if rules.number16(block, 128) != Some(2048) {
             return Err("the logical block size is not 2048");
         }
-        if read_both16(block, 120) != Some(1) {
+        if rules.number16(block, 120) != Some(1) {
             return Err("it is part of a set of volumes");
         }
-        let number = |at| read_both32(block, at).ok_or("the two byte orders of a number in the descriptor differ");
+        let number = |at| rules.number32(block, at).ok_or("the two byte orders of a number in the descriptor differ");
         let blocks = number(80)?;
-        if u64::from(blocks) * BLOCK > image_size {
+        if u64::from(blocks) * BLOCK > image_size && rules == Rules::Ours {
             return Err("the volume is larger than the image");
         }
         let label = block[40..72].trim_ascii_end();
-        let label = std::str::from_utf8(label).map_err(|_| "the label is not text")?.to_owned();
+        let label = match (std::str::from_utf8(label), rules) {
+            (Ok(label), _) => label.to_owned(),
+            (Err(_), Rules::Ours) => return Err("the label is not text"),
+            (Err(_), Rules::Any) => String::from_utf8_lossy(label).into_owned(),
+        };
         let table = |at: usize| [block[at], block[at + 1], block[at + 2], block[at + 3]];
         let path_tables = [u32::from_le_bytes(table(140)), u32::from_be_bytes(table(148))];
         let root = block[156..].first_chunk().copied().ok_or("no root record")?;
-        Ok(Self { label, blocks, path_table_size: number(132)?, path_tables, root })
+        let date = |at: usize| block[at..].first_chunk().copied().unwrap_or_default();
+        let (created, modified) = (date(813), date(830));
+        Ok(Self { label, blocks, path_table_size: number(132)?, path_tables, root, created, modified })
+    }
+
+    /// See [`Image::uuid`](super::Image::uuid).
+    pub(super) fn uuid(&self) -> Option<String> {
+        let is_set = |date: &&[u8; 17]| date[..16].iter().any(|digit| *digit != b'0');
+        let date = [&self.modified, &self.created].into_iter().find(is_set)?;
+        let digits = std::str::from_utf8(&date[..16]).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+        let pairs: Vec<_> = (4..16).step_by(2).map(|at| &digits[at..at + 2]).collect();
+        Some(format!("{}-{}", &digits[..4], pairs.join("-")))
     }
 }
 

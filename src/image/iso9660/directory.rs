@@ -16,6 +16,8 @@ pub(super) const RECORD_HEAD: usize = 33;
 const MAX_RECORD: usize = 254;
 /// Bits of the file flags.
 pub(super) const FLAG_DIRECTORY: u8 = 0x02;
+/// A file that belongs to another one of the same name (Apple's resource forks).
+pub(super) const FLAG_ASSOCIATED: u8 = 0x04;
 pub(super) const FLAG_GOES_ON: u8 = 0x80;
 /// Identifiers of a directory itself and of its parent.
 const SELF: &[u8] = &[0];

@@ -28,6 +28,11 @@ pub(super) fn read_both32(bytes: &[u8], at: usize) -> Option<u32> {
     (both32(value) == field).then_some(value)
 }
 
+/// The little-endian half of a number at `at`; none if it is not there.
+pub(super) fn little_endian<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
-//! ISO 9660 (ECMA-119, interchange level 3) with Rock Ridge (RRIP 1.12 over SUSP 1.12): a streaming writer and a
-//! strict reader of the same.
+//! ISO 9660 (ECMA-119, interchange level 3) with Rock Ridge (RRIP 1.12 over SUSP 1.12): a streaming writer, and a
+//! reader that is strict with our own images and takes others' too.
 //!
 //! An image is laid out as its writer learns of it: system area, volume descriptors, file data in the order in which
 //! files were added, then path tables, directories and their continuation areas. No directory says anything of a file's
@@ -17,6 +17,7 @@ mod rock_ridge;
 mod storage;
 mod time;
 mod tree;
+mod walk;
 mod writer;
 
 pub use descriptors::Label;

@@ -28,6 +28,8 @@ pub(super) const TYPE_MASK: u32 = 0o170_000;
 pub(super) const DIRECTORY: u32 = 0o040_000;
 pub(super) const FILE: u32 = 0o100_000;
 pub(super) const LINK: u32 = 0o120_000;
+/// Pipes, character devices, block devices and sockets, with their letters in `ls -l`.
+pub(super) const SPECIAL: [(u32, char); 4] = [(0o010_000, 'p'), (0o020_000, 'c'), (0o060_000, 'b'), (0o140_000, 's')];
 
 /// One system use field, at most 255 bytes.
 pub(super) type Field = Vec<u8>;
@@ -195,6 +197,10 @@ pub(super) struct RockRidge {
     pub(super) modified: Option<Time>,
     /// Where the fields go on: block, offset, length.
     pub(super) next: Option<(u32, u32, u32)>,
+    /// Block of the directory that should stand here and was moved elsewhere (CL).
+    pub(super) child: Option<u32>,
+    /// Moved here from elsewhere (RE), where it is found by its CL.
+    pub(super) moved: bool,
     name_goes_on: bool,
     link_goes_on: bool,
     /// A slash goes before the next component of the link.
@@ -250,7 +256,13 @@ impl RockRidge {
             b"NM" => self.nm(body)?,
             b"SL" => self.sl(body)?,
             b"TF" => self.tf(body)?,
-            b"CL" | b"PL" | b"RE" => return Err("relocated directories are not supported"),
+            b"CL" => {
+                let child = read_both32(body, 0).ok_or("a wrong CL field")?;
+                if self.child.replace(child).is_some() {
+                    return Err("two CL fields");
+                }
+            }
+            b"RE" => self.moved = true,
             b"SF" | b"ZF" => return Err("sparse and compressed files are not supported"),
             _ => {}
         }
@@ -326,16 +338,18 @@ impl RockRidge {
         const MODIFICATION: u8 = 2;
         const LONG_FORM: u8 = 0x80;
         let Some((flags, times)) = body.split_first() else { return Err("an empty TF field") };
-        if flags & LONG_FORM != 0 {
-            return Err("times in long form are not supported");
-        }
-        let (times, []) = times.as_chunks::<7>() else { return Err("a TF field of a wrong length") };
-        if times.len() != (flags & 0x7F).count_ones() as usize {
+        let size = if flags & LONG_FORM == 0 { 7 } else { 17 };
+        if times.len() != (flags & 0x7F).count_ones() as usize * size {
             return Err("a TF field of a wrong length");
         }
         if flags & MODIFICATION != 0 {
-            let record = times[usize::from(flags & CREATION)];
-            self.modified = Some(Time::from_record(record).ok_or("a wrong time in a TF field")?);
+            let time = &times[usize::from(flags & CREATION) * size..][..size];
+            let time = match (time.first_chunk(), time.first_chunk()) {
+                (_, Some(volume)) => Time::from_volume(volume),
+                (Some(record), None) => Time::from_record(*record),
+                (None, None) => None,
+            };
+            self.modified = Some(time.ok_or("a wrong time in a TF field")?);
         }
         Ok(())
     }
@@ -415,7 +429,7 @@ mod tests {
             (b"PX\x05\x01\x00", "a PX field of a wrong length"),
             (b"SL\x08\x01\x00\x00\x05a", "a link component of a wrong length"),
             (b"TF\x06\x01\x02\x00", "a TF field of a wrong length"),
-            (b"CL\x04\x01", "relocated directories are not supported"),
+            (b"CL\x04\x01", "a wrong CL field"),
         ];
         for (bytes, why) in cases {
             assert_eq!(RockRidge::default().parse(bytes), Err(why), "{bytes:?}");

@@ -17,6 +17,9 @@ impl Time {
     /// 2000-01-01 00:00:00 UTC: the time of everything in our images unless the caller has another.
     pub const FIXED: Self = Self(jiff::civil::datetime(2000, 1, 1, 0, 0, 0, 0));
 
+    /// 1970-01-01 00:00:00 UTC: the time of what has none.
+    pub(super) const UNKNOWN: Self = Self(jiff::civil::datetime(1970, 1, 1, 0, 0, 0, 0));
+
     /// From seconds since 1970-01-01 00:00:00 UTC, as in `SOURCE_DATE_EPOCH`.
     pub fn from_unix(seconds: i64) -> Result<Self, TimeOutOfRange> {
         let timestamp = Timestamp::from_second(seconds).map_err(|_| TimeOutOfRange(seconds))?;
@@ -42,8 +45,7 @@ impl Time {
         let [month, day, hour, minute, second] = [bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]].map(i8::try_from);
         let year = 1900 + i16::from(bytes[0]);
         let local = DateTime::new(year, month.ok()?, day.ok()?, hour.ok()?, minute.ok()?, second.ok()?, 0).ok()?;
-        let offset = Offset::from_seconds(i32::from(bytes[6].cast_signed()) * 900).ok()?;
-        Self::from_unix(offset.to_timestamp(local).ok()?.as_second()).ok()
+        Self::at(local, bytes[6])
     }
 
     /// As a volume descriptor has it (ECMA-119 8.4.26.1): 16 digits down to hundredths of a second, offset 0.
@@ -59,6 +61,24 @@ impl Time {
             time.second()
         );
         digits.as_bytes().try_into().unwrap_or([b'0'; 17])
+    }
+
+    /// Reads what [`Time::volume`] writes, to the second, with an offset from UTC; none if it is no date.
+    pub(super) fn from_volume(bytes: &[u8; 17]) -> Option<Self> {
+        let number = |range: std::ops::Range<usize>| {
+            let digits =
+                std::str::from_utf8(&bytes[range]).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+            digits.parse::<i16>().ok()
+        };
+        let part = |at: usize| i8::try_from(number(at..at + 2)?).ok();
+        let local = DateTime::new(number(0..4)?, part(4)?, part(6)?, part(8)?, part(10)?, part(12)?, 0).ok()?;
+        Self::at(local, bytes[16])
+    }
+
+    /// A local time at an offset from UTC in quarters of an hour.
+    fn at(local: DateTime, quarters: u8) -> Option<Self> {
+        let offset = Offset::from_seconds(i32::from(quarters.cast_signed()) * 900).ok()?;
+        Self::from_unix(offset.to_timestamp(local).ok()?.as_second()).ok()
     }
 }
 
@@ -85,6 +105,18 @@ mod tests {
         assert_eq!(Time::from_record([100, 1, 1, 2, 0, 0, 8]), Some(Time::FIXED));
         for wrong in [[100, 0, 1, 0, 0, 0, 0], [100, 2, 30, 0, 0, 0, 0], [100, 1, 1, 24, 0, 0, 0], [255; 7]] {
             assert_eq!(Time::from_record(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn volumes_round_trip_with_offsets() {
+        for seconds in [-2_208_988_800, -1, 0, 1_767_225_599, 5_869_583_999] {
+            let time = Time::from_unix(seconds).unwrap();
+            assert_eq!(Time::from_volume(&time.volume()).map(Time::unix), Some(seconds));
+        }
+        assert_eq!(Time::from_volume(b"2000010102000000\x08"), Some(Time::FIXED));
+        for wrong in [b"0000000000000000\0", b"2000013201000000\0", b"20000101+1000000\0", b"                \0"] {
+            assert_eq!(Time::from_volume(wrong), None, "{wrong:?}");
         }
     }
 

@@ -181,9 +181,11 @@ impl<'t, T: Target + ?Sized> Writer<'t, T> {
             path_table_size: directories.path_table_size,
             path_tables: directories.path_tables,
             root: directories.root,
+            created: self.time.volume(),
+            modified,
         };
         self.write(&vec![0; 16 * BLOCK_BYTES], 0)?;
-        self.write(&volume.encode(self.time, modified), descriptors::PRIMARY * BLOCK)?;
+        self.write(&volume.encode(), descriptors::PRIMARY * BLOCK)?;
         Ok(size)
     }
 

@@ -294,7 +294,7 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let errand = |stage: &str, unit: &str| {
         [
             format!("if [ ! -e /var/lib/nodebake/{stage}.{serial} ]; then"),
-            format!("    sh \"$report\" begun {stage}"),
+            format!("    send begun {stage} ''"),
             format!("    systemctl start --no-block {unit}"),
         ]
     };
@@ -307,6 +307,67 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let stages = [crate::boot::Stage::ImagesImported, crate::boot::Stage::PackagesInstalled];
     let names = stages.map(|stage| stage.to_string().replace(' ', "-"));
     assert_eq!(names, [IMAGES_IMPORTED, PACKAGES_INSTALLED]);
+}
+
+/// A node that keeps its seed has nothing that would remove what cloud-init has of it, and is the same otherwise.
+#[test]
+fn a_node_seals_itself_unless_it_keeps_its_seed() {
+    let mut config = config("worker-node-1");
+    let sealing = bundle(&config);
+    config.nodes[0].settings.keep_seed = true;
+    let keeping = bundle(&config);
+    let own = [
+        "/etc/systemd/system/multi-user.target.wants/nodebake-seal.service",
+        "/etc/systemd/system/nodebake-seal.service",
+        "/usr/local/lib/nodebake/seal",
+    ];
+    assert_eq!(differences(&sealing, &keeping), own);
+    assert_eq!(differences(&keeping, &sealing), [""; 0]);
+    let added: Vec<_> =
+        sealing.first_boot.lines().filter(|line| !keeping.first_boot.lines().any(|other| other == *line)).collect();
+    assert_eq!(added, ["# Once cloud-init is done.", "systemctl start --no-block nodebake-seal.service"]);
+    assert_eq!((&sealing.user_data, public(&sealing, own[2]).1), (&keeping.user_data, 0o755));
+    // The other way round neither is taken for the other.
+    for (spoilt, wanted) in [(&keeping, false), (&sealing, true)] {
+        config.nodes[0].settings.keep_seed = wanted;
+        match checked(spoilt, &config, &PayloadContents::default(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), "guest/seal"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the guest writes is what the reader of its reports knows.
+#[test]
+fn the_stages_that_scripts_tell_are_known() {
+    let bundle = bundle_with(&config("worker-node-1"), contents());
+    let scripts = bundle.files.iter().filter(|file| file.path.starts_with("/usr/local/lib/nodebake/"));
+    let texts = scripts.map(|file| public(&bundle, &file.path).0).chain([bundle.first_boot.as_str()]);
+    let mut told: Vec<String> = Vec::new();
+    for line in texts.flat_map(str::lines).filter(|line| !line.trim_start().starts_with('#')) {
+        let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
+        let said = words.windows(3).filter(|said| said[0].ends_with("report"));
+        told.extend(said.filter(|said| matches!(said[1], "ok" | "failed" | "begun")).map(|said| said[2].to_owned()));
+    }
+    told.sort_unstable();
+    told.dedup();
+    told.retain(|stage| !stage.starts_with('$'));
+    let wanted = [
+        "cloud-init-done",
+        "cni-installed",
+        "disk-grown",
+        "files-installed",
+        "finished",
+        "images-imported",
+        "packages-installed",
+        "sealed",
+        "seed-read",
+    ];
+    assert_eq!(told, wanted);
+    for stage in told {
+        let known: Result<crate::boot::Stage, _> = serde_json::from_value(stage.clone().into());
+        assert!(known.is_ok(), "{stage}");
+    }
 }
 
 #[test]
@@ -402,16 +463,12 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
     let units = units.map(|name| unit(&format!("{name}.service")));
     let mut wanted: Vec<Beside> = units.iter().map(|path| (path.as_str(), mount.to_vec(), vec![])).collect();
     wanted[4].1.remove(0);
-    let start = "    start payload-mounted opt-nodebake-payload.mount";
+    let start = "    start payload-mounted opt-nodebake-payload.mount || return 1";
     wanted.push(("/usr/local/lib/nodebake/report", vec![start], vec![]));
     assert_eq!(found, wanted);
     assert_eq!(
         lines_beyond(&drive.first_boot, &seed.first_boot),
-        [
-            "stage=payload-mounted",
-            "systemctl start opt-nodebake-payload.mount",
-            "cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/",
-        ]
+        ["cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/"]
     );
     assert_eq!(
         lines_beyond(&seed.first_boot, &drive.first_boot),
@@ -424,7 +481,7 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
             "echo 'nb-239f59ed55e7' >/opt/nodebake/payload.new/serial",
             "rm -rf /opt/nodebake/payload",
             "mv /opt/nodebake/payload.new /opt/nodebake/payload",
-            "sh \"$report\" ok payload-copied",
+            "send ok payload-copied ''",
             "mv -f /opt/nodebake/payload/cni/* /opt/cni/bin/",
         ]
     );
