@@ -325,8 +325,8 @@ fn a_node_seals_itself_unless_it_keeps_its_seed() {
     // The other way round neither is taken for the other.
     for (spoilt, wanted) in [(&keeping, false), (&sealing, true)] {
         config.nodes[0].settings.keep_seed = wanted;
-        match check::check(spoilt, &config, &config.nodes[0], MAC.parse().unwrap(), &PayloadContents::default(), PayloadPlace::Drive) {
-            Err(RenderError::Check { template, .. }) => assert_eq!(template, "guest/seal"),
+        match checked(spoilt, &config, &PayloadContents::default(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template, Origin::BuiltIn("guest/seal")),
             other => panic!("{other:?}"),
         }
     }
