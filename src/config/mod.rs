@@ -47,6 +47,7 @@ pub use settings::{
 
 use problem::Problems;
 use tree::Tree;
+pub(crate) use value::nearest;
 
 /// What `nodebake init` writes: a commented cluster file with the values of the seed cluster.
 pub const INIT: &str = include_str!("init.yaml");
