@@ -8,17 +8,19 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 16] = [
     "init",
     "lock",
     "fetch",
     "bundle",
     "build",
+    "render",
     "verify",
     "up",
     "status",
     "rebuild",
     "down",
+    "explain",
     "logs",
     "image",
     "gc",
