@@ -3,11 +3,17 @@
 
 mod bundle;
 mod check;
+mod cloud_config;
 mod containerd;
 mod error;
+mod field;
+mod golden;
+mod in_force;
 mod kubelet;
+mod kubelet_fields;
 mod labels;
 mod merge;
+mod network_config;
 mod own;
 mod preloaded;
 mod proxy;
@@ -25,6 +31,8 @@ use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
 pub use bundle::{Account, Content, GuestFile, NodeBundle, Owner};
 pub use error::{Origin, RenderError, Said, TakenBy};
+pub use golden::render as render_golden;
+pub use in_force::in_force;
 use own::Own;
 use preloaded::Import;
 use templates::Templates;
@@ -51,6 +59,8 @@ pub enum PayloadPlace {
     Drive,
     /// The seed's drive, which may leave: first boot copies it to the node's disk.
     Seed,
+    /// The base image, a golden one that holds this very payload.
+    BaseImage,
 }
 
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
@@ -80,7 +90,7 @@ pub fn render(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut bundle = NodeBundle {
         node: node.name.clone(),
-        user_data: templates.render("user-data")?,
+        user_data: cloud_config::user_data(config, node, &templates)?,
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,

@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 35] = templates![
+const TEMPLATES: [Template; 38] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -40,6 +40,9 @@ const TEMPLATES: [Template; 35] = templates![
     "systemd/var-lib-nodebake-swap.swap",
     "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
+    "golden/first-boot",
+    "golden/network-config",
+    "golden/user-data",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",

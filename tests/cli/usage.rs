@@ -8,18 +8,21 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 16] = [
     "init",
     "lock",
     "fetch",
     "bundle",
     "build",
+    "render",
     "verify",
     "up",
     "status",
     "rebuild",
     "down",
+    "explain",
     "logs",
+    "image",
     "gc",
     "kubeconfig",
 ];

@@ -17,6 +17,7 @@ mod audit;
 mod disk;
 mod failures;
 mod findings;
+mod golden;
 mod guest;
 mod lab;
 mod machine_state;
@@ -64,6 +65,15 @@ fn one_drive_is_enough() {
     let lab = Lab::up();
     let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
     lab.guarded(|| single_drive::is_enough(&cluster));
+    lab.down();
+}
+
+/// A base image that holds the payload already.
+#[test]
+fn golden_images_are_made_and_used() {
+    let lab = Lab::up();
+    let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
+    lab.guarded(|| golden::is_made_and_used(&cluster));
     lab.down();
 }
 
