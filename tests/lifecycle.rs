@@ -46,6 +46,7 @@ impl World {
         };
         let images = Images {
             payload: image("payload", iso(b"payload")),
+            payload_drive: true,
             base: image("base", qcow2(b"base")),
             firmware: Firmware::Bios,
         };

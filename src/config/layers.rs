@@ -64,9 +64,12 @@ impl<'t> Layers<'t> {
         (layers, defaults)
     }
 
-    /// Reads an entry of `nodes` as a layer.
-    pub(super) fn node(&mut self, value: &Value<'t>) {
-        self.layer(value, layer::NODE_KEYS, Layer::Node);
+    /// Reads the entries of `nodes` as layers, the last there are.
+    pub(super) fn nodes(&mut self, values: &[Value<'t>]) {
+        for value in values {
+            self.layer(value, layer::NODE_KEYS, Layer::Node);
+        }
+        self.starts.sort_by_key(|start| start.at);
     }
 
     fn layer(&mut self, value: &Value<'t>, keys: &'static [&'static str], layer: Layer) -> Said {
@@ -89,9 +92,8 @@ impl<'t> Layers<'t> {
         })
     }
 
-    /// What the layers make of the node whose own entry is `own`. All layers must have been read.
+    /// What the layers make of the node whose own entry is `own`. All layers have been read before.
     pub(super) fn said(&mut self, group: Option<&str>, own: &Tree) -> Said {
-        self.starts.sort_by_key(|start| start.at);
         let mut common = self
             .common
             .remove(&group.map(str::to_owned))
@@ -108,7 +110,9 @@ impl<'t> Layers<'t> {
     fn common(&self, group: Option<&str>) -> Tree {
         let nothing = Tree { at: Position { line: 1, column: 1 }, kind: Kind::Map(Vec::new()) };
         let group = group.and_then(|group| self.groups.get(group)).copied();
-        self.defaults.into_iter().chain(group).fold(nothing, |tree, over| merge(&tree, over, &[]))
+        // What is no map was reported as that.
+        let layers = self.defaults.into_iter().chain(group).filter(|layer| matches!(layer.kind, Kind::Map(_)));
+        layers.fold(nothing, |tree, over| merge(&tree, over, &[]))
     }
 
     fn merged(&self, tree: &Tree) -> Said {
@@ -192,7 +196,7 @@ fn name_of(item: &Tree) -> Option<String> {
     Some(format!("{}:{}", of("key")?, of("effect")?))
 }
 
-/// `over` laid over `base`: maps by key, lists that unite one behind the other, anything else in place of the other.
+/// `over` laid over `base`, of two patches (RFC 7386) one that does what both do: maps by key, lists that unite one behind the other, anything else in place of the other.
 fn merge(base: &Tree, over: &Tree, path: &[&str]) -> Tree {
     match (&base.kind, &over.kind) {
         (Kind::Map(old), Kind::Map(new)) => Tree { at: base.at, kind: Kind::Map(merge_entries(old, new, path)) },

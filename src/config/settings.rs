@@ -110,7 +110,7 @@ pub enum Body {
 pub struct OwnFile {
     /// Its bytes.
     pub body: Body,
-    /// Permission bits; a file that others cannot read (no bit of 0077) is a secret, and treated as one.
+    /// Permission bits; a file of which neither group nor others have any bit is a secret, and treated as one.
     pub mode: u32,
     /// Its owner, a name of the guest or a number.
     pub owner: String,
@@ -136,6 +136,13 @@ pub enum TaintEffect {
     PreferNoSchedule,
     /// Those that run are evicted as well.
     NoExecute,
+}
+
+impl OwnFile {
+    /// Whether others than its owner cannot read it.
+    pub fn is_secret(&self) -> bool {
+        self.mode.trailing_zeros() >= 6
+    }
 }
 
 impl fmt::Display for TaintEffect {
@@ -210,7 +217,7 @@ impl Origins {
 
     /// Who said the value at `path`, or the nearest one above it.
     pub fn of(&self, path: &[&str]) -> Option<&Origin> {
-        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+        let path = path.iter().map(ToString::to_string).collect::<Vec<_>>();
         (1..=path.len()).rev().find_map(|length| self.0.get(&path[..length]))
     }
 

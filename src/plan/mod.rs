@@ -53,6 +53,8 @@ pub struct Built {
 pub struct Images {
     /// The binaries.
     pub payload: ImageFile,
+    /// Whether nodes have them on a drive; else the base image holds them.
+    pub payload_drive: bool,
     /// The base image.
     pub base: ImageFile,
     /// Firmware that the base image starts with.
@@ -251,8 +253,9 @@ impl<'a> Layout<'a> {
         }
         let mut images = Vec::new();
         for (_, built) in nodes.iter().zip(built).filter(|(node, _)| matches!(node.step, Step::Create(_))) {
-            let Images { base, payload, .. } = &built.images;
-            for image in [(VolumeName::Base(base.digest), base), (VolumeName::Payload(payload.digest), payload)] {
+            let Images { base, payload, payload_drive, .. } = &built.images;
+            let drive = payload_drive.then_some((VolumeName::Payload(payload.digest), payload));
+            for image in std::iter::once((VolumeName::Base(base.digest), base)).chain(drive) {
                 if !images.contains(&image) {
                     images.push(image);
                 }
@@ -334,7 +337,7 @@ impl<'a> Layout<'a> {
             firmware: images.firmware,
             root: self.path(&root),
             backing: Backing { path: backing.clone() },
-            payload: self.path(&VolumeName::Payload(images.payload.digest)),
+            payload: images.payload_drive.then(|| self.path(&VolumeName::Payload(images.payload.digest))),
             payload_digest: images.payload.digest,
             seed: self.path(&seed),
             mac: config.mac(id, node),

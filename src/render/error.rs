@@ -162,24 +162,28 @@ struct Setting {
 }
 
 impl Said {
-    /// The setting at `path` in the node's layers.
+    /// The setting at `path` in the node's layers, as the cluster file spells it. Its line is that of its own value, or of
+    /// what it stands in, else the first line of what is in it.
     pub(super) fn new(config: &Config, node: &Node, path: &[&str]) -> Self {
-        let mut keys: Vec<_> = path.iter().map(ToString::to_string).collect();
-        if matches!(path, ["kubelet" | "containerd", ..]) {
-            keys.insert(1, "config".to_owned());
-        }
-        Self(Box::new(Setting {
-            keys,
-            file: config.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            line: node.settings.origins.of(path).and_then(|origin| origin.line),
-        }))
+        let keys: Vec<String> = path.iter().map(ToString::to_string).collect();
+        let origins = &node.settings.origins;
+        let beneath =
+            || origins.iter().filter(|(there, _)| there.starts_with(&keys)).filter_map(|(_, origin)| origin.line);
+        let line = origins.of(path).map_or_else(|| beneath().min(), |origin| origin.line);
+        let file = config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self(Box::new(Setting { keys, file, line }))
     }
+}
+
+/// `users[0].name`: an element of a list is a key `[0]`.
+pub(super) fn dotted(keys: &[String]) -> String {
+    keys.join(".").replace(".[", "[")
 }
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setting { keys, file, line } = &*self.0;
-        f.write_str(&keys.join("."))?;
+        f.write_str(&dotted(keys))?;
         match line {
             Some(line) => write!(f, " ({file}:{line})"),
             None => Ok(()),

@@ -3,9 +3,16 @@
 
 mod bundle;
 mod check;
+mod cloud_config;
+mod containerd;
 mod error;
+mod field;
+mod golden;
+mod in_force;
 mod kubelet;
+mod kubelet_fields;
 mod merge;
+mod network_config;
 mod own;
 mod preloaded;
 mod proxy;
@@ -22,6 +29,8 @@ use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
 pub use bundle::{Account, Content, GuestFile, NodeBundle, Owner};
 pub use error::{Origin, RenderError, Said, TakenBy};
+pub use golden::render as render_golden;
+pub use in_force::in_force;
 use own::Own;
 use preloaded::Import;
 use templates::Templates;
@@ -46,6 +55,8 @@ pub enum PayloadPlace {
     Drive,
     /// The seed's drive, which may leave: first boot copies it to the node's disk.
     Seed,
+    /// The base image, a golden one that holds this very payload.
+    BaseImage,
 }
 
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
@@ -74,7 +85,7 @@ pub fn render(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut bundle = NodeBundle {
         node: node.name.clone(),
-        user_data: templates.render("user-data")?,
+        user_data: cloud_config::user_data(config, node, &templates)?,
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
@@ -193,8 +204,6 @@ fn guest_files(
         }
         add(path, Content::Public(text.into_bytes(), mode));
     }
-    let containerd = containerd_template(config);
-    add("/etc/containerd/config.toml", Content::Public(templates.render(containerd)?.into_bytes(), 0o644));
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone(), 0o600));
@@ -216,14 +225,8 @@ fn guest_files(
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
+    files.extend(containerd::files(config, node, templates).map_err(|fault| fault.of(config, node, templates))?);
     Ok(files)
-}
-
-fn containerd_template(config: &Config) -> &'static str {
-    match config.versions.containerd.major {
-        1 => "containerd/config-v2.toml",
-        _ => "containerd/config-v3.toml",
-    }
 }
 
 /// The template that is rendered at a path.
@@ -234,11 +237,9 @@ fn template_at(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Option<&'static str> {
-    if path == "/etc/containerd/config.toml" {
-        return Some(containerd_template(config));
-    }
     let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
-    rendered.find(|(there, ..)| *there == path).map(|(.., template)| template)
+    let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
+    found.or_else(|| containerd::template_at(path, config))
 }
 
 /// What we mask; what the cluster file says of a unit goes before it.
@@ -294,6 +295,8 @@ struct Values<'a> {
     enabled_units: &'a [String],
     /// Units to start at first boot.
     own_units: &'a [String],
+    /// Whether systemd must read all units anew.
+    reload: bool,
 }
 
 #[derive(Serialize)]
@@ -439,6 +442,7 @@ impl<'a> Values<'a> {
             owned: owned.map(|file| OwnedValues { path: &file.path, owner: file.owner.to_string() }).collect(),
             enabled_units: &units.enable,
             own_units: &units.start,
+            reload: !settings.units.is_empty(),
         }
     }
 }

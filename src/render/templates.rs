@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 31] = templates![
+const TEMPLATES: [Template; 35] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -28,6 +28,7 @@ const TEMPLATES: [Template; 31] = templates![
     "kubelet/kubeconfig",
     "containerd/config-v2.toml",
     "containerd/config-v3.toml",
+    "containerd/hosts.toml",
     "systemd/containerd-proxy.conf",
     "systemd/containerd.service",
     "systemd/kubelet.service",
@@ -37,6 +38,9 @@ const TEMPLATES: [Template; 31] = templates![
     "systemd/nodebake-report.service",
     "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
+    "golden/first-boot",
+    "golden/network-config",
+    "golden/user-data",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
@@ -97,13 +101,29 @@ impl Templates {
     /// The rendered text of one template. A variable that has no value is an error, also where Tera itself would let it
     /// pass (in `==`, `~`, lists): the template's variables are compared with the context first.
     pub(super) fn render(&self, name: &'static str) -> Result<String, RenderError> {
+        self.render_in(name, &self.context)
+    }
+
+    /// The same with one more value, for a template of which a node has several files.
+    pub(super) fn render_with(
+        &self,
+        name: &'static str,
+        variable: &'static str,
+        value: &impl Serialize,
+    ) -> Result<String, RenderError> {
+        let mut context = self.context.clone();
+        context.insert(variable, value);
+        self.render_in(name, &context)
+    }
+
+    fn render_in(&self, name: &'static str, context: &Context) -> Result<String, RenderError> {
         let failed = |source| RenderError::Template { template: self.origin(name), source: Box::new(source) };
         let mut variables: Vec<_> = self.tera.get_template_variables(name).map_err(failed)?.into_iter().collect();
         variables.sort_unstable();
-        if let Some(variable) = variables.into_iter().find(|variable| !self.context.contains_key(variable)) {
+        if let Some(variable) = variables.into_iter().find(|variable| !context.contains_key(variable)) {
             return Err(RenderError::Undefined { template: self.origin(name), variable: variable.to_owned() });
         }
-        self.tera.render(name, &self.context).map_err(failed)
+        self.tera.render(name, context).map_err(failed)
     }
 }
 

@@ -27,6 +27,7 @@ mod own_files;
 mod proxies;
 mod rendering;
 mod reproducible;
+mod runtimes;
 mod secrets;
 mod self_contained;
 #[path = "../../src/artifacts/server.rs"]

@@ -122,8 +122,6 @@ keepSeed: null";
     assert_eq!(found, Node { settings, ..node("a", [10, 0, 0, 36]) });
 }
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
-
 #[test]
 fn layers_say_together_what_none_says_alone() {
     let defaults = "\
@@ -181,6 +179,19 @@ Used: {}
             "31:12: groups.used.proxy: expected http, https or both, found neither",
             "32:3: groups.Used: \"Used\" is not a group's name: 1 to 63 of a-z, 0-9 and \"-\", not at the ends",
             "33:6: groups.3: expected a map with arch, cpus, memory, disk, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+        ]
+    );
+}
+
+#[test]
+fn a_layer_is_a_map() {
+    let map = "expected a map with arch, cpus, memory, disk, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found";
+    assert_eq!(problems(&format!("{LEAST}defaults: x\n")), [format!("16:11: defaults: {map} a single value")]);
+    assert_eq!(
+        problems(&layered("", "g: ~\nh:", "group: g")),
+        [
+            format!("18:6: groups.g: {map} no value: YAML reads ~ as null; quote it if the text is meant"),
+            format!("19:3: groups.h: {map} no value; null is what takes away an earlier layer's"),
         ]
     );
 }
@@ -351,6 +362,8 @@ fn settings_that_cannot_be_are_refused() {
         ("consoleLogin: {}", "17:17: defaults.consoleLogin.passwordHash: missing key: a hash as `mkpasswd` prints it"),
         ("keepSeed: yes", "17:13: defaults.keepSeed: \"yes\" is not one of true, false"),
         ("swap: 1MiB", "17:9: defaults.swap: 1MiB is less than 64MiB"),
+        ("swap: 20GiB", "17:9: defaults.swap: leaves no room on the node's disk of 20GiB"),
+        ("{swap: 3GiB, disk: 3GiB}", "17:10: defaults.swap: leaves no room on the node's disk of 3GiB"),
         ("templates: ~/t", "17:14: defaults.templates: \"~/t\": a shell knows ~, a file does not; write the path out"),
         (
             "containerd: {registries: {r: {fallback: true}}}",

@@ -122,7 +122,7 @@ fn a_patch_cannot_contradict_what_else_is_rendered() {
     ] {
         let config = with(|settings| {
             patch(settings, value);
-            said(settings, &[&["kubelet"], &field[..1]].concat(), 31);
+            said(settings, &[&["kubelet", "config"], &field[..1]].concat(), 31);
         });
         let wanted = format!("worker-node-1: kubelet.config.{} (nodebake.yaml:31): {wanted}", field.join("."));
         assert_eq!(refused(&config), (wanted, None));
@@ -245,7 +245,11 @@ fn own_units_start_when_they_are_enabled() {
     let link = |path: &str, target: &str| (path.to_owned(), Some(format!("/etc/systemd/system/{target}")));
     let file = |path: &str| (path.to_owned(), None);
     let start = |units: &str| {
-        vec!["# This boot was laid out without them.".to_owned(), format!("systemctl start --no-block {units}")]
+        let units = if units.is_empty() { String::new() } else { format!(" {units}") };
+        let read = "# The cluster file's own units and drop-ins may be of units that systemd has read already.";
+        let start = format!("systemctl start --no-block nodebake-grow.service kubelet.service{units}");
+        let start = (!units.is_empty()).then_some(start);
+        std::iter::once(read.to_owned()).chain(start).collect()
     };
     let timer = "[Timer]\nOnBootSec=1\n[Install]\n# WantedBy=no.target\nWantedBy=old.target\nWantedBy=\nWantedBy = timers.target \\\n  own.target\n";
     assert_eq!(
@@ -281,7 +285,7 @@ fn own_units_start_when_they_are_enabled() {
         units_of(&[("end.service", unit(end, Some(true))), ("off.service", unit(service, Some(false)))]),
         (
             vec![file("end.service"), file("off.service"), link("shutdown.target.wants/end.service", "end.service")],
-            Vec::new()
+            start("")
         )
     );
     let template = "[Service]\nExecStart=true %i\n[Install]\nWantedBy=multi-user.target\nDefaultInstance=a\n";
@@ -305,10 +309,10 @@ fn units_of_the_image_are_enabled_and_masked() {
     let (files, lines) = units_of(&[("cron.service", on.clone()), ("multipathd.service", off.clone())]);
     assert_eq!(files, [("multipathd.service".to_owned(), Some("/dev/null".to_owned()))]);
     assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert_eq!(lines[0], "systemctl --quiet --no-reload enable 'cron.service'");
-    assert!(lines[1].starts_with("systemctl stop --no-block apt-daily"), "{}", lines[1]);
-    assert!(lines[1].contains(" multipathd.service "), "{}", lines[1]);
-    assert_eq!(lines[3], "systemctl start --no-block 'cron.service'");
+    assert!(lines[0].starts_with("systemctl stop --no-block apt-daily"), "{}", lines[0]);
+    assert!(lines[0].contains(" multipathd.service "), "{}", lines[0]);
+    assert_eq!(lines[1], "systemctl --quiet --no-reload enable 'cron.service'");
+    assert_eq!(lines[3], "systemctl start --no-block nodebake-grow.service kubelet.service 'cron.service'");
     // What we mask, and the user wants.
     let config = with(|settings| {
         settings.units.insert("ssh.socket".to_owned(), on);
@@ -348,7 +352,7 @@ fn units_that_cannot_be_enabled_are_refused() {
         let config = with(|settings| {
             settings.units.insert(name.to_owned(), unit);
             said(settings, &["units", name, "enabled"], 50);
-            said(settings, &["units", name], 49);
+            said(settings, &["units", name, "content"], 49);
         });
         assert_eq!(refused(&config), (format!("worker-node-1: units.{name} (nodebake.yaml:49): {wanted}"), None));
     }
