@@ -11,6 +11,7 @@ mod building;
 mod bundle;
 mod collecting;
 mod crowd;
+mod customising;
 mod damage;
 mod downloads;
 mod explaining;
