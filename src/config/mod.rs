@@ -38,7 +38,7 @@ mod value;
 mod tests;
 
 pub use edit::{EditError, VersionKey, set_versions};
-pub use explain::{Explained, fields, nearest_field};
+pub use explain::{Explained, InForce, fields, nearest_field};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{

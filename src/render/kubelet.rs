@@ -143,7 +143,7 @@ fn differing(path: &[&str], got: Option<&Value>, wanted: Option<&Value>) -> Stri
 /// What our own template says (kubelet.config.k8s.io/v1beta1).
 fn meant(config: &Config, node: &Node) -> Value {
     let name = &node.name;
-    json!({
+    let mut meant = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {
@@ -160,5 +160,9 @@ fn meant(config: &Config, node: &Node) -> Value {
         "runtimeRequestTimeout": "15m",
         "tlsCertFile": format!("/etc/kubernetes/pki/{name}.pem"),
         "tlsPrivateKeyFile": format!("/etc/kubernetes/pki/{name}-key.pem"),
-    })
+    });
+    if node.settings.swap.is_some() {
+        merge(&mut meant, &json!({"failSwapOn": false, "memorySwap": {"swapBehavior": "LimitedSwap"}}));
+    }
+    meant
 }

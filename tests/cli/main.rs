@@ -12,6 +12,7 @@ mod bundle;
 mod checked;
 mod collecting;
 mod crowd;
+mod customising;
 mod damage;
 mod downloads;
 mod explaining;
@@ -28,6 +29,7 @@ mod own_files;
 mod proxies;
 mod rendering;
 mod reproducible;
+mod runtimes;
 mod secrets;
 mod self_contained;
 #[path = "../../src/artifacts/server.rs"]
