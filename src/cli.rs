@@ -63,6 +63,8 @@ pub enum Verb {
     Explain(Explain),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
+    /// Make a golden image: a base image that holds the payload and its packages already, by booting one machine once.
+    Image(Image),
     /// Remove from the cache what no lock and no machine of any cluster needs.
     Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
@@ -270,6 +272,20 @@ pub struct Logs {
     /// Which node.
     #[arg(value_name = "NODE")]
     pub node: NodeName,
+}
+
+/// Arguments of `image`.
+#[derive(Debug, Args)]
+pub struct Image {
+    /// For the nodes of this group; `default` for those of none.
+    #[arg(value_name = "GROUP")]
+    pub group: String,
+    /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: Wait,
 }
 
 /// Arguments of `gc`.

@@ -14,7 +14,7 @@ use crate::artifacts::source::SourceError;
 use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
-use crate::commands::GcError;
+use crate::commands::{GcError, ImageError};
 use crate::config::{self, ConfigError, EditError, NodeName};
 use crate::identity::IdentityError;
 use crate::machine::MachineError;
@@ -58,6 +58,8 @@ pub enum Error {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Gc(#[from] GcError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -134,6 +136,7 @@ impl Error {
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
             Self::Gc(error) => error.exit_code(),
+            Self::Image(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
             Self::Verify(error) => error.exit_code(),
             Self::Differs(_) => ExitCode::Digest,
@@ -155,6 +158,7 @@ impl Error {
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Gc(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),

@@ -6,6 +6,7 @@ mod down;
 mod explain;
 mod fetch;
 mod gc;
+mod image;
 mod init;
 mod kubeconfig;
 mod lock;
@@ -33,6 +34,7 @@ use crate::image::iso9660::Time;
 use crate::ui::Ui;
 
 pub use gc::GcError;
+pub use image::ImageError;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
@@ -57,6 +59,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
+        Verb::Image(args) => image::run(&session, args),
         Verb::Explain(args) => explain::run(&session, args),
         Verb::Logs(args) => logs::run(&session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(&session, args),

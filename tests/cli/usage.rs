@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "init",
     "lock",
     "fetch",
@@ -20,6 +20,7 @@ const VERBS: [&str; 13] = [
     "rebuild",
     "down",
     "logs",
+    "image",
     "gc",
     "kubeconfig",
 ];

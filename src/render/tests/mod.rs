@@ -34,7 +34,12 @@ fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) 
 
 fn try_bundle(config: &Config, contents: PayloadContents, place: PayloadPlace) -> Result<NodeBundle, RenderError> {
     let key = Secret::new("SECRET BYTES\n");
-    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
+    let keys = HostKey::NAMES.map(|name| HostKey {
+        name,
+        private: Secret::new(format!("SECRET {name}")),
+        public: format!("{name} public\n"),
+    });
+    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &keys };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
     render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place)
 }
