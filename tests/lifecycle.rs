@@ -121,7 +121,7 @@ impl World {
 
     fn apply(&self) -> Apply<'_> {
         let patience = Patience::of_silence(Duration::ZERO);
-        Apply { hypervisor: &self.host, id: &self.id, watch: None, patience, progress: &Silent }
+        Apply { hypervisor: &self.host, id: &self.id, watch: None, cluster: None, patience, progress: &Silent }
     }
 
     fn carry_out(&self, plan: &Plan) -> Result<Vec<Outcome>, ApplyError> {

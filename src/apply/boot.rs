@@ -158,11 +158,11 @@ impl Apply<'_> {
             })?,
             Err(_) => {}
         }
-        if result.is_ok() {
-            self.seal(plan, uuid, &mut boot);
-            self.await_errands(plan, uuid, &mut boot);
-        }
-        result
+        let outcome = result?;
+        let given = self.give_metadata(plan);
+        self.seal(plan, uuid, &mut boot);
+        self.await_errands(plan, uuid, &mut boot);
+        given.map(|()| outcome)
     }
 
     /// Waits for what first boot does beside the kubelet, so that its failure is told. Whatever becomes of it, the node is

@@ -52,7 +52,10 @@ pub enum Stage {
 impl Stage {
     /// Whether it is reached beside the rest: a node is one without it.
     pub fn is_errand(self) -> bool {
-        self >= Self::ImagesImported
+        matches!(
+            self,
+            Self::ImagesImported | Self::PackagesInstalled | Self::DiskGrown | Self::CloudInitDone | Self::Sealed
+        )
     }
 }
 

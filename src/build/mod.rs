@@ -17,7 +17,10 @@ use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Sto
 use crate::config::{Arch, ClusterId, Config, Location, Node, NodeName};
 use crate::digest::Digest;
 use crate::error::ExitCode;
-use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity, standing_identity};
+use crate::identity::{
+    Ca, HostKey, IdentityError, NodeIdentity, NodeRequest, host_keys, node_identity, standing_host_keys,
+    standing_identity,
+};
 use crate::image::iso9660::Time;
 use crate::image::payload::{self, Ingredient, PayloadError, PayloadInputs};
 use crate::image::{Baked, Golden, Payload, SeedError, SelfContainedError, seed, self_contained};
@@ -235,7 +238,8 @@ impl Build<'_> {
         self.check_disk(node, payload, place)?;
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
-        self.node_as(node, payload, place, identity)
+        let host_keys = node.settings.ssh.as_ref().map(|_| host_keys(&self.state(), &node.name)).transpose()?;
+        self.node_as(node, payload, place, identity, &host_keys.unwrap_or_default())
     }
 
     /// The same with the identity that it has already; none where one would have to be issued.
@@ -248,7 +252,13 @@ impl Build<'_> {
         self.check_disk(node, payload, place)?;
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
-        identity.map(|identity| self.node_as(node, payload, place, identity)).transpose()
+        let host_keys = node
+            .settings
+            .ssh
+            .as_ref()
+            .map_or(Ok(Some(Vec::new())), |_| standing_host_keys(&self.state(), &node.name))?;
+        let (Some(identity), Some(host_keys)) = (identity, host_keys) else { return Ok(None) };
+        self.node_as(node, payload, place, identity, &host_keys).map(Some)
     }
 
     fn node_as(
@@ -257,10 +267,15 @@ impl Build<'_> {
         payload: &Payload,
         place: PayloadPlace,
         identity: NodeIdentity,
+        host_keys: &[HostKey],
     ) -> Result<NodeOutput, BuildError> {
         let config = self.config;
-        let credentials =
-            Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
+        let credentials = Credentials {
+            ca: &identity.ca_pem,
+            certificate: &identity.certificate_pem,
+            key: &identity.key_pem,
+            host_keys,
+        };
         let mac = config.mac(&self.cluster_id(), node);
         let bundle = render::render(config, node, mac, credentials, payload, place)?;
         let folder = self.out.join(node.name.to_string());
@@ -279,7 +294,7 @@ impl Build<'_> {
         let Baked { digest, size, .. } = baked;
         let seed = ImageFile { path, digest, size };
         let text = Manifest::new(self, node, &bundle, &identity, payload, &seed).to_json();
-        changed |= output::file(&manifest, &text)?;
+        changed |= output::file(&manifest, &text, output::PUBLIC)?;
         Ok(NodeOutput { node: node.name.clone(), arch: node.arch, seed, changed, identity })
     }
 
@@ -352,10 +367,13 @@ pub fn node_files(folder: &Path, place: PayloadPlace) -> (PathBuf, PathBuf) {
 /// What cloud-init reads of a seed, beside it; says whether it was not there already.
 fn texts(bundle: &NodeBundle, folder: &Path) -> Result<bool, BuildError> {
     let mut changed = false;
-    for (name, text) in
-        [("user-data", &bundle.user_data), ("meta-data", &bundle.meta_data), ("network-config", &bundle.network_config)]
-    {
-        changed |= output::file(&folder.join(name), text.as_bytes())?;
+    for (name, text, mode) in [
+        // What the cluster file gives as cloudConfig may hold passwords.
+        ("user-data", &bundle.user_data, output::SECRET),
+        ("meta-data", &bundle.meta_data, output::PUBLIC),
+        ("network-config", &bundle.network_config, output::PUBLIC),
+    ] {
+        changed |= output::file(&folder.join(name), text.as_bytes(), mode)?;
     }
     Ok(changed)
 }

@@ -57,6 +57,7 @@ fn bring(
         hypervisor: &*hypervisor,
         id: &id,
         watch: watch.as_ref(),
+        cluster: cluster.as_ref(),
         patience: Patience::of_silence(Duration::from_secs(wait.stall)),
         progress: session.ui,
     };

@@ -16,6 +16,7 @@ pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
 pub use sealing::Sealing;
 
+use crate::cluster::Metadata;
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
@@ -130,6 +131,8 @@ pub struct NodePlan {
     pub step: Step,
     /// Once the node is up: what becomes of its seed. None where it is gone, or stays because the cluster file says so.
     pub sealing: Option<Sealing>,
+    /// What its Node object shall have; seen to once it is registered, and by every `up` after.
+    pub metadata: Metadata,
     /// How the machine that is there differs from what the cluster file asks for; `rebuild` mends it.
     pub drift: Vec<Drift>,
 }
@@ -308,7 +311,14 @@ impl<'a> Layout<'a> {
         };
         let sealing = sealing::of(id, node, domain, &inventory.volumes, &step, &drift);
         let step = if step == Step::Nothing && sealing.is_some() { Step::Seal(uuid) } else { step };
-        Ok(NodePlan { node: node.name.clone(), pool: config.libvirt.pool.clone(), step, sealing, drift })
+        Ok(NodePlan {
+            node: node.name.clone(),
+            pool: config.libvirt.pool.clone(),
+            step,
+            sealing,
+            metadata: Metadata::of(&node.settings),
+            drift,
+        })
     }
 
     /// Whether the machine's running boot is known to be in the cluster.

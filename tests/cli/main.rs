@@ -11,6 +11,7 @@ mod building;
 mod bundle;
 mod collecting;
 mod crowd;
+mod customising;
 mod damage;
 mod downloads;
 mod explaining;
@@ -27,6 +28,7 @@ mod own_files;
 mod proxies;
 mod rendering;
 mod reproducible;
+mod runtimes;
 mod secrets;
 mod self_contained;
 #[path = "../../src/artifacts/server.rs"]

@@ -28,13 +28,17 @@ pub(crate) fn contents() -> PayloadContents {
     }
 }
 
-/// Renders the node.
+/// Renders the node, with its payload on a drive.
 pub(crate) fn bundle(config: &Config, contents: PayloadContents) -> NodeBundle {
+    bundle_from(config, contents, PayloadPlace::Drive)
+}
+
+/// Renders the node.
+pub(crate) fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) -> NodeBundle {
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, PayloadPlace::Drive)
-        .unwrap()
+    render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, place).unwrap()
 }
 
 /// Writes what first boot would put below a folder of the guest to the same place below `root`.

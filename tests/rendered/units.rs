@@ -6,19 +6,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use nodebake::config::{Config, Proxy};
+use nodebake::config::{Body, Config, OwnFile, OwnUnit, Proxy};
 use nodebake::image::PayloadContents;
+use nodebake::render::PayloadPlace;
 
-use crate::bundle::{bundle, config, contents, install};
+use crate::bundle::{bundle, bundle_from, config, contents, install};
 
 /// Where units stand in a guest.
 const UNITS: &str = "etc/systemd/system";
 
 /// What is said of the units of a node whose payload holds all programs, and their names.
-fn verified(config: &Config, contents: PayloadContents) -> (String, Vec<String>) {
+fn verified(config: &Config, contents: PayloadContents, place: PayloadPlace) -> (String, Vec<String>) {
     let root = tempfile::tempdir().unwrap();
-    let bundle = bundle(config, contents);
-    install(&bundle, "/", root.path());
+    install(&bundle_from(config, contents, place), "/", root.path());
     programs(root.path());
     targets(root.path());
     verify(root.path())
@@ -59,13 +59,22 @@ fn verify(root: &Path) -> (String, Vec<String>) {
     (said, units)
 }
 
-const PLAIN: [&str; 4] =
-    ["containerd.service", "kubelet.service", "nodebake-report.service", "opt-nodebake-payload.mount"];
+/// Those of a plain node, and others, sorted.
+fn plain_and(others: &[&str]) -> Vec<String> {
+    let plain = ["containerd", "kubelet", "nodebake-grow", "nodebake-report", "nodebake-seal"];
+    let plain = plain.map(|name| format!("{name}.service"));
+    let mut units: Vec<_> = plain.into_iter().chain(others.iter().map(ToString::to_string)).collect();
+    units.sort();
+    units
+}
 
 #[test]
 fn nothing_is_said_of_the_units_of_a_plain_node() {
-    let (said, units) = verified(&config("2.1.9"), PayloadContents::default());
-    assert_eq!((said.as_str(), units), ("", PLAIN.map(String::from).to_vec()));
+    let config = config("2.1.9");
+    for (place, others) in [(PayloadPlace::Drive, &["opt-nodebake-payload.mount"][..]), (PayloadPlace::Seed, &[])] {
+        let (said, units) = verified(&config, PayloadContents::default(), place);
+        assert_eq!((said.as_str(), units), ("", plain_and(others)));
+    }
 }
 
 #[test]
@@ -78,11 +87,45 @@ fn nothing_is_said_of_units_that_are_made_for_what_is_given() {
         https: Some("http://own.example:3128/%41\"\\".to_owned()),
         no: vec![".own.example".to_owned()],
     });
-    let (said, units) = verified(&config, contents());
-    let mut wanted = PLAIN.map(String::from).to_vec();
-    wanted.extend(["nodebake-images.service", "nodebake-packages.service"].map(String::from));
-    wanted.sort();
-    assert_eq!((said.as_str(), units), ("", wanted));
+    settings.swap = Some(2 << 30);
+    let errands = ["nodebake-images.service", "nodebake-packages.service"];
+    for (place, mount) in [(PayloadPlace::Drive, &["opt-nodebake-payload.mount"][..]), (PayloadPlace::Seed, &[])] {
+        let (said, units) = verified(&config, contents(), place);
+        assert_eq!((said.as_str(), units), ("", plain_and(&[&errands, mount].concat())));
+    }
+}
+
+/// What the cluster file gives is verified beside ours, and a drop-in with the unit that it is for.
+#[test]
+fn nothing_is_said_of_units_and_drop_ins_of_the_users_own() {
+    let mut config = config("2.1.9");
+    let settings = &mut config.nodes[0].settings;
+    let file = |text: &str, mode| OwnFile {
+        body: Body::Text(text.to_owned()),
+        mode,
+        owner: "root".to_owned(),
+        group: "root".to_owned(),
+    };
+    let unit = |text: &str, enabled| OwnUnit { body: Some(Body::Text(text.to_owned())), enabled };
+    settings.files.insert("/usr/local/bin/own".to_owned(), file("#!/bin/sh\n", 0o755));
+    let service = "[Unit]\nAfter=kubelet.service\n[Service]\nType=oneshot\nExecStart=/usr/local/bin/own %n\n\
+                   [Install]\nWantedBy=multi-user.target\n";
+    let timer = "[Timer]\nOnBootSec=5min\n[Install]\nWantedBy=timers.target\n";
+    settings.units = [
+        ("own.service".to_owned(), unit(service, Some(true))),
+        ("own.timer".to_owned(), unit(timer, Some(true))),
+        ("kubelet.service.d/50-own.conf".to_owned(), unit("[Service]\nNice=-5\n", None)),
+        ("containerd.service.d/90-own.conf".to_owned(), unit("[Service]\nLimitNOFILE=1048576\n", None)),
+        ("multipathd.service".to_owned(), OwnUnit { body: None, enabled: Some(false) }),
+    ]
+    .into();
+    let wanted = plain_and(&["opt-nodebake-payload.mount", "own.service", "own.timer"]);
+    let (said, units) = verified(&config, PayloadContents::default(), PayloadPlace::Drive);
+    assert_eq!((said.as_str(), &units), ("", &wanted));
+    let drop_in = "kubelet.service.d/50-own.conf".to_owned();
+    config.nodes[0].settings.units.insert(drop_in, unit("[Service]\nNise=-5\n", None));
+    let (said, units) = verified(&config, PayloadContents::default(), PayloadPlace::Drive);
+    assert!(said.contains("50-own.conf") && said.contains("'Nise'") && units == wanted, "{said}");
 }
 
 /// What these tests look for is found.
