@@ -18,7 +18,7 @@ test: lint unit e2e ## everything that CI checks
 lint: packages
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/containerds tests/lab/demo tests/lab/cluster-file .ci/run
+	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/containerds tests/lab/cloud-init tests/lab/demo tests/lab/cluster-file .ci/run
 	shellcheck benches/first-boot/ssh-way benches/first-boot/prototype
 	sed '/^{%-.*%}$$/d' cloud-init/guest/report | shellcheck -s sh -
 	shellcheck -s sh cloud-init/guest/grow cloud-init/guest/packages cloud-init/guest/seal
@@ -52,6 +52,7 @@ fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz
 bench: packages ## supply chain and first boot against other ways (NODEBAKE_BENCH_PAIRS=N)
 	$(LAB) build
 	cargo bench --locked --workspace --bench supply-chain
+	cargo bench --locked --workspace --bench seeds
 	cargo bench --locked --workspace --bench first-boot
 
 deny: ## licences, duplicates, sources; needs cargo-deny

@@ -16,6 +16,7 @@
 //! - `NODEBAKE_BENCH_PAIRS`: rounds, 3
 //! - `NODEBAKE_BENCH_WAYS`: some of the ways, by commas
 //! - `NODEBAKE_BENCH_WORKERS`: `1`, `2` or `1,2`
+//! - `NODEBAKE_BENCH_PROGRAM`: another nodebake than the one built with this
 #![expect(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program of its own, for people")]
 
 #[path = "shared/http.rs"]
@@ -32,7 +33,6 @@ use std::time::Duration;
 
 use nodebake::digest::Digest;
 
-const NODEBAKE: &str = env!("CARGO_BIN_EXE_nodebake");
 const CLONE: &str = env!("CARGO_MANIFEST_DIR");
 const WORKERS: [(&str, &str); 2] = [("worker-node-1", "10.0.0.36"), ("worker-node-2", "10.0.0.37")];
 const MIRROR: &str = "10.0.0.4:8080";
@@ -124,7 +124,6 @@ fn main() {
     {
         return http::serve(&TcpListener::bind(address).unwrap(), Path::new(folder));
     }
-    let variable = |name: &str, otherwise: &str| std::env::var(name).unwrap_or_else(|_| otherwise.to_owned());
     let pairs: usize = variable("NODEBAKE_BENCH_PAIRS", "3").parse().unwrap();
     let wanted = variable("NODEBAKE_BENCH_WAYS", "ours,ssh,bare,prototype");
     let ways: Vec<_> = Way::ALL.into_iter().filter(|way| wanted.split(',').any(|word| word == way.name())).collect();
@@ -146,6 +145,10 @@ fn main() {
     }
     print_table(&runs, pairs);
     drop(bench);
+}
+
+fn variable(name: &str, otherwise: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| otherwise.to_owned())
 }
 
 /// What one way took, of all its machines.
@@ -282,6 +285,7 @@ fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
 
 /// The lab, a cluster in it whose images are built, and what the other ways need.
 struct Bench {
+    program: String,
     script: PathBuf,
     dir: PathBuf,
     folder: PathBuf,
@@ -297,7 +301,9 @@ impl Bench {
         let versions = versions.lines().filter_map(|line| line.split_once('='));
         let versions = versions.map(|(name, version)| (name.to_owned(), version.to_owned())).collect();
         let folder = dir.join("bench");
-        let mut bench = Self { script: Path::new(CLONE).join("tests/lab/lab"), dir, folder, versions, server: None };
+        let program = variable("NODEBAKE_BENCH_PROGRAM", env!("CARGO_BIN_EXE_nodebake"));
+        let script = Path::new(CLONE).join("tests/lab/lab");
+        let mut bench = Self { program, script, dir, folder, versions, server: None };
         must(Command::new(&bench.script).arg("down"));
         let _ = fs::remove_dir_all(&bench.folder);
         fs::create_dir_all(bench.folder.join("files")).unwrap();
@@ -345,8 +351,8 @@ impl Bench {
             must(Command::new("cp").arg("-a").arg(self.dir.join("cluster").join(file)).arg(&self.folder));
         }
         must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(self.folder.join("key")));
-        must(self.nodebake(Command::new(NODEBAKE)).arg("lock"));
-        must(self.nodebake(Command::new(NODEBAKE)).args(["build", "--all"]));
+        must(self.nodebake(Command::new(&self.program)).arg("lock"));
+        must(self.nodebake(Command::new(&self.program)).args(["build", "--all"]));
         for (name, _) in WORKERS {
             let mut extract = Command::new("xorriso");
             extract.args(["-osirrox", "on", "-indev"]).arg(self.folder.join("build").join(name).join("seed.iso"));
@@ -391,7 +397,7 @@ impl Bench {
 
     fn ours(&self, workers: &[(&str, &str)]) -> Run {
         let names = workers.iter().map(|(name, _)| *name);
-        let mut up = self.nodebake(self.inside(NODEBAKE));
+        let mut up = self.nodebake(self.inside(&self.program));
         let mut up = up.arg("up").args(names.clone()).stderr(self.log("up")).stdout(Stdio::null()).spawn().unwrap();
         let mut machines: Vec<_> = names.clone().map(|name| Machine::found(self, name)).collect();
         watch(&mut machines, |machine| ["finished", "kubelet-active"].iter().all(|s| machine.seen.contains_key(*s)));
@@ -400,7 +406,7 @@ impl Bench {
             let xml = self.virsh(&["dumpxml", "--inactive", name]);
             fs::write(self.folder.join(format!("{name}.xml")), xml).unwrap();
         }
-        must(self.nodebake(self.inside(NODEBAKE)).args(["down", "--yes"]).args(names));
+        must(self.nodebake(self.inside(&self.program)).args(["down", "--yes"]).args(names));
         Run::of(Way::Ours, machines)
     }
 

@@ -14,9 +14,10 @@ use crate::artifacts::source::SourceError;
 use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
-use crate::commands::GcError;
+use crate::commands::{GcError, ImageError};
 use crate::config::{self, ConfigError, EditError, NodeName};
 use crate::identity::IdentityError;
+use crate::image::inspect::InspectError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
 use crate::verify::{Check, VerifyError};
@@ -59,6 +60,8 @@ pub enum Error {
     #[error(transparent)]
     Gc(#[from] GcError),
     #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -74,6 +77,8 @@ pub enum Error {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// What is there is not what it should be; at least one thing.
     #[error("{} things differ", .0.len())]
     Differs(Vec<Check>),
@@ -134,8 +139,10 @@ impl Error {
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
             Self::Gc(error) => error.exit_code(),
+            Self::Image(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
             Self::Verify(error) => error.exit_code(),
+            Self::Inspect(error) => error.exit_code(),
             Self::Differs(_) => ExitCode::Digest,
             Self::Nodes(errors) if errors.iter().any(ApplyError::is_node_down) => ExitCode::NodeDown,
             Self::Nodes(errors) => errors.first().map_or(ExitCode::Unexpected, apply_code),
@@ -155,6 +162,7 @@ impl Error {
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Gc(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),
@@ -163,6 +171,7 @@ impl Error {
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
             Self::Verify(error) => error.hint(),
+            Self::Inspect(error) => error.hint(),
             Self::Exists { .. } => Some(
                 "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
                     .to_owned(),

@@ -80,7 +80,11 @@ impl Ui {
             return self.differences(checks);
         }
         let Error::Nodes(errors) = error else {
-            let log = if let Error::Apply(error) = error { error.log() } else { None };
+            let log = match error {
+                Error::Apply(error) => error.log(),
+                Error::Image(error) => error.log(),
+                _ => None,
+            };
             return self.failure(&chain(error), log, error.hint());
         };
         for error in errors {

@@ -440,6 +440,7 @@ fn bundle(node: &str) -> NodeBundle {
         meta_data: format!("local-hostname: {node}\n"),
         network_config: "version: 2\n".to_owned(),
         first_boot: "#!/bin/sh\n".to_owned(),
+        root_password: None,
         files: vec![
             file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"), 0o600)),
             file("/etc/containerd/config.toml", Content::Public(b"version = 3\n".to_vec(), 0o644)),

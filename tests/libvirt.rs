@@ -147,7 +147,7 @@ fn spec(folder: &str) -> DomainSpec {
         firmware: Firmware::Bios,
         root: format!("{folder}/root.qcow2"),
         backing: Backing { path: format!("{folder}/base.qcow2") },
-        payload: format!("{folder}/payload.iso"),
+        payload: Some(format!("{folder}/payload.iso")),
         payload_digest: Digest::of(b"payload"),
         seed: format!("{folder}/seed.iso"),
         mac: cluster().mac(&node()),
@@ -599,7 +599,7 @@ fn a_machine_from_its_volumes_to_its_end() {
         virt: capabilities.virt_type(Acceleration::Tcg).unwrap(),
         root: root_info.path,
         backing: Backing { path: base_info.path },
-        payload: payload_info.path,
+        payload: Some(payload_info.path),
         seed: seed_info.path,
         console_log: format!("{path}/{console}"),
         first_boot_log: format!("{path}/{first_boot}"),
@@ -626,7 +626,11 @@ fn a_machine_from_its_volumes_to_its_end() {
         let media = text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         media.map(|words| words.join(" ")).collect::<Vec<_>>()
     };
-    let full = [format!("vda {}", spec.root), format!("vdb {}", spec.payload), format!("sda {}", spec.seed)];
+    let full = [
+        format!("vda {}", spec.root),
+        format!("vdb {}", spec.payload.as_deref().unwrap()),
+        format!("sda {}", spec.seed),
+    ];
     let empty = [full[0].clone(), full[1].clone(), "sda -".to_owned()];
     assert_eq!((medium(&[]), medium(&["--inactive"])), (full.to_vec(), full.to_vec()));
     assert_eq!(running.drive(), Drive::Seed(seed.name.clone()));

@@ -46,6 +46,7 @@ impl World {
         };
         let images = Images {
             payload: image("payload", iso(b"payload")),
+            payload_drive: true,
             base: image("base", qcow2(b"base")),
             firmware: Firmware::Bios,
         };
@@ -120,7 +121,7 @@ impl World {
 
     fn apply(&self) -> Apply<'_> {
         let patience = Patience::of_silence(Duration::ZERO);
-        Apply { hypervisor: &self.host, id: &self.id, watch: None, patience, progress: &Silent }
+        Apply { hypervisor: &self.host, id: &self.id, watch: None, cluster: None, patience, progress: &Silent }
     }
 
     fn carry_out(&self, plan: &Plan) -> Result<Vec<Outcome>, ApplyError> {

@@ -1,6 +1,7 @@
 //! Files of the output folder: written whole or not at all, and not touched where they are right already.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::BuildError;
@@ -15,12 +16,18 @@ pub(crate) fn folder(path: &Path) -> Result<(), BuildError> {
     })
 }
 
-/// Puts `bytes` at `path`, mode 0644; says whether they were not there already.
-pub(super) fn file(path: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
+/// Mode of what others may read.
+pub(super) const PUBLIC: u32 = 0o644;
+/// Mode of what can hold a secret.
+pub(super) const SECRET: u32 = 0o600;
+
+/// Puts `bytes` at `path`; says whether they were not there already. A secret file that others could read is put anew.
+pub(super) fn file(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, BuildError> {
+    let is_closed = || fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o7777 == mode);
+    if fs::read(path).is_ok_and(|old| old == bytes) && (mode != SECRET || is_closed()) {
         return Ok(false);
     }
-    whole_file::write(path, bytes, 0o644).map(|()| true).map_err(|source| BuildError::File {
+    whole_file::write(path, bytes, mode).map(|()| true).map_err(|source| BuildError::File {
         action: "write",
         path: path.to_owned(),
         source,

@@ -31,6 +31,7 @@ pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
         hypervisor: &*hypervisor,
         id: &id,
         watch: None,
+        cluster: None,
         patience: Patience::of_silence(std::time::Duration::ZERO),
         progress: session.ui,
     };

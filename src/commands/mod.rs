@@ -6,7 +6,9 @@ mod down;
 mod explain;
 mod fetch;
 mod gc;
+mod image;
 mod init;
+mod inspect;
 mod kubeconfig;
 mod lock;
 mod logs;
@@ -33,6 +35,7 @@ use crate::image::iso9660::Time;
 use crate::ui::Ui;
 
 pub use gc::GcError;
+pub use image::ImageError;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
@@ -41,12 +44,13 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     }
     match &cli.verb {
         Verb::Gc(args) => return gc::run(cli, ui, args),
+        Verb::Inspect(args) => return inspect::run(args, ui),
         Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => return bundle::import(cli, ui, args),
         _ => {}
     }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init | Verb::Gc(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
+        Verb::Init | Verb::Gc(_) | Verb::Inspect(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Lock(args) => lock::run(&session, *args),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
@@ -57,6 +61,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
+        Verb::Image(args) => image::run(&session, args),
         Verb::Explain(args) => explain::run(&session, args),
         Verb::Logs(args) => logs::run(&session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(&session, args),

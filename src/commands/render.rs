@@ -7,7 +7,7 @@ use crate::cli::Render;
 use crate::config::{ClusterId, Node};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::identity::{NodeRequest, standing_identity};
+use crate::identity::{HostKey, NodeIdentity, NodeRequest, standing_host_keys, standing_identity};
 use crate::image::{Payload, PayloadContents, PreloadedImage};
 use crate::render::{self, Content, Credentials, NodeBundle, Owner, PayloadPlace};
 use crate::secret::Secret;
@@ -53,23 +53,37 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
     let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
     let state = config.folder().join(".nodebake");
     let identity = standing_identity(&ca, &request, &config.cluster.pki, &state, session.now)?;
-    let id = ClusterId { name: config.cluster.name.clone(), ca: ca.digest() };
-    let mac = config.mac(&id, node);
-    let Some(identity) = identity else {
-        session.ui.say(&format!("{}: no identity is issued: certificate and key are placeholders", node.name));
-        let key = Secret::new(NOT_ISSUED);
-        let credentials = Credentials { ca: ca.certificate_pem(), certificate: NOT_ISSUED, key: &key };
-        return Ok(render::render(config, node, mac, credentials, &payload, PayloadPlace::Drive)
-            .map_err(build::BuildError::Render)?);
+    let host_keys = match node.settings.ssh {
+        Some(_) => standing_host_keys(&state, &node.name)?,
+        None => Some(Vec::new()),
     };
-    let credentials =
-        Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
-    Ok(render::render(config, node, mac, credentials, &payload, PayloadPlace::Drive)
-        .map_err(build::BuildError::Render)?)
+    if identity.is_none() || host_keys.is_none() {
+        session
+            .ui
+            .say(&format!("{}: not all of its identity is issued: certificates and keys are placeholders", node.name));
+    }
+    let (not_issued, no_keys) = (Secret::new(NOT_ISSUED), no_host_keys());
+    let host_keys = host_keys.unwrap_or(no_keys);
+    let credentials = match &identity {
+        Some(NodeIdentity { ca_pem, certificate_pem, key_pem, .. }) => {
+            Credentials { ca: ca_pem, certificate: certificate_pem, key: key_pem, host_keys: &host_keys }
+        }
+        None => {
+            Credentials { ca: ca.certificate_pem(), certificate: NOT_ISSUED, key: &not_issued, host_keys: &host_keys }
+        }
+    };
+    let id = ClusterId { name: config.cluster.name.clone(), ca: ca.digest() };
+    let bundle = render::render(config, node, config.mac(&id, node), credentials, &payload, PayloadPlace::Drive);
+    Ok(bundle.map_err(build::BuildError::Render)?)
 }
 
 /// What stands where something would be issued.
 const NOT_ISSUED: &str = "(not issued yet: `nodebake build` does)\n";
+
+fn no_host_keys() -> Vec<HostKey> {
+    let key = |name| HostKey { name, private: Secret::new(NOT_ISSUED), public: NOT_ISSUED.to_owned() };
+    HostKey::NAMES.into_iter().map(key).collect()
+}
 
 /// A payload as far as the cluster file tells what it would be.
 fn placeholder(session: &Session, node: &Node) -> Payload {
@@ -118,7 +132,13 @@ fn parts(bundle: &NodeBundle) -> Vec<Part<'_>> {
         };
         Part { path: &file.path, mode, owner: file.owner.clone(), shown }
     });
-    texts.into_iter().chain(guest).collect()
+    let password = bundle.root_password.iter().map(|password| Part {
+        path: "root-password",
+        mode: 0o600,
+        owner: Owner::ROOT,
+        shown: Shown::Secret(password),
+    });
+    texts.into_iter().chain(password).chain(guest).collect()
 }
 
 fn list(parts: &[Part]) -> String {

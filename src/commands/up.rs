@@ -13,7 +13,6 @@ use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
-use crate::render::PayloadPlace;
 
 /// Machines that are brought up at the same time.
 const AT_ONCE: usize = 8;
@@ -58,6 +57,7 @@ fn bring(
         hypervisor: &*hypervisor,
         id: &id,
         watch: watch.as_ref(),
+        cluster: cluster.as_ref(),
         patience: Patience::of_silence(Duration::from_secs(wait.stall)),
         progress: session.ui,
     };
@@ -75,7 +75,7 @@ fn built(session: &Session, build: &Build, hypervisor: &dyn Hypervisor, nodes: &
     let able = architectures.iter().map(|arch| Ok((*arch, hypervisor.capabilities(*arch)?)));
     // Before the work of building.
     let able = able.collect::<Result<BTreeMap<_, _>, Error>>()?;
-    let Outputs { payloads, nodes } = super::build::all(session, build, nodes, PayloadPlace::Drive)?;
+    let Outputs { payloads, nodes } = super::build::all(session, build, nodes, false)?;
     let images = payloads.iter().map(|(arch, (payload, _))| Ok((*arch, build.images(*arch, payload)?)));
     let shared = images.collect::<Result<BTreeMap<_, _>, Error>>()?;
     let built = |output: &NodeOutput| {
@@ -183,12 +183,12 @@ fn node_table(nodes: &Nodes, now: i64) -> String {
     for node in nodes.values() {
         let roles = if node.roles.is_empty() { "<none>".to_owned() } else { node.roles.join(",") };
         rows.push(vec![
-            crate::boot::printable(&node.name),
+            crate::printable::line(&node.name),
             if node.ready { "Ready" } else { "NotReady" }.to_owned(),
             roles,
             node.created.map_or_else(|| "<unknown>".to_owned(), |created| age((now - created).max(0))),
-            crate::boot::printable(&node.version),
-            crate::boot::printable(&node.internal_ip),
+            crate::printable::line(&node.version),
+            crate::printable::line(&node.internal_ip),
         ]);
     }
     super::table(&rows)

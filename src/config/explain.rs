@@ -1,5 +1,6 @@
 //! What the settings of a node are, and who said so.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -20,6 +21,17 @@ pub struct Explained {
     pub value: Option<String>,
     /// Who said so; none where nobody did, and it is as nodebake has it.
     pub origin: Option<Origin>,
+}
+
+/// What rendering makes of settings of which nodebake has some of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// The kubelet's whole configuration.
+    pub kubelet: Map<String, Value>,
+    /// All kernel modules that are loaded.
+    pub modules: BTreeSet<String>,
+    /// All kernel parameters that are set.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// What stands in place of a secret.
@@ -50,9 +62,9 @@ const INNER: &[&str] = &[
 
 impl Config {
     /// Every setting, in the order in which `nodebake init` shows them. Values of secrets are not among them.
-    pub fn explain(&self, node: &Node) -> Vec<Explained> {
+    pub fn explain(&self, node: &Node, in_force: &InForce) -> Vec<Explained> {
         let mut leaves = Vec::new();
-        for (key, value) in values(node, &self.folder()) {
+        for (key, value) in values(node, in_force, &self.folder()) {
             flatten(vec![key.to_owned()], &value, &mut leaves);
         }
         let origins = &node.settings.origins;
@@ -78,8 +90,8 @@ impl Config {
 
     /// The settings at and below `field`; one without value where it could be said but is not. `None` if there is no such
     /// field.
-    pub fn explain_field(&self, node: &Node, field: &str) -> Option<Vec<Explained>> {
-        let mut found = self.explain(node);
+    pub fn explain_field(&self, node: &Node, in_force: &InForce, field: &str) -> Option<Vec<Explained>> {
+        let mut found = self.explain(node, in_force);
         found.retain(|Explained { field: other, .. }| {
             other.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         });
@@ -105,7 +117,7 @@ pub fn fields() -> &'static [&'static str] {
 }
 
 /// What a node is, in the form of a layer; paths beneath `folder` as they are from there.
-fn values(node: &Node, folder: &Path) -> Vec<(&'static str, Value)> {
+fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, Value)> {
     let settings = &node.settings;
     let path = |path: &Path| json!(path.strip_prefix(folder).unwrap_or(path));
     let body = |body: &Body| match body {
@@ -126,7 +138,7 @@ fn values(node: &Node, folder: &Path) -> Vec<(&'static str, Value)> {
         ("proxy", json!(proxy)),
         ("ssh", json!(ssh)),
         ("consoleLogin", json!(login)),
-        ("kubelet", json!({"config": settings.kubelet})),
+        ("kubelet", json!({"config": in_force.kubelet})),
         (
             "containerd",
             json!({"config": settings.containerd, "registries": map(&settings.registries, |(host, it)| (host.clone(), registry(it, path)))}),
@@ -134,8 +146,8 @@ fn values(node: &Node, folder: &Path) -> Vec<(&'static str, Value)> {
         ("files", map(&settings.files, |(path, it)| (path.clone(), file(it, body)))),
         ("units", map(&settings.units, |(name, it)| (name.clone(), unit(it, body)))),
         ("cloudConfig", Value::Object(settings.cloud_config.clone())),
-        ("modules", map(&settings.modules, |name| (name.clone(), json!("loaded")))),
-        ("sysctls", json!(settings.sysctls)),
+        ("modules", map(&in_force.modules, |name| (name.clone(), json!("loaded")))),
+        ("sysctls", json!(in_force.sysctls)),
         ("labels", json!(settings.labels)),
         ("taints", map(&settings.taints, taint)),
         ("swap", json!(settings.swap.map(size_text))),

@@ -11,6 +11,9 @@ use super::settings::{PasswordHash, TaintEffect};
 /// Folders of the guest that are nodebake's alone.
 const OWNED: &[&str] = &["/opt/nodebake", "/etc/kubernetes/pki", "/usr/local/lib/nodebake", "/var/lib/nodebake"];
 
+/// The folder of cloud-init's own state, which sealing a node clears.
+const CLOUD_INIT: &[&str] = &["/var/lib/cloud"];
+
 /// Folders that are empty at every boot, or no files of a disk.
 const FLEETING: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"];
 
@@ -32,6 +35,9 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     let within = |folders: &'static [&str]| folders.iter().find(|folder| Path::new(text).starts_with(folder));
     if let Some(folder) = within(OWNED) {
         return Err(format!("{} is in {folder}, which is nodebake's own", quoted(text)));
+    }
+    if let Some(folder) = within(CLOUD_INIT) {
+        return Err(format!("{} is in {folder}, which is cloud-init's own", quoted(text)));
     }
     if let Some(folder) = within(FLEETING) {
         return Err(format!("{} is in {folder}, where nothing outlasts a boot", quoted(text)));
@@ -283,6 +289,7 @@ mod tests {
                 ("/etc/kubernetes/pki/ca.pem", " is in /etc/kubernetes/pki, which is nodebake's own"),
                 ("/usr/local/lib/nodebake/x", " is in /usr/local/lib/nodebake, which is nodebake's own"),
                 ("/var/lib/nodebake/x", " is in /var/lib/nodebake, which is nodebake's own"),
+                ("/var/lib/cloud/x", " is in /var/lib/cloud, which is cloud-init's own"),
                 ("/run/x", " is in /run, where nothing outlasts a boot"),
                 ("/proc/sys/vm/x", " is in /proc, where nothing outlasts a boot"),
                 (&format!("/{}", "a".repeat(256)), " is too long for a path"),

@@ -110,7 +110,9 @@ impl<'t> Layers<'t> {
     fn common(&self, group: Option<&str>) -> Tree {
         let nothing = Tree { at: Position { line: 1, column: 1 }, kind: Kind::Map(Vec::new()) };
         let group = group.and_then(|group| self.groups.get(group)).copied();
-        self.defaults.into_iter().chain(group).fold(nothing, |tree, over| merge(&tree, over, &[]))
+        // What is no map was reported as that.
+        let layers = self.defaults.into_iter().chain(group).filter(|layer| matches!(layer.kind, Kind::Map(_)));
+        layers.fold(nothing, |tree, over| merge(&tree, over, &[]))
     }
 
     fn merged(&self, tree: &Tree) -> Said {

@@ -38,7 +38,7 @@ mod value;
 mod tests;
 
 pub use edit::{EditError, VersionKey, set_versions};
-pub use explain::{Explained, fields, nearest_field};
+pub use explain::{Explained, InForce, fields, nearest_field};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{
@@ -47,6 +47,7 @@ pub use settings::{
 
 use problem::Problems;
 use tree::Tree;
+pub(crate) use value::nearest;
 
 /// What `nodebake init` writes: a commented cluster file with the values of the seed cluster.
 pub const INIT: &str = include_str!("init.yaml");

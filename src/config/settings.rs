@@ -198,37 +198,26 @@ impl Origin {
 
 /// The origin of every value that a layer set, by its path in the layer as the file spells it: `["kubelet", "config",
 /// "maxPods"]`, `["sysctls", "vm.max_map_count"]`, `["files", "/etc/own.conf", "mode"]`. Lists have one origin, but for those
-/// that unite, whose elements have their own: `["modules", "nf_tables"]`, `["taints", "example.com/pool:NoSchedule"]`. The
-/// `config` of a patch may be left out where it is asked for: `["kubelet", "maxPods"]`.
+/// that unite, whose elements have their own: `["modules", "nf_tables"]`, `["taints", "example.com/pool:NoSchedule"]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<Vec<String>, Origin>);
 
 impl FromIterator<(Vec<String>, Origin)> for Origins {
     fn from_iter<I: IntoIterator<Item = (Vec<String>, Origin)>>(origins: I) -> Self {
-        Self(origins.into_iter().map(|(path, origin)| (spelled(path), origin)).collect())
+        Self(origins.into_iter().collect())
     }
-}
-
-/// A path as the file spells it. Neither the kubelet nor containerd has a field `config` or `registries`.
-fn spelled(mut path: Vec<String>) -> Vec<String> {
-    let is = |place: usize, words: &[&str]| path.get(place).is_some_and(|key| words.contains(&key.as_str()));
-    if path.len() > 1 && is(0, &["kubelet", "containerd"]) && !is(1, &["config", "registries"]) {
-        path.insert(1, "config".to_owned());
-    }
-    path
 }
 
 impl Origins {
     /// Notes who said the value at `path`; what was said of it and of what is beneath it before counts no more.
     pub fn set(&mut self, path: Vec<String>, origin: Origin) {
-        let path = spelled(path);
         self.0.retain(|old, _| !old.starts_with(&path));
         self.0.insert(path, origin);
     }
 
     /// Who said the value at `path`, or the nearest one above it.
     pub fn of(&self, path: &[&str]) -> Option<&Origin> {
-        let path = spelled(path.iter().map(ToString::to_string).collect());
+        let path = path.iter().map(ToString::to_string).collect::<Vec<_>>();
         (1..=path.len()).rev().find_map(|length| self.0.get(&path[..length]))
     }
 

@@ -134,6 +134,9 @@ fn items(bundle: &NodeBundle) -> Vec<Item<'_>> {
         // Its mode and those beneath it are what a copy onto the guest's root leaves there.
         own(GUEST_ROOT, 0o755, What::Directory),
     ];
+    if let Some(password) = &bundle.root_password {
+        items.push(own("/nodebake/root-password", SECRET_MODE, What::File(password.expose())));
+    }
     items.extend(bundle.files.iter().map(|file| {
         let (mode, what) = match &file.content {
             Content::Public(bytes, mode) => (*mode, What::File(bytes)),
@@ -246,6 +249,7 @@ mod tests {
             meta_data: "instance-id: x\n".to_owned(),
             network_config: "version: 2\n".to_owned(),
             first_boot: "#!/bin/sh\n".to_owned(),
+            root_password: None,
             files: vec![
                 file("/etc/hosts", Content::Public(b"127.0.0.1 localhost\n".to_vec(), 0o644)),
                 file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"), 0o600)),

@@ -21,7 +21,7 @@ use crate::render::NodeBundle;
 use crate::whole_file;
 
 /// Where the payload's files stand in the image.
-const ROOT: &str = "/nodebake/payload";
+pub(super) const ROOT: &str = "/nodebake/payload";
 
 /// Files are read back in pieces of this size.
 const PIECE: usize = 256 << 10;
@@ -275,6 +275,7 @@ mod tests {
             meta_data: "instance-id: x\n".to_owned(),
             network_config: "version: 2\n".to_owned(),
             first_boot: "#!/bin/sh\n".to_owned(),
+            root_password: None,
             files: vec![
                 file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"), 0o600)),
                 file("/usr/local/bin/kubelet", Content::Link("/opt/nodebake/payload/bin/kubelet".to_owned())),

@@ -21,6 +21,8 @@ pub struct NodeBundle {
     pub network_config: String,
     /// The script that first boot runs from the seed (`nodebake/first-boot` there).
     pub first_boot: String,
+    /// `root:HASH` for chpasswd, which first boot gives it from the seed (`nodebake/root-password` there).
+    pub root_password: Option<Secret>,
     /// What first boot puts into the guest (`nodebake/root/...` in the seed), sorted by path.
     pub files: Vec<GuestFile>,
 }
@@ -130,6 +132,10 @@ impl NodeBundle {
         };
         for text in [&self.user_data, &self.network_config, &self.first_boot] {
             part(text.as_bytes());
+        }
+        if let Some(password) = &self.root_password {
+            part(b"root password");
+            part(password.expose());
         }
         for file in &self.files {
             part(file.path.as_bytes());

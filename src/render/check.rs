@@ -1,15 +1,13 @@
 //! Reads back what was rendered, with types that refuse what they do not know, and compares it with what was meant: a
 //! guest that does not understand its files cannot tell anybody.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::templates::Templates;
 use super::{
-    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, containerd, kubelet, preloaded,
-    proxy, seal,
+    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, cloud_config, containerd,
+    kubelet, network_config, preloaded, proxy, seal,
 };
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
@@ -28,10 +26,14 @@ pub(super) fn check(
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
     let checks: [(&'static str, Result<(), String>); 13] = [
-        ("user-data", if own("user-data") { own_user_data(bundle, node) } else { user_data(bundle, node) }),
+        ("user-data", cloud_config::check(&bundle.user_data, node, own("user-data"))),
         (
             "network-config",
-            if own("network-config") { own_network(bundle, mac) } else { network_config(bundle, config, node, mac) },
+            if own("network-config") {
+                network_config::check_own(&bundle.network_config, mac)
+            } else {
+                network_config::check(&bundle.network_config, config, node, mac)
+            },
         ),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
@@ -55,6 +57,7 @@ pub(super) fn check(
         ("meta-data", meta_data(bundle, node)),
     ];
     containerd::check(bundle, config, node, contents).map_err(|fault| fault.of(config, node, templates))?;
+    kubelet::check_flags(bundle, config, node, templates)?;
     for (name, result) in checks {
         let template = templates.origin(name);
         result.map_err(|problem| RenderError::Check { node: node.name.clone(), template, problem })?;
@@ -62,7 +65,7 @@ pub(super) fn check(
     Ok(())
 }
 
-fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_yaml::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -75,88 +78,6 @@ pub(super) fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, St
         Some(Content::Public(bytes, _)) => std::str::from_utf8(bytes).map_err(|error| error.to_string()),
         _ => Err(format!("{path} is not there")),
     }
-}
-
-/// The keys of `#cloud-config` that we use (cloud-init's module reference).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserData {
-    hostname: String,
-    preserve_hostname: bool,
-    manage_etc_hosts: bool,
-    #[serde(default, rename = "disable_root")]
-    _disable_root: Option<bool>,
-    #[serde(default, rename = "ssh_deletekeys")]
-    _ssh_deletekeys: Option<bool>,
-    #[serde(default, rename = "ssh_genkeytypes")]
-    _ssh_genkeytypes: Vec<String>,
-    #[serde(default)]
-    users: Vec<User>,
-    bootcmd: Vec<Vec<String>>,
-    cloud_init_modules: Vec<String>,
-    cloud_config_modules: Vec<String>,
-    cloud_final_modules: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct User {
-    name: String,
-    lock_passwd: bool,
-    #[serde(rename = "shell")]
-    _shell: String,
-    #[serde(rename = "sudo")]
-    _sudo: String,
-    ssh_authorized_keys: Vec<String>,
-}
-
-fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
-    if !bundle.user_data.starts_with("#cloud-config\n") {
-        return Err("the first line is not #cloud-config".to_owned());
-    }
-    let data: UserData = yaml(&bundle.user_data)?;
-    same("hostname", &data.hostname, &node.name.to_string())?;
-    same("preserve_hostname", &data.preserve_hostname, &false)?;
-    same("manage_etc_hosts", &data.manage_etc_hosts, &false)?;
-    let users: Vec<_> = data.users.iter().map(|u| (&u.name, u.lock_passwd, &u.ssh_authorized_keys)).collect();
-    let wanted: Vec<_> = node.settings.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
-    same("users", &users, &wanted)?;
-    let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
-    same("the length of bootcmd", &command.len(), &3)?;
-    let mut modules = vec!["bootcmd", "set_hostname"];
-    if node.settings.ssh.is_some() {
-        modules.extend(["users_groups", "ssh"]);
-    }
-    let modules: Vec<String> = modules.into_iter().map(Into::into).collect();
-    same("cloud_init_modules", &data.cloud_init_modules, &modules)?;
-    same("cloud_config_modules", &data.cloud_config_modules, &Vec::new())?;
-    same("cloud_final_modules", &data.cloud_final_modules, &Vec::new())
-}
-
-/// What holds of any user-data: it gives the node its name, and its bootcmd starts first boot.
-fn own_user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
-    if !bundle.user_data.starts_with("#cloud-config\n") {
-        return Err("the first line is not #cloud-config".to_owned());
-    }
-    let data: serde_json::Value = yaml(&bundle.user_data)?;
-    same("hostname", &data.get("hostname").and_then(|name| name.as_str()), &Some(node.name.to_string().as_str()))?;
-    let starts = |command: &serde_json::Value| command.to_string().contains("/run/nodebake/seed/nodebake/first-boot");
-    let commands = data.get("bootcmd").and_then(serde_json::Value::as_array);
-    same("that bootcmd starts first boot", &commands.is_some_and(|all| all.iter().any(starts)), &true)?;
-    let modules = data.get("cloud_init_modules").and_then(serde_json::Value::as_array);
-    let runs = |modules: &Vec<serde_json::Value>| modules.iter().any(|module| module == "bootcmd");
-    same("that cloud_init_modules has bootcmd", &modules.is_none_or(runs), &true)
-}
-
-/// What holds of any network-config: it is of version 2, and about the node's card.
-fn own_network(bundle: &NodeBundle, mac: Mac) -> Result<(), String> {
-    let data: serde_json::Value = yaml(&bundle.network_config)?;
-    same("version", &data.get("version"), &Some(&serde_json::Value::from(2)))?;
-    let ethernets = data.get("ethernets").and_then(serde_json::Value::as_object);
-    let is_ours = |card: &serde_json::Value| {
-        card.pointer("/match/macaddress").and_then(serde_json::Value::as_str) == Some(mac.to_string().as_str())
-    };
-    same("that a card is matched by the node's MAC", &ethernets.is_some_and(|cards| cards.values().any(is_ours)), &true)
 }
 
 #[derive(Deserialize)]
@@ -172,65 +93,6 @@ fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("instance-id", &data.instance_id, &bundle.instance_id())?;
     same("local-hostname", &data.local_hostname, &node.name.to_string())?;
     same("dsmode", &data.dsmode.as_str(), &"local")
-}
-
-/// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkConfig {
-    version: u8,
-    ethernets: Ethernets,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ethernets {
-    primary: Ethernet,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Ethernet {
-    r#match: Match,
-    dhcp4: bool,
-    dhcp6: bool,
-    accept_ra: bool,
-    link_local: Vec<String>,
-    addresses: Vec<String>,
-    routes: Vec<Route>,
-    nameservers: Nameservers,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Match {
-    macaddress: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Route {
-    to: ipnet::Ipv4Net,
-    via: Ipv4Addr,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nameservers {
-    addresses: Vec<IpAddr>,
-}
-
-fn network_config(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -> Result<(), String> {
-    let NetworkConfig { version, ethernets: Ethernets { primary } } = yaml(&bundle.network_config)?;
-    same("version", &version, &2)?;
-    same("macaddress", &primary.r#match.macaddress, &mac.to_string())?;
-    same("dhcp4, dhcp6, accept-ra", &(primary.dhcp4, primary.dhcp6, primary.accept_ra), &(false, false, false))?;
-    same("link-local", &primary.link_local, &Vec::new())?;
-    let address = format!("{}/{}", node.address, config.network.cidr.prefix_len());
-    same("addresses", &primary.addresses, &vec![address])?;
-    let routes: Vec<_> = primary.routes.iter().map(|route| (route.to, route.via)).collect();
-    same("routes", &routes, &vec![(ipnet::Ipv4Net::default(), config.network.gateway)])?;
-    same("nameservers", &primary.nameservers.addresses, &config.network.nameservers)
 }
 
 pub(super) fn files_are_there(bundle: &NodeBundle, paths: &[&str]) -> Result<(), String> {

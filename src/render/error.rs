@@ -175,10 +175,15 @@ impl Said {
     }
 }
 
+/// `users[0].name`: an element of a list is a key `[0]`.
+pub(super) fn dotted(keys: &[String]) -> String {
+    keys.join(".").replace(".[", "[")
+}
+
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setting { keys, file, line } = &*self.0;
-        f.write_str(&keys.join("."))?;
+        f.write_str(&dotted(keys))?;
         match line {
             Some(line) => write!(f, " ({file}:{line})"),
             None => Ok(()),

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::NodeBundle;
 use super::check::{files_are_there, text};
-use super::error::{Origin, RenderError, Said};
+use super::error::{Origin, RenderError, Said, UNITS};
+use super::kubelet_fields;
 use super::merge::{difference, merge};
+use super::templates::Templates;
 use super::yaml;
+use super::{Content, NodeBundle};
 use crate::config::{Config, Node};
 
 /// Where the kubelet reads it.
@@ -32,9 +34,6 @@ pub(super) fn configuration(
     node: &Node,
     template: &Origin,
 ) -> Result<String, RenderError> {
-    if node.settings.kubelet.is_empty() {
-        return Ok(rendered);
-    }
     let wrong = |error: serde_yaml::Error| RenderError::Check {
         node: node.name.clone(),
         template: template.clone(),
@@ -47,8 +46,54 @@ pub(super) fn configuration(
         let path: Vec<_> = ["kubelet", "config"].into_iter().chain(path.iter().copied()).collect();
         return Err(RenderError::Setting { node: node.name.clone(), said: Said::new(config, node, &path), problem });
     }
+    known(&patched, config, node, template)?;
+    if node.settings.kubelet.is_empty() {
+        return Ok(rendered);
+    }
     let text = yaml::text(&patched);
     Ok(format!("# With what the cluster file lays over nodebake's own (kubelet.config).\n{text}"))
+}
+
+/// Refuses what the locked kubelet would not start with: of the cluster file, where it led to it, else of the template.
+fn known(patched: &Value, config: &Config, node: &Node, template: &Origin) -> Result<(), RenderError> {
+    kubelet_fields::check(patched, &config.versions.kubernetes).map_err(|field| {
+        let node_name = node.name.clone();
+        if field.path.first().is_some_and(|key| node.settings.kubelet.contains_key(key)) {
+            let said = Said::new(config, node, &field.beneath(&["kubelet", "config"]));
+            let problem = format!("template {template}: {}", field.problem);
+            return RenderError::Setting { node: node_name, said, problem };
+        }
+        RenderError::Check { node: node_name, template: template.clone(), problem: field.to_string() }
+    })
+}
+
+/// The unit that starts it, and the folder of its drop-ins.
+const UNIT: &str = "kubelet.service";
+
+/// Refuses flags that the locked kubelet does not take, in its unit and in the user's drop-ins.
+pub(super) fn check_flags(
+    bundle: &NodeBundle,
+    config: &Config,
+    node: &Node,
+    templates: &Templates,
+) -> Result<(), RenderError> {
+    let drop_ins = format!("{UNIT}.d/");
+    for file in &bundle.files {
+        let Some(name) = file.path.strip_prefix(UNITS) else { continue };
+        let Content::Public(bytes, _) = &file.content else { continue };
+        if name != UNIT && !name.starts_with(&drop_ins) {
+            continue;
+        }
+        kubelet_fields::check_unit(&String::from_utf8_lossy(bytes), &config.versions.kubernetes).map_err(|field| {
+            let (node_name, problem) = (node.name.clone(), field.to_string());
+            if node.settings.units.contains_key(name) {
+                let said = Said::new(config, node, &["units", name]);
+                return RenderError::Setting { node: node_name, said, problem };
+            }
+            RenderError::Check { node: node_name, template: templates.origin("systemd/kubelet.service"), problem }
+        })?;
+    }
+    Ok(())
 }
 
 /// The first field that cannot be what the cluster file makes of it.
@@ -98,7 +143,7 @@ fn differing(path: &[&str], got: Option<&Value>, wanted: Option<&Value>) -> Stri
 /// What our own template says (kubelet.config.k8s.io/v1beta1).
 fn meant(config: &Config, node: &Node) -> Value {
     let name = &node.name;
-    json!({
+    let mut meant = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {
@@ -115,5 +160,9 @@ fn meant(config: &Config, node: &Node) -> Value {
         "runtimeRequestTimeout": "15m",
         "tlsCertFile": format!("/etc/kubernetes/pki/{name}.pem"),
         "tlsPrivateKeyFile": format!("/etc/kubernetes/pki/{name}-key.pem"),
-    })
+    });
+    if node.settings.swap.is_some() {
+        merge(&mut meant, &json!({"failSwapOn": false, "memorySwap": {"swapBehavior": "LimitedSwap"}}));
+    }
+    meant
 }

@@ -3,10 +3,17 @@
 
 mod bundle;
 mod check;
+mod cloud_config;
 mod containerd;
 mod error;
+mod field;
+mod golden;
+mod in_force;
 mod kubelet;
+mod kubelet_fields;
+mod labels;
 mod merge;
+mod network_config;
 mod own;
 mod preloaded;
 mod proxy;
@@ -19,10 +26,13 @@ use serde::Serialize;
 
 use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
+use crate::identity::HostKey;
 use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
 pub use bundle::{Account, Content, GuestFile, NodeBundle, Owner};
 pub use error::{Origin, RenderError, Said, TakenBy};
+pub use golden::render as render_golden;
+pub use in_force::in_force;
 use own::Own;
 use preloaded::Import;
 use templates::Templates;
@@ -37,6 +47,8 @@ pub struct Credentials<'a> {
     pub certificate: &'a str,
     /// Its private key, PEM.
     pub key: &'a Secret,
+    /// Its SSH host keys; used where the node has a login.
+    pub host_keys: &'a [HostKey],
 }
 
 /// Where a node has its payload from; templates see it as `payload_place`.
@@ -47,6 +59,8 @@ pub enum PayloadPlace {
     Drive,
     /// The seed's drive, which may leave: first boot copies it to the node's disk.
     Seed,
+    /// The base image, a golden one that holds this very payload.
+    BaseImage,
 }
 
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
@@ -64,6 +78,7 @@ pub fn render(
     payload: &Payload,
     place: PayloadPlace,
 ) -> Result<NodeBundle, RenderError> {
+    labels::check(config, node)?;
     let (own, units) = (own::files(config, node)?, units::units(config, node)?);
     let values = Values::new(config, node, mac, payload, place, (&own, &units));
     let mut templates = Templates::new(&values, config, node)?;
@@ -75,10 +90,15 @@ pub fn render(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut bundle = NodeBundle {
         node: node.name.clone(),
-        user_data: templates.render("user-data")?,
+        user_data: cloud_config::user_data(config, node, &templates)?,
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
+        root_password: node
+            .settings
+            .console_login
+            .as_ref()
+            .map(|hash| Secret::new(format!("root:{}\n", hash.expose()))),
         files,
     };
     templates.set("instance_id", &bundle.instance_id());
@@ -165,6 +185,11 @@ fn rendered_when_given(
     if node.settings.proxy.is_some() {
         files.push((proxy::DROP_IN, 0o644, "systemd/containerd-proxy.conf"));
     }
+    if node.settings.swap.is_some() {
+        files.push(("/etc/systemd/system/nodebake-swap.service", 0o644, "systemd/nodebake-swap.service"));
+        files.push(("/etc/systemd/system/var-lib-nodebake-swap.swap", 0o644, "systemd/var-lib-nodebake-swap.swap"));
+        files.push(("/usr/local/lib/nodebake/swap", 0o755, "guest/swap"));
+    }
     if !contents.packages.is_empty() {
         files.push(("/etc/systemd/system/nodebake-packages.service", 0o644, "systemd/nodebake-packages.service"));
         files.push(("/usr/local/lib/nodebake/packages", 0o755, "guest/packages"));
@@ -199,12 +224,23 @@ fn guest_files(
     add(&values.paths.key, Content::Secret(credentials.key.clone(), 0o600));
     if node.settings.ssh.is_some() {
         add("/etc/ssh/sshd_config.d/10-nodebake.conf", Content::Public(SSHD.into(), 0o644));
+        for HostKey { name, private, public } in credentials.host_keys {
+            add(&format!("/etc/ssh/{name}"), Content::Secret(private.clone(), 0o600));
+            add(&format!("/etc/ssh/{name}.pub"), Content::Public(public.clone().into_bytes(), 0o644));
+        }
     }
     for (path, binary) in BINARIES {
         add(path, Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
     }
     for binary in &contents.binaries {
         add(&format!("/usr/local/bin/{binary}"), Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
+    }
+    if node.settings.swap.is_some() {
+        let unit = "var-lib-nodebake-swap.swap";
+        add(
+            &format!("/etc/systemd/system/swap.target.wants/{unit}"),
+            Content::Link(format!("/etc/systemd/system/{unit}")),
+        );
     }
     for unit in masked(node) {
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
@@ -235,7 +271,12 @@ fn template_at(
 /// What we mask; what the cluster file says of a unit goes before it.
 fn masked(node: &Node) -> Vec<&'static str> {
     let without_login = if node.settings.ssh.is_some() { &[][..] } else { &MASKED_WITHOUT_LOGIN };
-    MASKED.iter().chain(without_login).copied().filter(|unit| !units::wants(node, unit)).collect()
+    MASKED
+        .iter()
+        .chain(without_login)
+        .copied()
+        .filter(|unit| !units::wants(node, unit) && !(*unit == "swap.target" && node.settings.swap.is_some()))
+        .collect()
 }
 
 /// The image of the pods' sandboxes: one that the payload holds, so that no registry is needed; else what the kubelet of a
@@ -285,6 +326,13 @@ struct Values<'a> {
     enabled_units: &'a [String],
     /// Units to start at first boot.
     own_units: &'a [String],
+    /// Size of the swap file in bytes.
+    swap: Option<u64>,
+    /// Whether root has a password at the console.
+    console_login: bool,
+    /// Labels and taints as the kubelet's flags take them.
+    node_labels: String,
+    node_taints: String,
     /// Whether systemd must read all units anew.
     reload: bool,
 }
@@ -432,6 +480,10 @@ impl<'a> Values<'a> {
             owned: owned.map(|file| OwnedValues { path: &file.path, owner: file.owner.to_string() }).collect(),
             enabled_units: &units.enable,
             own_units: &units.start,
+            swap: settings.swap,
+            console_login: settings.console_login.is_some(),
+            node_labels: labels::flag(node),
+            node_taints: labels::taints(node),
             reload: !settings.units.is_empty(),
         }
     }

@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 32] = templates![
+const TEMPLATES: [Template; 38] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -36,8 +36,13 @@ const TEMPLATES: [Template; 32] = templates![
     "systemd/nodebake-images.service",
     "systemd/nodebake-packages.service",
     "systemd/nodebake-report.service",
+    "systemd/nodebake-swap.service",
+    "systemd/var-lib-nodebake-swap.swap",
     "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
+    "golden/first-boot",
+    "golden/network-config",
+    "golden/user-data",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
@@ -50,6 +55,7 @@ const TEMPLATES: [Template; 32] = templates![
     "guest/report",
     "guest/resolved.conf",
     "guest/seal",
+    "guest/swap",
     "guest/sysctl.conf",
     "guest/timesyncd.conf",
     "guest/hostname",

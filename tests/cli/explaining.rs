@@ -53,10 +53,9 @@ nodes:
     address: 10.0.0.36
     group: large
     cpus: 8
-    swap: 2GiB
     labels: {example.com/pool: large}
     proxy: {http: 'http://10.0.0.1:3128'}
-  - {name: b, address: 10.0.0.37, arch: arm64}
+  - {name: b, address: 10.0.0.37, arch: arm64, swap: 2GiB}
 ";
 
 fn world() -> World {
@@ -119,8 +118,11 @@ fn one_setting_and_those_below_it_can_be_asked_for() {
     for (node, field, wanted) in [
         ("a", "cpus", "cpus    8       the node, nodebake.yaml:47"),
         ("b", "cpus", "cpus    3       defaults, nodebake.yaml:7"),
-        ("b", "arch", "arch    arm64   the node, nodebake.yaml:51"),
+        ("b", "arch", "arch    arm64   the node, nodebake.yaml:50"),
         ("b", "disk", "disk    20GiB   built in"),
+        ("b", "swap", "swap    2GiB    the node, nodebake.yaml:50"),
+        ("b", "sysctls.vm.swappiness", "sysctls.vm.swappiness   -       built in"),
+        ("b", "kubelet.config.cgroupDriver", "kubelet.config.cgroupDriver   \"systemd\"   built in"),
     ] {
         let ran = world.run(&["explain", node, field]);
         let rows: Vec<_> = ran.stdout.lines().skip(1).collect();

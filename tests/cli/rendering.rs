@@ -9,7 +9,7 @@ const NODE: &str = "worker-node-1";
 
 /// What is said where nothing is built or issued.
 const PLACEHOLDERS: &str = "worker-node-1: the payload is not built: its digest, and what it alone tells of given images, are \
-                            placeholders\nworker-node-1: no identity is issued: certificate and key are placeholders\n";
+                            placeholders\nworker-node-1: not all of its identity is issued: certificates and keys are placeholders\n";
 
 #[test]
 fn a_file_is_rendered_before_anything_is_built() {

@@ -17,6 +17,7 @@ mod audit;
 mod disk;
 mod failures;
 mod findings;
+mod golden;
 mod guest;
 mod lab;
 mod machine_state;
@@ -46,7 +47,9 @@ fn workers_are_made_join_survive_and_go() {
         let boots = workers::come_up(&cluster, &users);
         workers::up_again_changes_nothing(&cluster);
         let reboots = workers::reboot(&cluster, &boots);
-        workers::stay_as_made(&cluster, "worker-node-1", &[boots[0].clone(), reboots[0].clone()]);
+        let mut all = vec![boots[0].clone(), reboots[0].clone()];
+        all.push(workers::cold_start(&cluster, "worker-node-1", &all));
+        workers::stay_as_made(&cluster, "worker-node-1", &all);
         failures::third_worker_changes_no_other(&cluster);
         failures::killed_guest(&cluster);
         rebuild::and_meanwhile(&cluster, || failures::containerd_cannot_start(&lab));
@@ -64,6 +67,15 @@ fn one_drive_is_enough() {
     let lab = Lab::up();
     let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
     lab.guarded(|| single_drive::is_enough(&cluster));
+    lab.down();
+}
+
+/// A base image that holds the payload already.
+#[test]
+fn golden_images_are_made_and_used() {
+    let lab = Lab::up();
+    let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
+    lab.guarded(|| golden::is_made_and_used(&cluster));
     lab.down();
 }
 

@@ -41,8 +41,8 @@ pub(super) fn places(
         let also = if attached { ", in the machine's drive" } else { "" };
         add("pool", format!("{pool}/{seed}{also}"));
     }
-    let built = out.join(node.to_string()).join("seed.iso");
-    if built.exists() {
+    let folder = out.join(node.to_string());
+    for built in ["seed.iso", "self-contained.iso"].map(|name| folder.join(name)).iter().filter(|path| path.exists()) {
         add(&out.display().to_string(), built.display().to_string());
     }
     let (config, state) = (&session.config, session.state());

@@ -184,6 +184,19 @@ Used: {}
 }
 
 #[test]
+fn a_layer_is_a_map() {
+    let map = "expected a map with arch, cpus, memory, disk, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found";
+    assert_eq!(problems(&format!("{LEAST}defaults: x\n")), [format!("16:11: defaults: {map} a single value")]);
+    assert_eq!(
+        problems(&layered("", "g: ~\nh:", "group: g")),
+        [
+            format!("18:6: groups.g: {map} no value: YAML reads ~ as null; quote it if the text is meant"),
+            format!("19:3: groups.h: {map} no value; null is what takes away an earlier layer's"),
+        ]
+    );
+}
+
+#[test]
 fn a_group_must_be_there() {
     let own = |groups: &str| problems(&layered("", groups, "group: x"));
     assert_eq!(own(""), ["16:12: nodes[0].group: there is no group \"x\"; groups are made under groups:"]);
@@ -418,10 +431,6 @@ taints: [{key: t, effect: NoExecute}]";
     let of = |path: &[&str]| node.settings.origins.of(path).map(|origin| origin.place(Path::new(FILE)));
     assert_eq!(of(&["ntp", "0"]).as_deref(), Some("defaults, nodebake.yaml:30"));
     assert_eq!(of(&["memory"]), None);
-    // With or without the word under which the patch stands.
-    for path in [&["kubelet", "config", "maxPods"][..], &["kubelet", "maxPods"]] {
-        assert_eq!(of(path).as_deref(), Some("defaults, nodebake.yaml:28"));
-    }
 }
 
 #[test]

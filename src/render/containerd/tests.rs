@@ -19,7 +19,8 @@ fn config(major: u64) -> Config {
 
 fn render_with(config: &Config, contents: PayloadContents) -> Result<NodeBundle, RenderError> {
     let key = Secret::new("SECRET BYTES\n");
-    let credentials = crate::render::Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
+    let credentials =
+        crate::render::Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &[] };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
     crate::render::render(
         config,

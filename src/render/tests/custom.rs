@@ -245,7 +245,11 @@ fn own_units_start_when_they_are_enabled() {
     let link = |path: &str, target: &str| (path.to_owned(), Some(format!("/etc/systemd/system/{target}")));
     let file = |path: &str| (path.to_owned(), None);
     let start = |units: &str| {
-        vec!["# This boot was laid out without them.".to_owned(), format!("systemctl start --no-block {units}")]
+        let units = if units.is_empty() { String::new() } else { format!(" {units}") };
+        let read = "# The cluster file's own units and drop-ins may be of units that systemd has read already.";
+        let start = format!("systemctl start --no-block nodebake-grow.service kubelet.service{units}");
+        let start = (!units.is_empty()).then_some(start);
+        std::iter::once(read.to_owned()).chain(start).collect()
     };
     let timer = "[Timer]\nOnBootSec=1\n[Install]\n# WantedBy=no.target\nWantedBy=old.target\nWantedBy=\nWantedBy = timers.target \\\n  own.target\n";
     assert_eq!(
@@ -281,7 +285,7 @@ fn own_units_start_when_they_are_enabled() {
         units_of(&[("end.service", unit(end, Some(true))), ("off.service", unit(service, Some(false)))]),
         (
             vec![file("end.service"), file("off.service"), link("shutdown.target.wants/end.service", "end.service")],
-            Vec::new()
+            start("")
         )
     );
     let template = "[Service]\nExecStart=true %i\n[Install]\nWantedBy=multi-user.target\nDefaultInstance=a\n";
@@ -305,10 +309,10 @@ fn units_of_the_image_are_enabled_and_masked() {
     let (files, lines) = units_of(&[("cron.service", on.clone()), ("multipathd.service", off.clone())]);
     assert_eq!(files, [("multipathd.service".to_owned(), Some("/dev/null".to_owned()))]);
     assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert_eq!(lines[0], "systemctl --quiet --no-reload enable 'cron.service'");
-    assert!(lines[1].starts_with("systemctl stop --no-block apt-daily"), "{}", lines[1]);
-    assert!(lines[1].contains(" multipathd.service "), "{}", lines[1]);
-    assert_eq!(lines[3], "systemctl start --no-block 'cron.service'");
+    assert!(lines[0].starts_with("systemctl stop --no-block apt-daily"), "{}", lines[0]);
+    assert!(lines[0].contains(" multipathd.service "), "{}", lines[0]);
+    assert_eq!(lines[1], "systemctl --quiet --no-reload enable 'cron.service'");
+    assert_eq!(lines[3], "systemctl start --no-block nodebake-grow.service kubelet.service 'cron.service'");
     // What we mask, and the user wants.
     let config = with(|settings| {
         settings.units.insert("ssh.socket".to_owned(), on);
@@ -429,4 +433,111 @@ fn a_template_of_the_users_that_is_wrong_is_named_with_its_line() {
     assert!(text.starts_with(&format!("template {path}: ")) && text.contains("2:"), "{text}");
     let (_folder, config) = templates("guest/hosts", "{{ nobody }}\n");
     assert!(refused(&config).0.ends_with("guest/hosts uses \"nobody\", which is not defined"));
+}
+
+#[test]
+fn swap_is_made_where_it_is_asked_for() {
+    let plain = bundle(&super::config("worker-node-1"));
+    let config = with(|settings| settings.swap = Some(2 << 30));
+    let swapped = bundle(&config);
+    let units = "/etc/systemd/system";
+    assert_eq!(
+        differences(&swapped, &plain),
+        [
+            kubelet::PATH,
+            "/etc/systemd/system/kubelet.service",
+            "/etc/systemd/system/nodebake-swap.service",
+            "/etc/systemd/system/swap.target.wants/var-lib-nodebake-swap.swap",
+            "/etc/systemd/system/var-lib-nodebake-swap.swap",
+            "/usr/local/lib/nodebake/swap",
+        ]
+    );
+    assert_eq!(
+        differences(&plain, &swapped),
+        [kubelet::PATH, "/etc/systemd/system/kubelet.service", "/etc/systemd/system/swap.target"]
+    );
+    let beyond = |path: &str| lines_beyond(public(&swapped, path).0, public(&plain, path).0).join("\n");
+    assert_eq!(beyond(kubelet::PATH), "failSwapOn: false\nmemorySwap:\n  swapBehavior: LimitedSwap");
+    let swap = "Requires=var-lib-nodebake-swap.swap\nAfter=var-lib-nodebake-swap.swap";
+    assert_eq!(beyond("/etc/systemd/system/kubelet.service"), swap);
+    let (script, mode) = public(&swapped, "/usr/local/lib/nodebake/swap");
+    assert_eq!((script.contains("\nfallocate --length 2147483648 \"$new\"\n"), mode), (true, 0o755), "{script}");
+    let link = Content::Link(format!("{units}/var-lib-nodebake-swap.swap"));
+    assert_eq!(swapped.file(&format!("{units}/swap.target.wants/var-lib-nodebake-swap.swap")), Some(&link));
+    assert!(!swapped.first_boot.contains(" swap.target "), "{}", swapped.first_boot);
+    // The kubelet may be told not to use it, but not to refuse it.
+    let config = with(|settings| {
+        settings.swap = Some(2 << 30);
+        patch(settings, json!({"memorySwap": {"swapBehavior": "NoSwap"}}));
+    });
+    assert!(kubelet_config(&config).contains("swapBehavior: \"NoSwap\"\n"));
+    let config = with(|settings| {
+        settings.swap = Some(2 << 30);
+        patch(settings, json!({"failSwapOn": true}));
+        said(settings, &["kubelet", "config", "failSwapOn"], 31);
+    });
+    let wanted = "worker-node-1: kubelet.config.failSwapOn (nodebake.yaml:31): must stay false: the node has swap, and its \
+                  kubelet would not start";
+    assert_eq!(refused(&config), (wanted.to_owned(), None));
+}
+
+#[test]
+fn labels_and_taints_are_the_kubelets_where_it_may() {
+    let label =
+        |settings: &mut Settings, key: &str, value: &str| settings.labels.insert(key.to_owned(), value.to_owned());
+    let mut config = with(|settings| {
+        label(settings, "own.example/disk", "ssd");
+        label(settings, "topology.kubernetes.io/zone", "");
+        label(settings, "node-role.kubernetes.io/worker", "");
+        settings.taints.insert(("own".to_owned(), crate::config::TaintEffect::NoSchedule), "a".to_owned());
+        settings.taints.insert(("own".to_owned(), crate::config::TaintEffect::NoExecute), String::new());
+        said(settings, &["labels", "node-role.kubernetes.io/worker"], 70);
+    });
+    config.cluster.kubeconfig = Some("/admin.kubeconfig".into());
+    let bundle = bundle(&config);
+    let unit = public(&bundle, "/etc/systemd/system/kubelet.service").0;
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let flags: Vec<_> =
+        start.split(' ').filter(|word| word.starts_with("--node-labels") || word.starts_with("--register")).collect();
+    let labels = "--node-labels=own.example/disk=ssd,topology.kubernetes.io/zone=";
+    assert_eq!(flags, [labels, "--register-with-taints=own=a:NoSchedule,own:NoExecute"]);
+    config.cluster.kubeconfig = None;
+    let wanted = "worker-node-1: labels.node-role.kubernetes.io/worker (nodebake.yaml:70): no kubelet may give its own node this \
+                  label, and without cluster.kubeconfig nobody else can";
+    assert_eq!(refused(&config), (wanted.to_owned(), None));
+    config.nodes[0].settings.labels.remove("node-role.kubernetes.io/worker");
+    assert!(public(&super::bundle(&config), "/etc/systemd/system/kubelet.service").0.contains(labels));
+}
+
+#[test]
+fn a_console_login_is_a_secret_of_the_seed() {
+    let hash = "$y$j9T$SALT$HASH";
+    let config = with(|settings| settings.console_login = Some(crate::config::PasswordHash::new(hash.to_owned())));
+    let (plain, bundle) = (bundle(&super::config("worker-node-1")), bundle(&config));
+    assert_eq!(bundle.root_password, Some(Secret::new(format!("root:{hash}\n"))));
+    assert_eq!(differences(&bundle, &plain), [""; 0]);
+    assert_eq!((&bundle.user_data, &plain.root_password), (&plain.user_data, &None));
+    let lines = lines_beyond(&bundle.first_boot, &plain.first_boot);
+    assert_eq!(lines, ["chpasswd --encrypted <\"$seed/nodebake/root-password\""]);
+    let other = NodeBundle { root_password: Some(Secret::new("root:other\n")), ..bundle.clone() };
+    assert!(other.instance_id() != bundle.instance_id() && plain.instance_id() != bundle.instance_id());
+    assert!(!format!("{bundle:?}").contains("SALT"));
+}
+
+#[test]
+fn host_keys_are_the_nodes_own() {
+    let ssh = Ssh { user: "admin".to_owned(), authorized_keys: vec!["ssh-ed25519 AAAA me".to_owned()] };
+    let config = with(|settings| settings.ssh = Some(ssh));
+    let bundle = bundle(&config);
+    for name in HostKey::NAMES {
+        let private = Content::Secret(Secret::new(format!("SECRET {name}")), 0o600);
+        assert_eq!(bundle.file(&format!("/etc/ssh/{name}")), Some(&private));
+        assert_eq!(public(&bundle, &format!("/etc/ssh/{name}.pub")), (&*format!("{name} public\n"), 0o644));
+    }
+    assert!(bundle.user_data.contains("\nssh_deletekeys: false\nssh_genkeytypes: [ed25519, ecdsa]\n"));
+    let copy =
+        "rm -f /etc/ssh/ssh_host_*; cp -p /run/nodebake/seed/nodebake/root/etc/ssh/ssh_host_* /etc/ssh/; systemd-run ";
+    assert!(bundle.user_data.contains(copy), "{}", bundle.user_data);
+    let plain = super::bundle(&super::config("worker-node-1"));
+    assert!(plain.files.iter().all(|file| !file.path.contains("ssh_host")) && !plain.user_data.contains("ssh_host"));
 }

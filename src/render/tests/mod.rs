@@ -34,7 +34,12 @@ fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) 
 
 fn try_bundle(config: &Config, contents: PayloadContents, place: PayloadPlace) -> Result<NodeBundle, RenderError> {
     let key = Secret::new("SECRET BYTES\n");
-    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
+    let keys = HostKey::NAMES.map(|name| HostKey {
+        name,
+        private: Secret::new(format!("SECRET {name}")),
+        public: format!("{name} public\n"),
+    });
+    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &keys };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
     render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place)
 }
@@ -341,7 +346,7 @@ fn the_stages_that_scripts_tell_are_known() {
     let mut told: Vec<String> = Vec::new();
     for line in texts.flat_map(str::lines).filter(|line| !line.trim_start().starts_with('#')) {
         let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
-        let said = words.windows(3).filter(|said| said[0].ends_with("report"));
+        let said = words.windows(3).filter(|said| said[0].ends_with("report") || said[0] == "send");
         told.extend(said.filter(|said| matches!(said[1], "ok" | "failed" | "begun")).map(|said| said[2].to_owned()));
     }
     told.sort_unstable();
