@@ -18,12 +18,13 @@ test: lint unit e2e ## everything that CI checks
 lint: packages
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/demo tests/lab/cluster-file .ci/run
+	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/containerds tests/lab/cloud-init tests/lab/demo tests/lab/cluster-file .ci/run
+	shellcheck benches/first-boot/ssh-way benches/first-boot/prototype
 	sed '/^{%-.*%}$$/d' cloud-init/guest/report | shellcheck -s sh -
-	shellcheck -s sh cloud-init/guest/packages
+	shellcheck -s sh cloud-init/guest/grow cloud-init/guest/packages cloud-init/guest/seal
 
 # Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice.
-unit: packages ## tests beside the code, the command line, identities, images, libvirt, stand-ins
+unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt, stand-ins
 	cargo test --release --locked --workspace
 
 e2e: packages ## real guests in the lab
@@ -48,9 +49,11 @@ fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1 $$(ls fuzz/$$target.dict 2>/dev/null | sed s/^/-dict=/); \
 	done
 
-bench: packages ## the supply chain against the shell's tools, on the lab's artifacts (NODEBAKE_BENCH_PAIRS=N)
-	$(LAB) mirror
+bench: packages ## supply chain and first boot against other ways (NODEBAKE_BENCH_PAIRS=N)
+	$(LAB) build
 	cargo bench --locked --workspace --bench supply-chain
+	cargo bench --locked --workspace --bench seeds
+	cargo bench --locked --workspace --bench first-boot
 
 deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources

@@ -16,10 +16,13 @@
 //! into it here.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program of its own, for people")]
 
+#[path = "shared/http.rs"]
+mod http;
+
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -317,33 +320,6 @@ fn noise(path: &Path, size: u64) {
 fn serve(folder: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let folder = folder.clone();
-            // A client that hangs up is no matter of ours.
-            std::thread::spawn(move || answer(&stream, &folder));
-        }
-    });
+    std::thread::spawn(move || http::serve(&listener, &folder));
     address
-}
-
-fn answer(stream: &TcpStream, folder: &Path) -> io::Result<()> {
-    let mut requests = BufReader::new(stream);
-    loop {
-        let mut lines = (&mut requests).lines();
-        let Some(first) = lines.next().transpose()? else { return Ok(()) };
-        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-        let mut words = first.split(' ');
-        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let mut out = stream;
-        match File::open(folder.join(path.trim_start_matches('/'))) {
-            Ok(mut file) => {
-                write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.metadata()?.len())?;
-                if method == "GET" {
-                    io::copy(&mut file, &mut out)?;
-                }
-            }
-            Err(_) => write!(out, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?,
-        }
-    }
 }

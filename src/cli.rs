@@ -47,20 +47,26 @@ pub enum Verb {
     ///
     /// Everything in them is of 2000-01-01 00:00:00 UTC, or of SOURCE_DATE_EPOCH (seconds since 1970) where that is set.
     Build(Build),
+    /// Print what goes into a node's seed: the list of its files, or one of them.
+    Render(Render),
     /// Make every image once more and compare: the cache, what is built, and the machines.
     Verify(Verify),
     /// Show what is in an image, ours or another's: it is only read, and no cluster file is needed.
     Inspect(Inspect),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
-    /// Show the machines of this cluster, and how they differ from what was built.
+    /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
     Rebuild(Rebuild),
     /// Remove machines with their disks; base images, payloads, pools and networks stay.
     Down(Down),
+    /// Show the settings of a node, and which layer of the cluster file gave each.
+    Explain(Explain),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
+    /// Make a golden image: a base image that holds the payload and its packages already, by booting one machine once.
+    Image(Image),
     /// Remove from the cache what no lock and no machine of any cluster needs.
     Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
@@ -151,6 +157,23 @@ pub struct Build {
     pub out: Out,
 }
 
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+pub struct Render {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// A path in the guest, or user-data, meta-data, network-config or first-boot [default: list them].
+    #[arg(value_name = "PATH")]
+    pub path: Option<String>,
+    /// Print secrets as they are, not only how long they are.
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Where the payload is looked for.
+    #[command(flatten)]
+    pub out: Out,
+}
+
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -207,6 +230,9 @@ pub struct Up {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Show all that is known of these, with the stages of their newest boot [default: a line for each machine].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -248,12 +274,37 @@ pub struct Consent {
     pub yes: bool,
 }
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// Only this setting and those below it, such as kubelet.config.maxPods [default: all].
+    #[arg(value_name = "FIELD")]
+    pub field: Option<String>,
+}
+
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub struct Logs {
     /// Which node.
     #[arg(value_name = "NODE")]
     pub node: NodeName,
+}
+
+/// Arguments of `image`.
+#[derive(Debug, Args)]
+pub struct Image {
+    /// For the nodes of this group; `default` for those of none.
+    #[arg(value_name = "GROUP")]
+    pub group: String,
+    /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: Wait,
 }
 
 /// Arguments of `gc`.

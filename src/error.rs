@@ -14,8 +14,8 @@ use crate::artifacts::source::SourceError;
 use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::ClusterError;
-use crate::commands::GcError;
-use crate::config::{ConfigError, EditError};
+use crate::commands::{GcError, ImageError};
+use crate::config::{self, ConfigError, EditError, NodeName};
 use crate::identity::IdentityError;
 use crate::image::inspect::InspectError;
 use crate::machine::MachineError;
@@ -60,6 +60,8 @@ pub enum Error {
     #[error(transparent)]
     Gc(#[from] GcError),
     #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -92,6 +94,12 @@ pub enum Error {
     /// A node that the cluster file does not name.
     #[error("the cluster file has no node {node}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownNode { node: String, suggestion: Option<String> },
+    /// A file that a node's seed does not hold.
+    #[error("the seed of {node} has no {path}; did you mean {nearest}?")]
+    UnknownFile { node: NodeName, path: String, nearest: String },
+    /// A field that no node has.
+    #[error("nodes have no field {field:?}{}", suggestion.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    UnknownField { field: String, suggestion: Option<&'static str> },
     /// A time for images that is none, or none that an image can record.
     #[error("SOURCE_DATE_EPOCH is {text:?}; it must be seconds since 1970, up to the end of 2155")]
     SourceDate { text: String },
@@ -116,6 +124,8 @@ impl Error {
             | Self::Blocked(_)
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
+            | Self::UnknownFile { .. }
+            | Self::UnknownField { .. }
             | Self::NoConsent
             | Self::SourceDate { .. }
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
@@ -129,6 +139,7 @@ impl Error {
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
             Self::Build(error) => error.exit_code(),
             Self::Gc(error) => error.exit_code(),
+            Self::Image(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
             Self::Verify(error) => error.exit_code(),
             Self::Inspect(error) => error.exit_code(),
@@ -151,6 +162,7 @@ impl Error {
             Self::Store(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Gc(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),
@@ -165,6 +177,10 @@ impl Error {
                     .to_owned(),
             ),
             Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
+            Self::UnknownFile { node, .. } => Some(format!("`nodebake render {node}` lists what there is")),
+            Self::UnknownField { .. } => {
+                Some(format!("`nodebake explain NODE` lists all that are set; there are {}", config::fields().join(", ")))
+            }
             Self::Running => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::SourceDate { .. } => {

@@ -37,9 +37,14 @@ impl Ui {
 
     /// Data: goes to stdout. A reader that is gone, as in `nodebake status | head -1`, is no error.
     pub fn data(&self, text: &str) {
+        self.raw(text.as_bytes());
+    }
+
+    /// The same for what need not be text.
+    pub fn raw(&self, bytes: &[u8]) {
         self.calmly(|| {
             let mut stdout = std::io::stdout().lock();
-            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+            let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
         });
     }
 
@@ -75,7 +80,11 @@ impl Ui {
             return self.differences(checks);
         }
         let Error::Nodes(errors) = error else {
-            let log = if let Error::Apply(error) = error { error.log() } else { None };
+            let log = match error {
+                Error::Apply(error) => error.log(),
+                Error::Image(error) => error.log(),
+                _ => None,
+            };
             return self.failure(&chain(error), log, error.hint());
         };
         for error in errors {

@@ -433,15 +433,16 @@ fn blkid(image: &Path) -> BTreeMap<String, String> {
 }
 
 fn bundle(node: &str) -> NodeBundle {
-    let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+    let file = |path: &str, content| GuestFile::new(path, content);
     NodeBundle {
         node: node.parse().unwrap(),
         user_data: "#cloud-config\n".to_owned(),
         meta_data: format!("local-hostname: {node}\n"),
         network_config: "version: 2\n".to_owned(),
         first_boot: "#!/bin/sh\n".to_owned(),
+        root_password: None,
         files: vec![
-            file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"))),
+            file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"), 0o600)),
             file("/etc/containerd/config.toml", Content::Public(b"version = 3\n".to_vec(), 0o644)),
             file(
                 "/etc/systemd/system/multi-user.target.wants/kubelet.service",

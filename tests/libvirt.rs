@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use nodebake::config::{Acceleration, Arch, ClusterId, NodeName};
 use nodebake::digest::Digest;
-use nodebake::machine::mark::LogKind;
+use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    Backing, DomainInfo, DomainSpec, DomainState, Firmware, Hypervisor, MachineError, Mark, MarkState, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
+    Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, Hypervisor, MachineError, Mark, MarkState,
+    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName,
+    VolumeSpec, open,
 };
 
 /// A daemon that ends, with all that it started, when this is dropped or the test dies.
@@ -146,7 +147,7 @@ fn spec(folder: &str) -> DomainSpec {
         firmware: Firmware::Bios,
         root: format!("{folder}/root.qcow2"),
         backing: Backing { path: format!("{folder}/base.qcow2") },
-        payload: format!("{folder}/payload.iso"),
+        payload: Some(format!("{folder}/payload.iso")),
         payload_digest: Digest::of(b"payload"),
         seed: format!("{folder}/seed.iso"),
         mac: cluster().mac(&node()),
@@ -302,6 +303,7 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
         hypervisor.destroy(foreign.uuid),
         hypervisor.undefine(foreign.uuid),
         hypervisor.set_mark(foreign.uuid, &mark(&spec)),
+        hypervisor.eject_seed(foreign.uuid),
     ] {
         let error = result.unwrap_err();
         assert_eq!(error.to_string(), "domain \"test\" exists and was not made by nodebake for this node");
@@ -542,6 +544,37 @@ fn qcow2(folder: &Path, capacity: &str) -> Vec<u8> {
     fs::read(file).unwrap()
 }
 
+/// What a guest sees on a root disk, whole and with no file under it, on the hypervisor and here.
+fn flattened(hypervisor: &dyn Hypervisor, daemon: &Daemon, root: &OverlaySpec) {
+    let [qcow2, raw] =
+        [DiskFormat::Qcow2, DiskFormat::Raw].map(|format| VolumeName::golden(&cluster(), &node(), format));
+    let here = |name: &VolumeName| {
+        let mut bytes = Vec::new();
+        let size = hypervisor.download("vms", name, &mut bytes).unwrap();
+        assert_eq!(size, bytes.len() as u64);
+        let file = daemon.folder.path().join("downloaded");
+        fs::write(&file, bytes).unwrap();
+        file
+    };
+    for (name, format) in [(&qcow2, VolumeFormat::Qcow2), (&raw, VolumeFormat::Raw)] {
+        let info = hypervisor.flatten("vms", &root.name, name).unwrap();
+        assert_eq!((info.name, info.capacity, info.format, info.backing), (name.to_string(), 64 << 20, format, None));
+        assert!(matches!(hypervisor.flatten("vms", &root.name, name), Err(MachineError::Exists { .. })));
+    }
+    assert_eq!(fs::metadata(here(&raw)).unwrap().len(), 64 << 20);
+    let info = Command::new("qemu-img").args(["info", "--output=json"]).arg(here(&qcow2)).output().unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!((&info["format"], &info["virtual-size"]), (&"qcow2".into(), &(64 << 20).into()));
+    assert_eq!(info.get("backing-filename"), None);
+    for name in [qcow2, raw] {
+        hypervisor.delete_volume("vms", &name).unwrap();
+        let gone = hypervisor.download("vms", &name, &mut Vec::new());
+        assert!(matches!(gone, Err(MachineError::Missing { kind: "volume", .. })), "{gone:?}");
+    }
+    let missing = hypervisor.flatten("vms", &VolumeName::Base(Digest::of(b"none")), &root.name);
+    assert!(matches!(missing, Err(MachineError::Missing { .. })), "{missing:?}");
+}
+
 #[test]
 fn a_machine_from_its_volumes_to_its_end() {
     let daemon = Daemon::start();
@@ -576,6 +609,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     assert_eq!((root_info.capacity, root_info.backing.as_ref()), (64 << 20, Some(&base_info.path)));
     assert!(root_info.is_whole());
     assert!(matches!(hypervisor.create_overlay("vms", &root), Err(MachineError::Exists { .. })));
+    flattened(&*hypervisor, &daemon, &root);
 
     if !daemon.root {
         return;
@@ -597,7 +631,7 @@ fn a_machine_from_its_volumes_to_its_end() {
         virt: capabilities.virt_type(Acceleration::Tcg).unwrap(),
         root: root_info.path,
         backing: Backing { path: base_info.path },
-        payload: payload_info.path,
+        payload: Some(payload_info.path),
         seed: seed_info.path,
         console_log: format!("{path}/{console}"),
         first_boot_log: format!("{path}/{first_boot}"),
@@ -616,10 +650,52 @@ fn a_machine_from_its_volumes_to_its_end() {
     hypervisor.shutdown(spec.uuid).unwrap();
     assert_eq!(hypervisor.undefine(spec.uuid).unwrap_err().to_string(), "domain \"worker-node-1\" is not shut off");
 
+    // The drive of the running machine and of its definition is emptied, and nothing else changes.
+    let medium = |flags: &[&str]| {
+        let virsh =
+            Command::new("virsh").args(["-q", "-c", &daemon.uri, "domblklist"]).args(flags).arg(&spec.name).output();
+        let text = String::from_utf8(virsh.unwrap().stdout).unwrap();
+        let media = text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        media.map(|words| words.join(" ")).collect::<Vec<_>>()
+    };
+    let full = [
+        format!("vda {}", spec.root),
+        format!("vdb {}", spec.payload.as_deref().unwrap()),
+        format!("sda {}", spec.seed),
+    ];
+    let empty = [full[0].clone(), full[1].clone(), "sda -".to_owned()];
+    assert_eq!((medium(&[]), medium(&["--inactive"])), (full.to_vec(), full.to_vec()));
+    assert_eq!(running.drive(), Drive::Seed(seed.name.clone()));
+    for _ in 0..2 {
+        hypervisor.eject_seed(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!((medium(&[]), medium(&["--inactive"])), (empty.to_vec(), empty.to_vec()));
+    }
+    let ejected = hypervisor.domain(spec.uuid).unwrap().unwrap();
+    assert_eq!((ejected.drive(), ejected.mark()), (Drive::Empty, Some(&started)));
+    assert_ne!(ejected.stored_digest(), defined.stored_digest());
+    // Wiped: not a byte of it is left, and it is no image any more.
+    for _ in 0..2 {
+        hypervisor.wipe_volume("vms", &seed.name).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(fs::read(&spec.seed).unwrap(), vec![0; image.len()]);
+        let wiped = volumes(&*hypervisor).into_iter().find(|info| info.ours().as_ref() == Some(&seed.name));
+        assert!(!wiped.unwrap().is_whole());
+    }
+    hypervisor.delete_volume("vms", &seed.name).unwrap();
+    assert!(matches!(hypervisor.wipe_volume("vms", &seed.name), Err(MachineError::Missing { .. })));
+
     // Both logs are there before the guest wrote a byte, and can be read through the connection.
     hypervisor.refresh_pool("vms").unwrap();
     assert_eq!(hypervisor.read_volume("vms", &first_boot, 0, 100).unwrap(), b"");
     hypervisor.read_volume("vms", &console, 0, 100).unwrap();
+
+    // A machine that is off starts without its seed, and has it taken out as well.
+    hypervisor.destroy(spec.uuid).unwrap();
+    hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    hypervisor.destroy(spec.uuid).unwrap();
+    hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();
+    assert_eq!(medium(&[]), full);
+    hypervisor.eject_seed(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(medium(&[]), empty);
 
     for _ in 0..2 {
         hypervisor.destroy(spec.uuid).unwrap();

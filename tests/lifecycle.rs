@@ -12,8 +12,8 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::LogKind;
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    DomainInfo, DomainState, Firmware, Hypervisor, Mark, MarkState, NetworkInfo, PoolInfo, VolumeFormat, VolumeInfo,
-    VolumeName,
+    DomainInfo, DomainState, Drive, Firmware, Hypervisor, Mark, MarkState, NetworkInfo, PoolInfo, VolumeFormat,
+    VolumeInfo, VolumeName,
 };
 use nodebake::plan::{self, Blocked, Built, ImageFile, Images, Inventory, Plan, Request, SharedAction, Step};
 use nodebake::progress::{Progress, Silent, Task};
@@ -46,6 +46,7 @@ impl World {
         };
         let images = Images {
             payload: image("payload", iso(b"payload")),
+            payload_drive: true,
             base: image("base", qcow2(b"base")),
             firmware: Firmware::Bios,
         };
@@ -71,6 +72,23 @@ impl World {
             world.guest_says(&built.node.to_string(), &report("kubelet-active", "ok", ""));
         }
         world
+    }
+
+    /// As [`World::with_good_guests`], and the guests tell all that a whole first boot tells.
+    fn with_sealing_guests() -> Self {
+        let world = Self::with_good_guests();
+        for built in &world.built {
+            world.guest_says(&built.node.to_string(), &(report("kubelet-active", "ok", "") + &sealed()));
+        }
+        world
+    }
+
+    /// What of a node's seed is where: in the drive, and as volumes of the pool with their state.
+    fn seed_of(&self, node: &str) -> (Drive, Vec<String>) {
+        let volumes = self.inventory(None).volumes;
+        let seed = format!(".{node}.seed.");
+        let seeds = volumes.iter().filter(|volume| volume.name.contains(&seed));
+        (self.domain(node).drive(), seeds.map(|volume| format!("whole {}", volume.is_whole())).collect())
     }
 
     fn guest_says(&self, node: &str, text: &str) {
@@ -103,7 +121,7 @@ impl World {
 
     fn apply(&self) -> Apply<'_> {
         let patience = Patience::of_silence(Duration::ZERO);
-        Apply { hypervisor: &self.host, id: &self.id, watch: None, patience, progress: &Silent }
+        Apply { hypervisor: &self.host, id: &self.id, watch: None, cluster: None, patience, progress: &Silent }
     }
 
     fn carry_out(&self, plan: &Plan) -> Result<Vec<Outcome>, ApplyError> {
@@ -143,6 +161,11 @@ fn report(stage: &str, state: &str, log: &str) -> String {
         "{{\"v\":1,\"boot\":\"00000000-0000-4000-8000-000000000007\",\"booted\":{NOW},\"instance\":\"i\",\"uptime\":1.5,\
          \"stage\":\"{stage}\",\"state\":\"{state}\",\"log\":\"{log}\"}}\n"
     )
+}
+
+/// A guest that seals itself.
+fn sealed() -> String {
+    report("cloud-init-done", "ok", "") + &report("sealed", "ok", "")
 }
 
 fn pool(name: &str, path: &str) -> PoolInfo {
@@ -189,7 +212,10 @@ fn holdings(world: &World) -> Vec<String> {
     let mut all: Vec<String> = inventory
         .domains
         .iter()
-        .map(|domain| format!("{} {:?} autostart {} {:?}", domain.name, domain.state, domain.autostart, domain.mark()))
+        .map(|domain| {
+            let DomainInfo { name, state, autostart, .. } = domain;
+            format!("{name} {state:?} autostart {autostart} drive {:?} {:?}", domain.drive(), domain.mark())
+        })
         .collect();
     all.extend(inventory.volumes.iter().map(|volume| format!("{} whole {}", volume.name, volume.is_whole())));
     all.extend(inventory.network.map(|network| format!("{network:?}")));
@@ -254,7 +280,7 @@ fn a_machine_becomes_what_its_mark_and_state_call_for() {
         (MarkState::Failed, true, "create: the attempt before failed"),
         (MarkState::Failed, false, "create: the attempt before failed"),
     ] {
-        let world = World::with_good_guests();
+        let world = World::with_sealing_guests();
         world.carry_out(&world.plan()).unwrap();
         set(&world, state, active);
         assert_eq!(steps(&world.plan())[0], format!("worker-node-1 {wanted}"), "{state} {active}");
@@ -263,7 +289,7 @@ fn a_machine_becomes_what_its_mark_and_state_call_for() {
 
 #[test]
 fn a_registered_machine_of_another_boot_is_watched_again() {
-    let world = World::with_good_guests();
+    let world = World::with_sealing_guests();
     world.carry_out(&world.plan()).unwrap();
     world.change_mark("worker-node-1", |mark| {
         mark.state = MarkState::Registered;
@@ -514,7 +540,8 @@ fn a_node_is_up_whatever_becomes_of_its_errands() {
             ],
         ),
     ] {
-        let world = World::with_good_guests();
+        let mut world = World::with_good_guests();
+        world.config.nodes[0].settings.keep_seed = true;
         world.guest_says("worker-node-1", &begun);
         let (plan, notes) = (world.plan(), Notes::default());
         plan.shared.iter().for_each(|action| world.apply().shared(action).unwrap());
@@ -535,6 +562,139 @@ fn a_node_is_up_whatever_becomes_of_its_errands() {
         assert_eq!((outcome, last), (Outcome::KubeletActive, wanted));
         assert_eq!(world.domain("worker-node-1").mark().unwrap().state, MarkState::Active);
     }
+}
+
+/// A node that is up has its secrets on its own disk alone, and is the same machine otherwise.
+#[test]
+fn the_seed_of_a_node_that_is_up_goes() {
+    let world = World::with_sealing_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let calls = world.host.calls();
+    for node in ["worker-node-1", "worker-node-2"] {
+        assert_eq!(world.seed_of(node), (Drive::Empty, vec![]));
+        let domain = world.domain(node);
+        assert_eq!(domain.mark().unwrap().stored, Some(domain.stored_digest()));
+        assert!(domain.xml.contains("device='cdrom'"), "the drive stays: {}", domain.xml);
+        // Nobody reads the seed when it is overwritten, and it is overwritten before it is deleted.
+        let uuid = world.uuid(node).to_string();
+        let of_seed = |call: &&String| call.contains(&format!(".{node}.seed.")) || **call == format!("eject {uuid}");
+        let kinds: Vec<_> = calls.iter().filter(of_seed).map(|call| call.split(' ').next().unwrap()).collect();
+        assert_eq!(kinds, ["upload", "eject", "wipe", "delete"]);
+    }
+    // Nothing is left to do, and nothing looks changed.
+    let again = world.plan();
+    assert_eq!(steps(&again), ["worker-node-1 finish", "worker-node-2 finish"]);
+    assert!(again.nodes.iter().all(|node| node.sealing.is_none() && node.drift.is_empty()), "{again:?}");
+    world.carry_out(&again).unwrap();
+    assert_eq!(world.host.calls(), calls);
+    // Made anew and taken away like any other.
+    world.carry_out(&world.plan_with(None, plan::rebuild).unwrap()).unwrap();
+    assert_eq!(world.seed_of("worker-node-1"), (Drive::Empty, vec![]));
+    for (node, removal) in &plan::removals(&world.id, &world.config, &world.inventory(None)) {
+        world.apply().remove(node, removal).unwrap();
+    }
+    assert_eq!(world.inventory(None).domains, []);
+}
+
+/// What a guest has told decides how far its seed may go; the next `up` does the rest.
+#[test]
+fn a_seed_goes_no_further_than_its_guest_does() {
+    let kubelet = report("kubelet-active", "ok", "");
+    let done = report("cloud-init-done", "ok", "");
+    let held = |world: &World| {
+        let (Drive::Seed(_), volumes) = world.seed_of("worker-node-1") else { return false };
+        volumes == ["whole true"]
+    };
+    let ejected = |world: &World| world.seed_of("worker-node-1") == (Drive::Empty, vec!["whole true".to_owned()]);
+    let cases: [(String, &dyn Fn(&World) -> bool, &str); 3] = [
+        (String::new(), &held, "its guest has not told that cloud-init is done; the next `up` tries again"),
+        (
+            done.clone(),
+            &ejected,
+            "its guest has not yet removed what cloud-init kept of the seed; the next `up` tries again, `nodebake logs \
+             worker-node-1` tells more",
+        ),
+        (
+            done + &report("sealed", "failed", ""),
+            &ejected,
+            "its guest failed to remove what cloud-init kept of the seed; the next `up` tries again, `nodebake logs \
+             worker-node-1` tells more",
+        ),
+    ];
+    for (said, is_so, why) in cases {
+        let world = World::with_good_guests();
+        world.guest_says("worker-node-1", &(kubelet.clone() + &said));
+        let (plan, notes) = (world.plan(), Notes::default());
+        plan.shared.iter().for_each(|action| world.apply().shared(action).unwrap());
+        let apply = Apply { progress: &notes, ..world.apply() };
+        assert_eq!(apply.node(&plan.nodes[0]).unwrap(), Outcome::KubeletActive);
+        let last = notes.0.into_inner().unwrap().pop().unwrap();
+        assert_eq!(last, format!("warning: worker-node-1 is not sealed: {why}"));
+        assert!(is_so(&world), "{said}: {:?}", world.seed_of("worker-node-1"));
+
+        // Registered meanwhile: only this is left to do. The guest tells the rest, or only the end of it after a reboot.
+        world.change_mark("worker-node-1", |mark| mark.state = MarkState::Registered);
+        let plan = world.plan();
+        assert_eq!(steps(&plan)[0], "worker-node-1 seal");
+        assert!(!plan.is_empty());
+        world.guest_says("worker-node-1", &report("sealed", "ok", ""));
+        assert_eq!(world.apply().node(&plan.nodes[0]).unwrap(), Outcome::Registered);
+        assert_eq!(world.seed_of("worker-node-1"), (Drive::Empty, vec![]));
+        assert_eq!(world.plan().nodes[0].drift, []);
+        assert_eq!(steps(&world.plan())[0], "worker-node-1 nothing");
+    }
+}
+
+/// A guest that was made from another seed may be of a nodebake that does not seal; it is asked for nothing.
+#[test]
+fn a_guest_that_may_not_know_how_is_not_waited_for() {
+    for (said, wanted) in [(String::new(), false), (sealed(), true)] {
+        let mut world = World::with_good_guests();
+        world.carry_out(&world.plan()).unwrap();
+        world.change_mark("worker-node-1", |mark| mark.state = MarkState::Registered);
+        world.built[0].seed.digest = Digest::of(b"another seed");
+        world.guest_says("worker-node-1", &said);
+        let (plan, notes) = (world.plan(), Notes::default());
+        assert_eq!(steps(&plan)[0], "worker-node-1 seal");
+        // Whoever waits here waits for ever.
+        let patience = Patience::of_silence(Duration::MAX);
+        let apply = Apply { progress: &notes, patience, ..world.apply() };
+        assert_eq!(apply.node(&plan.nodes[0]).unwrap(), Outcome::Registered);
+        let sealed = "its seed is wiped and removed";
+        let unsure = "warning: worker-node-1 is not sealed: its guest has not told that it needs its seed no more, and may \
+                      be of an older nodebake; `nodebake rebuild worker-node-1` mends it";
+        assert_eq!(notes.0.into_inner().unwrap(), [if wanted { sealed } else { unsure }]);
+        assert_eq!(world.seed_of("worker-node-1") == (Drive::Empty, vec![]), wanted);
+    }
+}
+
+#[test]
+fn a_seed_that_is_to_be_kept_stays() {
+    let mut world = World::with_sealing_guests();
+    world.config.nodes[0].settings.keep_seed = true;
+    world.carry_out(&world.plan()).unwrap();
+    world.change_mark("worker-node-1", |mark| mark.state = MarkState::Registered);
+    let (drive, volumes) = world.seed_of("worker-node-1");
+    assert!(matches!(drive, Drive::Seed(_)) && volumes == ["whole true"], "{drive:?} {volumes:?}");
+    assert_eq!(world.seed_of("worker-node-2"), (Drive::Empty, vec![]));
+    assert_eq!(steps(&world.plan())[0], "worker-node-1 nothing");
+}
+
+/// A user's own disc in the drive is no seed, and a change by hand stays one.
+#[test]
+fn what_is_not_ours_stays_in_the_drive() {
+    let world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let domain = world.domain("worker-node-1");
+    let VolumeInfo { path, .. } =
+        world.inventory(None).volumes.into_iter().find(|v| v.name.contains(".worker-node-1.seed.")).unwrap();
+    let xml = domain.xml.replace(&path, "/iso/users.iso");
+    world.host.put_domain(DomainInfo { xml: xml.clone(), ..domain });
+    world.guest_says("worker-node-1", &(report("kubelet-active", "ok", "") + &sealed()));
+    world.carry_out(&world.plan()).unwrap();
+    assert_eq!(world.seed_of("worker-node-1"), (Drive::Other, vec![]));
+    let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, ["machine changed by hand"]);
 }
 
 /// Keeps what is told.
@@ -627,13 +787,23 @@ fn a_silent_guest_and_a_stopped_one_are_given_up() {
 /// A fault at each call of `up`, at each moment of it, then a plain run: the same as without the fault.
 #[test]
 fn up_converges_from_a_fault_at_every_call() {
-    let whole = World::with_good_guests();
+    converges(World::with_good_guests);
+}
+
+/// The same where nodes are sealed, at whose end no seed is left.
+#[test]
+fn sealing_converges_from_a_fault_at_every_call() {
+    converges(World::with_sealing_guests);
+}
+
+fn converges(new: fn() -> World) {
+    let whole = new();
     whole.carry_out(&whole.plan()).unwrap();
     let (wanted, calls) = (holdings(&whole), whole.host.calls().len());
     assert!(calls > 10, "{:?}", whole.host.calls());
     for call in 0..calls {
         for moment in [Moment::Before, Moment::Midway, Moment::After] {
-            let world = World::with_good_guests();
+            let world = new();
             world.host.fail_at(call, moment);
             let first = world.carry_out(&world.plan());
             let when = format!("call {call} ({}), {moment:?}: {first:?}", whole.host.calls()[call]);
@@ -657,5 +827,56 @@ fn what_fails_before_the_start_is_undone() {
         let inventory = world.inventory(None);
         let off: Vec<_> = inventory.domains.iter().filter(|domain| !domain.state.is_active()).collect();
         assert!(off.is_empty(), "call {call} ({text}): {off:?}");
+    }
+}
+
+#[test]
+fn nodes_on_a_golden_image_have_no_drive_for_a_payload() {
+    let mut world = World::with_good_guests();
+    for built in &mut world.built {
+        built.images.payload_drive = false;
+    }
+    let plan = world.plan();
+    let uploads: Vec<_> = plan
+        .shared
+        .iter()
+        .filter_map(
+            |action| if let SharedAction::Upload(upload) = action { Some(upload.spec.name.clone()) } else { None },
+        )
+        .collect();
+    assert_eq!(uploads, [VolumeName::Base(world.images.base.digest)]);
+    world.carry_out(&plan).unwrap();
+    let domain = world.domain("worker-node-1");
+    assert!(!domain.xml.contains("vdb") && !domain.xml.contains("payload."), "{}", domain.xml);
+    // It runs this payload all the same.
+    assert_eq!(domain.mark().unwrap().payload, world.images.payload.digest);
+    // A drive where there was none is another machine.
+    for built in &mut world.built {
+        built.images.payload_drive = true;
+    }
+    let plan = world.plan();
+    let drift: Vec<_> = plan.nodes[0].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, ["machine changed in the cluster file"]);
+}
+
+#[test]
+fn a_machine_that_cannot_seal_its_disk_is_told_of() {
+    for (said, wanted) in [
+        (report("disk-sealed", "failed", "Zm91bA=="), "worker-node-1: failed to get to \"disk sealed\""),
+        (report("payload-copied", "ok", ""), "worker-node-1: nothing new for 0 s; last seen: payload copied"),
+        // A failed errand is none here, and says nothing of the disk.
+        (
+            report("packages-installed", "failed", ""),
+            "worker-node-1: nothing new for 0 s; last seen: failed: packages installed",
+        ),
+    ] {
+        let world = World::with_good_guests();
+        let plan = world.plan();
+        let apply = world.apply();
+        plan.shared.iter().for_each(|action| apply.shared(action).unwrap());
+        world.guest_says("worker-node-1", &said);
+        let error = apply.seal_disk(&plan.nodes[0]).unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+        assert!(!world.domain("worker-node-1").autostart);
     }
 }

@@ -8,8 +8,8 @@ use crate::boot::{BootEvent, Decoder, News, Stage};
 use crate::cluster::NodeStatus;
 use crate::config::NodeName;
 use crate::machine::mark::LogKind;
-use crate::machine::{MarkState, VolumeName};
-use crate::plan::{NodePlan, log_pool};
+use crate::machine::{DomainState, MarkState, VolumeName};
+use crate::plan::{NodePlan, Step, log_pool};
 
 /// How often the log file of the channel is read: a file on the hypervisor can only be polled.
 pub(super) const POLL: Duration = Duration::from_millis(500);
@@ -158,11 +158,11 @@ impl Apply<'_> {
             })?,
             Err(_) => {}
         }
-        if result.is_ok() {
-            self.seal(plan, uuid, &mut boot);
-            self.await_errands(plan, uuid, &mut boot);
-        }
-        result
+        let outcome = result?;
+        let given = self.give_metadata(plan);
+        self.seal(plan, uuid, &mut boot);
+        self.await_errands(plan, uuid, &mut boot);
+        given.map(|()| outcome)
     }
 
     /// Waits for what first boot does beside the kubelet, so that its failure is told. Whatever becomes of it, the node is
@@ -237,6 +237,47 @@ impl Apply<'_> {
                 Some(watch) => watch.changed(&node.to_string(), seen.as_ref(), POLL),
                 None => std::thread::sleep(POLL),
             }
+        }
+    }
+
+    /// Makes a machine that seals its own disk, boots it, and waits until it has done so and is off.
+    pub fn seal_disk(&self, plan: &NodePlan) -> Result<(), ApplyError> {
+        let Step::Create(creation) = &plan.step else { return Ok(()) };
+        let (node, uuid) = (&plan.node, creation.domain.uuid);
+        self.create(node, &plan.pool, creation)?;
+        // A host that starts anew has no use for it.
+        let autostart = self.hypervisor.set_autostart(uuid, false);
+        autostart.map_err(doing(format!("unsetting autostart of {node}")))?;
+        self.start(node, uuid)?;
+        self.await_sealed(plan, uuid)
+    }
+
+    fn await_sealed(&self, plan: &NodePlan, uuid: uuid::Uuid) -> Result<(), ApplyError> {
+        let (node, pool) = (&plan.node, log_pool(&plan.pool));
+        let (mut boot, mut refreshed) = (Boot::new(), false);
+        loop {
+            // The state first: what a guest wrote before it stopped is then still read.
+            let domain = self.hypervisor.domain(uuid).map_err(doing(format!("looking at the machine of {node}")))?;
+            if !refreshed {
+                refreshed = self.hypervisor.refresh_pool(&pool).is_ok();
+            }
+            self.hear(&pool, node, &mut boot);
+            let state = domain.map(|domain| domain.state);
+            if !state.is_some_and(DomainState::is_active) {
+                return if boot.reached.contains(&Stage::DiskSealed) {
+                    Ok(())
+                } else {
+                    let state = state.map_or_else(|| "gone".to_owned(), |state| format!("{state:?}"));
+                    Err(self.stopped(plan, &boot, state))
+                };
+            }
+            if let Some((stage, log)) = boot.failures.pop_first() {
+                return Err(ApplyError::Stage { node: node.clone(), stage, log });
+            }
+            if boot.is_silent(self.patience) {
+                return Err(self.stalled(plan, &boot));
+            }
+            std::thread::sleep(POLL);
         }
     }
 

@@ -9,7 +9,7 @@ use std::fs::File;
 pub use address::{Presence, presence};
 pub use boot::{Outcome, Patience};
 
-use crate::cluster::Watch;
+use crate::cluster::{Cluster, ClusterError, Watch};
 use crate::config::{ClusterId, NodeName};
 use crate::machine::mark::LogKind;
 use crate::machine::{Hypervisor, MachineError, Mark, MarkState, VolumeName};
@@ -34,6 +34,14 @@ pub enum ApplyError {
         path: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The node is up, but its labels and taints are not what they should be.
+    #[error("{node}: setting its labels and taints")]
+    Metadata {
+        /// The node.
+        node: NodeName,
+        /// What the cluster said.
+        source: ClusterError,
     },
     /// A boot stage failed in the guest.
     #[error("{node}: failed to get to \"{stage}\"")]
@@ -78,6 +86,7 @@ impl ApplyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Machine { source, .. } => source.hint(),
+            Self::Metadata { source, .. } => source.hint(),
             Self::Open { .. } => Some("run `nodebake build` again".to_owned()),
             Self::Stage { node, .. } | Self::Stopped { node, .. } | Self::Stalled { node, .. } => Some(format!(
                 "the machine was left as it is: see `nodebake logs {node}`, mend the cause, and run `nodebake up` again"
@@ -110,6 +119,8 @@ pub struct Apply<'a> {
     pub id: &'a ClusterId,
     /// The cluster's nodes; without it a node is up when its kubelet is active.
     pub watch: Option<&'a Watch>,
+    /// The cluster, for labels and taints of its nodes.
+    pub cluster: Option<&'a Cluster>,
     /// How long is waited for a machine.
     pub patience: Patience,
     /// Who is told.
@@ -166,10 +177,11 @@ impl Apply<'_> {
     pub fn node(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
         let uuid = self.id.uuid(&plan.node);
         match &plan.step {
-            Step::Nothing => return Ok(Outcome::Registered),
+            Step::Nothing => return self.give_metadata(plan).map(|()| Outcome::Registered),
             Step::Seal(_) => {
+                let given = self.give_metadata(plan);
                 self.seal(plan, uuid, &mut boot::Boot::new());
-                return Ok(Outcome::Registered);
+                return given.map(|()| Outcome::Registered);
             }
             Step::Finish(_) => {}
             Step::Start(_) => self.start(&plan.node, uuid)?,
@@ -182,6 +194,16 @@ impl Apply<'_> {
             }
         }
         self.watch_boot(plan, uuid)
+    }
+
+    /// Gives the node's object the labels and taints that the cluster file asks for, where it lacks any.
+    fn give_metadata(&self, plan: &NodePlan) -> Result<(), ApplyError> {
+        let Some(cluster) = self.cluster.filter(|_| !plan.metadata.is_empty()) else { return Ok(()) };
+        let failed = |source| ApplyError::Metadata { node: plan.node.clone(), source };
+        if cluster.give(&plan.node, &plan.metadata).map_err(failed)? {
+            self.progress.note(&plan.node.to_string(), "labels and taints set");
+        }
+        Ok(())
     }
 
     fn create(&self, node: &NodeName, pool: &str, creation: &Creation) -> Result<(), ApplyError> {

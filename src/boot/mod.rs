@@ -40,6 +40,8 @@ pub enum Stage {
     ImagesImported,
     /// The Debian packages of the payload are installed; an errand.
     PackagesInstalled,
+    /// A machine that makes a golden image has left nothing of itself on its disk, and switches itself off.
+    DiskSealed,
     /// The root file system fills a disk that has grown; an errand, of which only a failure is told.
     DiskGrown,
     /// cloud-init has done all that it will ever do here, and is switched off: the seed may go. An errand.
@@ -51,7 +53,10 @@ pub enum Stage {
 impl Stage {
     /// Whether it is reached beside the rest: a node is one without it.
     pub fn is_errand(self) -> bool {
-        self >= Self::ImagesImported
+        matches!(
+            self,
+            Self::ImagesImported | Self::PackagesInstalled | Self::DiskGrown | Self::CloudInitDone | Self::Sealed
+        )
     }
 }
 
@@ -68,6 +73,7 @@ impl fmt::Display for Stage {
             Self::Finished => "first boot finished",
             Self::ImagesImported => "images imported",
             Self::PackagesInstalled => "packages installed",
+            Self::DiskSealed => "disk sealed",
             Self::DiskGrown => "disk grown",
             Self::CloudInitDone => "cloud-init done",
             Self::Sealed => "sealed",

@@ -117,6 +117,11 @@ impl Manifest {
     pub fn images(&self) -> (Digest, Digest) {
         (self.payload.digest, self.seed.digest)
     }
+
+    /// End of the validity of the certificate in the seed, as in RFC 3339.
+    pub fn certificate_end(&self) -> &str {
+        &self.certificate.not_after
+    }
 }
 
 fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
@@ -129,7 +134,7 @@ fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
     let own = texts.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes())));
     let guest = bundle.files.iter().filter_map(|file| match &file.content {
         Content::Public(bytes, _) => Some((file.path.clone(), Digest::of(bytes))),
-        Content::Secret(_) | Content::Link(_) => None,
+        Content::Secret(..) | Content::Link(_) => None,
     });
     own.into_iter().chain(guest).collect()
 }

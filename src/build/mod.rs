@@ -14,13 +14,16 @@ pub use manifest::Manifest;
 pub(crate) use output::folder as make_output_folder;
 
 use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Store, fetch};
-use crate::config::{Arch, ClusterId, Config, Node, NodeName};
+use crate::config::{Arch, ClusterId, Config, Location, Node, NodeName};
 use crate::digest::Digest;
 use crate::error::ExitCode;
-use crate::identity::{Ca, IdentityError, NodeIdentity, NodeRequest, node_identity, standing_identity};
+use crate::identity::{
+    Ca, HostKey, IdentityError, NodeIdentity, NodeRequest, host_keys, node_identity, standing_host_keys,
+    standing_identity,
+};
 use crate::image::iso9660::Time;
 use crate::image::payload::{self, Ingredient, PayloadError, PayloadInputs};
-use crate::image::{Baked, Payload, SeedError, SelfContainedError, seed, self_contained};
+use crate::image::{Baked, Golden, Payload, SeedError, SelfContainedError, seed, self_contained};
 use crate::machine::Firmware;
 use crate::plan::{ImageFile, Images};
 use crate::progress::Progress;
@@ -98,6 +101,7 @@ impl BuildError {
             Self::Payload(error) if error.changed().is_some() => ExitCode::Digest,
             Self::SelfContained(SelfContainedError::Changed { .. }) => ExitCode::Digest,
             Self::Identity(error) if !error.is_unexpected() => ExitCode::Configuration,
+            Self::Render(error) if error.is_setting() => ExitCode::Configuration,
             Self::SmallDisk { .. } => ExitCode::Configuration,
             _ => ExitCode::Unexpected,
         }
@@ -129,7 +133,7 @@ pub struct Build<'a> {
     pub progress: &'a dyn Progress,
     /// The present, for certificates.
     pub now: Timestamp,
-    /// Time of everything in the images; [`Time::FIXED`] unless the user has another.
+    /// Time of everything in the images; [`self.time`] unless the user has another.
     pub time: Time,
 }
 
@@ -152,6 +156,23 @@ pub struct NodeOutput {
 const PAYLOAD: [Kind; 7] =
     [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
 
+/// What a payload of an architecture is made of.
+fn payload_inputs(lock: &Lock, store: &Store, arch: Arch, time: Time) -> PayloadInputs {
+    let entries = PAYLOAD.iter().flat_map(|kind| lock.of_kind(*kind, arch));
+    let ingredients = entries.map(|entry| Ingredient {
+        kind: entry.kind,
+        name: entry.version.clone(),
+        checksum: entry.checksum,
+        path: store.path(&entry.checksum),
+    });
+    PayloadInputs { arch, time, ingredients: ingredients.collect() }
+}
+
+/// The payload of an architecture, if it stands in the output folder.
+pub fn standing_payload(lock: &Lock, store: &Store, out: &Path, arch: Arch, time: Time) -> Option<Payload> {
+    payload::find(out, payload_inputs(lock, store, arch, time).digest())
+}
+
 impl Build<'_> {
     /// The cluster that nodes are built for.
     pub fn cluster_id(&self) -> ClusterId {
@@ -160,17 +181,11 @@ impl Build<'_> {
 
     /// The payload of an architecture: found if it stands in the output folder, else baked. Says whether it was baked.
     pub fn payload(&self, arch: Arch) -> Result<(Payload, bool), BuildError> {
-        let entries: Vec<_> = PAYLOAD.iter().flat_map(|kind| self.lock.of_kind(*kind, arch)).collect();
-        let ingredients = entries.iter().map(|entry| Ingredient {
-            kind: entry.kind,
-            name: entry.version.clone(),
-            checksum: entry.checksum,
-            path: self.store.path(&entry.checksum),
-        });
-        let inputs = PayloadInputs { arch, time: self.time, ingredients: ingredients.collect() };
+        let inputs = payload_inputs(self.lock, self.store, arch, self.time);
         if let Some(payload) = payload::find(self.out, inputs.digest()) {
             return Ok((payload, false));
         }
+        let entries: Vec<_> = PAYLOAD.iter().flat_map(|kind| self.lock.of_kind(*kind, arch)).collect();
         let bake = || {
             fetch(&entries, self.store, self.source, self.offline, self.progress)?;
             output::folder(self.out)?;
@@ -229,7 +244,8 @@ impl Build<'_> {
         self.check_disk(node, payload, place)?;
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
-        self.node_as(node, payload, place, identity)
+        let host_keys = node.settings.ssh.as_ref().map(|_| host_keys(&self.state(), &node.name)).transpose()?;
+        self.node_as(node, payload, place, identity, &host_keys.unwrap_or_default())
     }
 
     /// The same with the identity that it has already; none where one would have to be issued.
@@ -242,7 +258,13 @@ impl Build<'_> {
         self.check_disk(node, payload, place)?;
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
-        identity.map(|identity| self.node_as(node, payload, place, identity)).transpose()
+        let host_keys = node
+            .settings
+            .ssh
+            .as_ref()
+            .map_or(Ok(Some(Vec::new())), |_| standing_host_keys(&self.state(), &node.name))?;
+        let (Some(identity), Some(host_keys)) = (identity, host_keys) else { return Ok(None) };
+        self.node_as(node, payload, place, identity, &host_keys).map(Some)
     }
 
     fn node_as(
@@ -251,17 +273,22 @@ impl Build<'_> {
         payload: &Payload,
         place: PayloadPlace,
         identity: NodeIdentity,
+        host_keys: &[HostKey],
     ) -> Result<NodeOutput, BuildError> {
         let config = self.config;
-        let credentials =
-            Credentials { ca: &identity.ca_pem, certificate: &identity.certificate_pem, key: &identity.key_pem };
+        let credentials = Credentials {
+            ca: &identity.ca_pem,
+            certificate: &identity.certificate_pem,
+            key: &identity.key_pem,
+            host_keys,
+        };
         let mac = config.mac(&self.cluster_id(), node);
         let bundle = render::render(config, node, mac, credentials, payload, place)?;
         let folder = self.out.join(node.name.to_string());
         output::node_folder(&folder)?;
         let (path, manifest) = node_files(&folder, place);
         let (baked, mut changed) = match place {
-            PayloadPlace::Drive => {
+            PayloadPlace::Drive | PayloadPlace::BaseImage => {
                 let baked = seed::bake(&bundle, self.time, &path)?;
                 (baked, baked.changed | texts(&bundle, &folder)?)
             }
@@ -273,12 +300,40 @@ impl Build<'_> {
         let Baked { digest, size, .. } = baked;
         let seed = ImageFile { path, digest, size };
         let text = Manifest::new(self, node, &bundle, &identity, payload, &seed).to_json();
-        changed |= output::file(&manifest, &text)?;
+        changed |= output::file(&manifest, &text, output::PUBLIC)?;
         Ok(NodeOutput { node: node.name.clone(), arch: node.arch, seed, changed, identity })
     }
 
+    /// What the base image of an architecture is, where it is a golden one.
+    pub fn golden(&self, arch: Arch) -> Option<Golden> {
+        let entry = self.lock.get(Kind::BaseImage, arch)?;
+        match (&entry.from, &entry.checksum) {
+            (Location::Path(path), Checksum::Sha256(digest)) => Golden::beside(path, *digest),
+            _ => None,
+        }
+    }
+
+    /// Where the nodes of an architecture have this payload from: the base image if it holds it, else a drive.
+    pub fn place(&self, arch: Arch, payload: &Payload) -> PayloadPlace {
+        match self.golden(arch) {
+            Some(golden) if golden.payload == payload.digest => PayloadPlace::BaseImage,
+            _ => PayloadPlace::Drive,
+        }
+    }
+
+    /// The seed of a machine that makes a golden image, in a folder that is there. There is nothing in it that is a secret
+    /// or of one node.
+    pub fn golden_seed(&self, node: &Node, payload: &Payload, folder: &Path) -> Result<ImageFile, BuildError> {
+        let mac = self.config.mac(&self.cluster_id(), node);
+        let bundle = render::render_golden(self.config, node, mac, payload)?;
+        let path = folder.join("seed.iso");
+        let Baked { digest, size, .. } = seed::bake(&bundle, self.time, &path)?;
+        Ok(ImageFile { path, digest, size })
+    }
+
     fn check_disk(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<(), BuildError> {
-        let needed = BaseImage::named(&self.config.image).map_or(0, |image| image.min_disk);
+        let golden = self.golden(node.arch).map_or(0, |golden| golden.disk);
+        let needed = BaseImage::named(&self.config.image).map_or(0, |image| image.min_disk).max(golden);
         let payload = if place == PayloadPlace::Seed { payload.size } else { 0 };
         if node.disk >= needed + payload {
             return Ok(());
@@ -299,6 +354,7 @@ impl Build<'_> {
             if BaseImage::named(&self.config.image).is_ok_and(uefi) { Firmware::Uefi } else { Firmware::Bios };
         Ok(Images {
             payload: ImageFile { path: payload.path.clone(), digest: payload.digest, size: payload.size },
+            payload_drive: self.place(arch, payload) == PayloadPlace::Drive,
             base: ImageFile { path: base.path.clone(), digest, size: base.entry.size },
             firmware,
         })
@@ -308,7 +364,7 @@ impl Build<'_> {
 /// Where a node's image stands in its folder, and what tells of it.
 pub fn node_files(folder: &Path, place: PayloadPlace) -> (PathBuf, PathBuf) {
     let (image, manifest) = match place {
-        PayloadPlace::Drive => ("seed.iso", "manifest.json"),
+        PayloadPlace::Drive | PayloadPlace::BaseImage => ("seed.iso", "manifest.json"),
         PayloadPlace::Seed => ("self-contained.iso", "self-contained.json"),
     };
     (folder.join(image), folder.join(manifest))
@@ -317,10 +373,13 @@ pub fn node_files(folder: &Path, place: PayloadPlace) -> (PathBuf, PathBuf) {
 /// What cloud-init reads of a seed, beside it; says whether it was not there already.
 fn texts(bundle: &NodeBundle, folder: &Path) -> Result<bool, BuildError> {
     let mut changed = false;
-    for (name, text) in
-        [("user-data", &bundle.user_data), ("meta-data", &bundle.meta_data), ("network-config", &bundle.network_config)]
-    {
-        changed |= output::file(&folder.join(name), text.as_bytes())?;
+    for (name, text, mode) in [
+        // What the cluster file gives as cloudConfig may hold passwords.
+        ("user-data", &bundle.user_data, output::SECRET),
+        ("meta-data", &bundle.meta_data, output::PUBLIC),
+        ("network-config", &bundle.network_config, output::PUBLIC),
+    ] {
+        changed |= output::file(&folder.join(name), text.as_bytes(), mode)?;
     }
     Ok(changed)
 }

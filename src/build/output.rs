@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::BuildError;
@@ -26,12 +27,19 @@ pub(super) fn settle(out: &Path) -> Result<(), BuildError> {
     whole_file::settle(out).map_err(|source| BuildError::File { action: "write", path: out.to_owned(), source })
 }
 
-/// Puts `bytes` at `path`, mode 0644, on disk after [`settle`]; says whether they were not there already.
-pub(super) fn file(path: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
+/// Mode of what others may read.
+pub(super) const PUBLIC: u32 = 0o644;
+/// Mode of what can hold a secret.
+pub(super) const SECRET: u32 = 0o600;
+
+/// Puts `bytes` at `path`, on disk after [`settle`]; says whether they were not there already. A secret file that others
+/// could read is put anew.
+pub(super) fn file(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, BuildError> {
+    let is_closed = || fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o7777 == mode);
+    if fs::read(path).is_ok_and(|old| old == bytes) && (mode != SECRET || is_closed()) {
         return Ok(false);
     }
-    whole_file::write_soon(path, bytes, 0o644).map(|()| true).map_err(|source| BuildError::File {
+    whole_file::write_soon(path, bytes, mode).map(|()| true).map_err(|source| BuildError::File {
         action: "write",
         path: path.to_owned(),
         source,

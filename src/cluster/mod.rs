@@ -10,8 +10,10 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+mod metadata;
 mod watch;
 
+pub use metadata::Metadata;
 pub use watch::Watch;
 
 /// How long one request to the apiserver may take.
@@ -57,6 +59,11 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Whether somebody else changed the same object meanwhile.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409))
+    }
+
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {

@@ -23,8 +23,7 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
     let nodes = session.nodes(&args.nodes)?;
     let inputs = session.inputs()?;
     let build = session.build(&inputs, &args.out.dir);
-    let place = if args.self_contained { PayloadPlace::Seed } else { PayloadPlace::Drive };
-    let outputs = all(session, &build, &nodes, place)?;
+    let outputs = all(session, &build, &nodes, args.self_contained)?;
     let word = |changed| if changed { "made" } else { "unchanged" };
     let mut rows = Vec::new();
     for (payload, baked) in outputs.payloads.values() {
@@ -58,7 +57,7 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
 }
 
 /// Payloads and seeds of the nodes; says what was done for their identities.
-pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], place: PayloadPlace) -> Result<Outputs, Error> {
+pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], self_contained: bool) -> Result<Outputs, Error> {
     build.sweep();
     let (mut payloads, mut outputs) = (BTreeMap::new(), Vec::new());
     for node in nodes {
@@ -66,6 +65,7 @@ pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], place: Payl
             std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => place.insert(build.payload(node.arch)?),
         };
+        let place = if self_contained { PayloadPlace::Seed } else { build.place(node.arch, payload) };
         let output = build.node(node, payload, place)?;
         for warning in &output.identity.warnings {
             session.ui.say(&format!("warning: {}: {warning}", node.name));

@@ -31,6 +31,7 @@ pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
         hypervisor: &*hypervisor,
         id: &id,
         watch: None,
+        cluster: None,
         patience: Patience::of_silence(std::time::Duration::ZERO),
         progress: session.ui,
     };
@@ -47,5 +48,6 @@ fn is_known(session: &Session, name: &NodeName) -> bool {
 
 fn describe(node: &NodeName, removal: &Removal) -> String {
     let machine = if removal.domain.is_some() { "its machine and " } else { "" };
-    format!("{node}: {machine}{} volumes", removal.volumes.len())
+    let count = removal.volumes.len();
+    format!("{node}: {machine}{count} volume{}", if count == 1 { "" } else { "s" })
 }

@@ -5,7 +5,7 @@ use crate::boot::{BootEvent, Decoder, News};
 use crate::cli::Logs;
 use crate::error::Error;
 use crate::machine::mark::LogKind;
-use crate::machine::{self, Hypervisor, VolumeName};
+use crate::machine::{self, Hypervisor, VolumeInfo, VolumeName};
 use crate::plan::log_pool;
 
 /// Most bytes of a log that are shown: its end.
@@ -20,9 +20,8 @@ pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
     if there {
         hypervisor.refresh_pool(&pool)?;
     }
-    let read = |kind| {
-        if there { tail(&*hypervisor, &pool, &VolumeName::log(&id, &args.node, kind)) } else { Ok(None) }
-    };
+    let volumes = if there { hypervisor.volumes(&pool)? } else { Vec::new() };
+    let read = |kind| tail(&*hypervisor, &pool, &volumes, &VolumeName::log(&id, &args.node, kind));
     let (first_boot, console) = (read(LogKind::FirstBoot)?, read(LogKind::Console)?);
     if first_boot.is_none() && console.is_none() {
         session.nodes(std::slice::from_ref(&args.node))?;
@@ -37,9 +36,13 @@ pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
     Ok(())
 }
 
-/// The end of a log; `None` where there is none.
-fn tail(hypervisor: &dyn Hypervisor, pool: &str, name: &VolumeName) -> Result<Option<Vec<u8>>, Error> {
-    let volumes = hypervisor.volumes(pool)?;
+/// The end of a log among the volumes of a pool; `None` where there is none.
+pub(super) fn tail(
+    hypervisor: &dyn Hypervisor,
+    pool: &str,
+    volumes: &[VolumeInfo],
+    name: &VolumeName,
+) -> Result<Option<Vec<u8>>, Error> {
     let Some(volume) = volumes.iter().find(|volume| volume.ours().as_ref() == Some(name)) else { return Ok(None) };
     let start = volume.capacity.saturating_sub(LIMIT);
     let limit = usize::try_from(LIMIT).unwrap_or(usize::MAX);

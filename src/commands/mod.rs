@@ -3,13 +3,16 @@
 mod build;
 mod bundle;
 mod down;
+mod explain;
 mod fetch;
 mod gc;
+mod image;
 mod init;
 mod inspect;
 mod kubeconfig;
 mod lock;
 mod logs;
+mod render;
 mod status;
 mod up;
 mod verify;
@@ -32,6 +35,7 @@ use crate::image::iso9660::Time;
 use crate::ui::Ui;
 
 pub use gc::GcError;
+pub use image::ImageError;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
@@ -51,11 +55,14 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
         Verb::Build(args) => build::run(&session, args),
+        Verb::Render(args) => render::run(&session, args),
         Verb::Verify(args) => verify::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
         Verb::Rebuild(args) => up::rebuild(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
+        Verb::Image(args) => image::run(&session, args),
+        Verb::Explain(args) => explain::run(&session, args),
         Verb::Logs(args) => logs::run(&session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(&session, args),
     }
@@ -81,6 +88,11 @@ struct Inputs {
 impl Session<'_> {
     fn lock_path(&self) -> PathBuf {
         self.config.folder().join("nodebake.lock")
+    }
+
+    /// Where what was issued is kept.
+    fn state(&self) -> PathBuf {
+        self.config.folder().join(".nodebake")
     }
 
     /// The cluster, for what is only looked at or removed.

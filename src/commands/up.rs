@@ -13,7 +13,6 @@ use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
-use crate::render::PayloadPlace;
 
 /// Machines that are brought up at the same time.
 const AT_ONCE: usize = 8;
@@ -58,6 +57,7 @@ fn bring(
         hypervisor: &*hypervisor,
         id: &id,
         watch: watch.as_ref(),
+        cluster: cluster.as_ref(),
         patience: Patience::of_silence(Duration::from_secs(wait.stall)),
         progress: session.ui,
     };
@@ -75,7 +75,7 @@ fn built(session: &Session, build: &Build, hypervisor: &dyn Hypervisor, nodes: &
     let able = architectures.iter().map(|arch| Ok((*arch, hypervisor.capabilities(*arch)?)));
     // Before the work of building.
     let able = able.collect::<Result<BTreeMap<_, _>, Error>>()?;
-    let Outputs { payloads, nodes } = super::build::all(session, build, nodes, PayloadPlace::Drive)?;
+    let Outputs { payloads, nodes } = super::build::all(session, build, nodes, false)?;
     let images = payloads.iter().map(|(arch, (payload, _))| Ok((*arch, build.images(*arch, payload)?)));
     let shared = images.collect::<Result<BTreeMap<_, _>, Error>>()?;
     let built = |output: &NodeOutput| {

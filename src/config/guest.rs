@@ -11,6 +11,9 @@ use super::settings::{PasswordHash, TaintEffect};
 /// Folders of the guest that are nodebake's alone.
 const OWNED: &[&str] = &["/opt/nodebake", "/etc/kubernetes/pki", "/usr/local/lib/nodebake", "/var/lib/nodebake"];
 
+/// The folder of cloud-init's own state, which sealing a node clears.
+const CLOUD_INIT: &[&str] = &["/var/lib/cloud"];
+
 /// Folders that are empty at every boot, or no files of a disk.
 const FLEETING: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"];
 
@@ -32,6 +35,9 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     let within = |folders: &'static [&str]| folders.iter().find(|folder| Path::new(text).starts_with(folder));
     if let Some(folder) = within(OWNED) {
         return Err(format!("{} is in {folder}, which is nodebake's own", quoted(text)));
+    }
+    if let Some(folder) = within(CLOUD_INIT) {
+        return Err(format!("{} is in {folder}, which is cloud-init's own", quoted(text)));
     }
     if let Some(folder) = within(FLEETING) {
         return Err(format!("{} is in {folder}, where nothing outlasts a boot", quoted(text)));
@@ -248,4 +254,205 @@ pub(super) fn group(text: &str) -> Result<String, String> {
 /// The size of a swap file.
 pub(super) fn swap(text: &str) -> Result<u64, String> {
     scalar::bounded(text, 64 << 20, 1 << 40)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// What is taken as it is, and what is refused with these problems, after the text itself.
+    fn check<T>(parse: impl Fn(&str) -> Result<T, String>, good: &[&str], bad: &[(&str, &str)]) {
+        for text in good {
+            assert_eq!(parse(text).map(|_| ()), Ok(()), "{text:?}");
+        }
+        for (text, problem) in bad {
+            assert_eq!(parse(text).map(|_| ()), Err(format!("{}{problem}", quoted(text))), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        let plain = " is not the plain path of a file: no \".\", \"..\", \"//\" or \"/\" at its end";
+        check(
+            path,
+            &["/etc/own.conf", "/a", "/opt/nodebaked/x", "/etc/kubernetes/own", "/etc/...", "/srv/a b/ü"],
+            &[
+                ("etc/own", " is not the full path of a file in the node, starting with /"),
+                ("/", plain),
+                ("/etc/", plain),
+                ("/etc//own", plain),
+                ("/etc/./own", plain),
+                ("/opt/x/../nodebake", plain),
+                ("/opt/nodebake", " is in /opt/nodebake, which is nodebake's own"),
+                ("/etc/kubernetes/pki/ca.pem", " is in /etc/kubernetes/pki, which is nodebake's own"),
+                ("/usr/local/lib/nodebake/x", " is in /usr/local/lib/nodebake, which is nodebake's own"),
+                ("/var/lib/nodebake/x", " is in /var/lib/nodebake, which is nodebake's own"),
+                ("/var/lib/cloud/x", " is in /var/lib/cloud, which is cloud-init's own"),
+                ("/run/x", " is in /run, where nothing outlasts a boot"),
+                ("/proc/sys/vm/x", " is in /proc, where nothing outlasts a boot"),
+                (&format!("/{}", "a".repeat(256)), " is too long for a path"),
+                (&"/abc".repeat(1024), " is too long for a path"),
+            ],
+        );
+    }
+
+    #[test]
+    fn modes() {
+        assert_eq!(["0644", "0600", "4755", "0000"].map(mode), [0o644, 0o600, 0o4755, 0].map(Ok));
+        let meant = " is not a mode such as \"0644\": four octal digits";
+        let bad = [
+            ("644", " is not four octal digits, did you mean \"0644\"?"),
+            ("00644", meant),
+            ("0888", meant),
+            ("u=rw", meant),
+            ("+644", meant),
+        ];
+        check(mode, &[], &bad);
+    }
+
+    #[test]
+    fn accounts() {
+        let neither = " is neither the name of a user or group nor its number";
+        let bad = ["Root", "-a", "1a", "a b", "a:b", "01", "-1", "4294967295", "$", &"a".repeat(33)];
+        check(
+            account,
+            &["root", "_apt", "systemd-network", "host$", "0", "4294967294"],
+            &bad.map(|text| (text, neither)),
+        );
+    }
+
+    #[test]
+    fn units() {
+        let drop_in = " is not a drop-in such as kubelet.service.d/50-own.conf";
+        let bytes = " is not a unit's name such as own.service: at most 255 letters, digits and \":-_.\\@\"";
+        let kind = " is not a unit's name such as own.service: it ends in none of .service, .socket, .device, .mount, \
+                            .automount, .swap, .target, .path, .timer, .slice";
+        check(
+            unit,
+            &[
+                "own.service",
+                "own@.service",
+                "own@a.b.service",
+                "mnt-a\\x2db.mount",
+                "kubelet.service.d/50-own.conf",
+                "service.d/a.conf",
+                "own-.service.d/a.conf",
+            ],
+            &[
+                ("own", kind),
+                ("own.conf", kind),
+                ("own.scope", kind),
+                ("service", kind),
+                (".service", bytes),
+                ("@a.service", bytes),
+                ("a b.service", bytes),
+                (&format!("{}.service", "a".repeat(248)), bytes),
+                ("a.service/x.conf", drop_in),
+                ("a.service.d/x", drop_in),
+                ("a.service.d/.conf", drop_in),
+                ("a.service.d/../x.conf", drop_in),
+                ("a.service.d/a/x.conf", drop_in),
+            ],
+        );
+        assert_eq!(unit("../a.d/x.conf"), Err(format!("\"../a.d/x.conf\"{drop_in}")));
+        assert!(unit("a.b.d/x.conf").unwrap_err().starts_with("\"a.b\" is not a unit's name"));
+    }
+
+    #[test]
+    fn kernel_names() {
+        let unknown = " is not a kernel parameter such as vm.max_map_count";
+        let bad = ["swappiness", "vm..x", ".vm", "vm.", "-vm.x", "vm.x y", "vm.*", "vm.x=1"];
+        check(sysctl, &["vm.max_map_count", "net/ipv4/conf/eth0.1/forwarding"], &bad.map(|text| (text, unknown)));
+        let unknown = " is not a kernel module such as nf_tables";
+        let bad = ["a b", "-a", "a.ko", "a/b", &"a".repeat(56)];
+        check(module, &["nf_tables", "br-netfilter", "8021q", &"a".repeat(55)], &bad.map(|text| (text, unknown)));
+    }
+
+    #[test]
+    fn labels() {
+        let name = " is not a key such as example.com/pool: at most 63 letters, digits and \"-_.\", the first and last a \
+                            letter or digit";
+        let domain = " does not start with a DNS domain in lowercase before its \"/\"";
+        check(
+            qualified_name,
+            &["a", "A.b_c-9", "example.com/pool", &"a".repeat(63)],
+            &[
+                ("", name),
+                ("-a", name),
+                ("a.", name),
+                ("a b", name),
+                ("example.com/", name),
+                ("a/b/c", name),
+                (&"a".repeat(64), name),
+                ("/a", domain),
+                ("Example.com/a", domain),
+            ],
+        );
+        let value = " is not the value of a label or taint: at most 63 letters, digits and \"-_.\", the first and last \
+                             a letter or digit";
+        let bad = ["-", "a/b", "a b", "_a", &"a".repeat(64)];
+        check(label_value, &["", "a", "1.2-3_4"], &bad.map(|text| (text, value)));
+        check(taint_effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"], &[]);
+        assert_eq!(
+            taint_effect("noschedule").unwrap_err(),
+            "\"noschedule\" is not known, did you mean \"NoSchedule\"?"
+        );
+    }
+
+    #[test]
+    fn password_hashes() {
+        let b64 = |length: usize| "aZ09./".chars().cycle().take(length).collect::<String>();
+        for good in [
+            format!("$y$j9T${}${}", b64(22), b64(43)),
+            format!("$gy$j9T${}${}", b64(22), b64(43)),
+            format!("$7$CU..../....{}${}", b64(20), b64(43)),
+            format!("$2b$05${}", b64(53)),
+            format!("$5$rounds=5000$salt${}", b64(43)),
+            format!("$6$salt${}", b64(86)),
+            format!("$6$rounds=656000${}${}", b64(16), b64(86)),
+        ] {
+            assert_eq!(password_hash(&good).unwrap().expose(), good);
+        }
+        let meant = "meant is what `mkpasswd` or `openssl passwd -6` prints";
+        let whole = format!("this hash is not a whole one of its method; was it copied whole? {meant}");
+        for bad in [
+            format!("$y$j9T${}", b64(43)),
+            format!("$y$j9T${}${}", b64(22), b64(42)),
+            format!("$2b$5${}", b64(53)),
+            format!("$6$salt${}", b64(85)),
+            format!("$6$salt${}!", b64(85)),
+            format!("$6${}${}", b64(17), b64(86)),
+            format!("$6$rounds=0$salt${}", b64(86)),
+            format!("$6$a:b${}", b64(86)),
+            "$6$".to_owned(),
+        ] {
+            assert_eq!(password_hash(&bad).map(|_| ()), Err(whole.clone()), "{bad}");
+        }
+        for bad in ["", "secret", "*", "!", "aaQSqAReePlq6", "$6"] {
+            let problem = format!("this is not a password's hash, {meant}");
+            assert_eq!(password_hash(bad).map(|_| ()), Err(problem), "{bad}");
+        }
+        let weak = format!("this hash is of a method too weak to be of use, {meant}");
+        assert_eq!(password_hash("$1$salt$hash").map(|_| ()), Err(weak));
+        let unknown = format!("this hash is of no method that crypt(5) knows, {meant}");
+        assert_eq!(password_hash("$argon2id$v=19$m$a$b").map(|_| ()), Err(unknown));
+    }
+
+    #[test]
+    fn registries() {
+        let host = " is not a registry's host such as docker.io or registry.example:5000, or _default";
+        let bad = ["https://docker.io", "docker.io/library", "Docker.io", "a:0", "a:x", "a:70000", "me@a", "1.2.3"];
+        check(
+            registry,
+            &["docker.io", "localhost:5000", "10.0.0.9:5000", "[fd00::1]:5000", "[fd00::1]", "_default"],
+            &bad.map(|text| (text, host)),
+        );
+        check(registry_mirror, &["https://m", "http://10.0.0.1:5000/v2/hub"], &[]);
+        assert_eq!(
+            registry_mirror("mirror.example").unwrap_err(),
+            "the address of a registry's mirror starts with http:// or https://"
+        );
+    }
 }

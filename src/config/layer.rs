@@ -41,6 +41,11 @@ pub(super) const NODE_KEYS: &[&str] = &[
 /// The keys of a layer.
 pub(super) const KEYS: &[&str] = NODE_KEYS.split_at(4).1;
 
+/// The size of a machine of which nobody says one: CPUs, and bytes.
+pub(super) const DEFAULT_CPUS: u32 = 2;
+pub(super) const DEFAULT_MEMORY: u64 = 4 << 30;
+pub(super) const DEFAULT_DISK: u64 = 20 << 30;
+
 /// What a layer says; the machine's size stands apart from the settings, as in [`Node`](super::Node).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
@@ -53,6 +58,17 @@ pub(super) struct Said {
 
 /// Reads a layer, or what all of them make; its unknown keys are the caller's. Relative paths start at `folder`.
 pub(super) fn read(fields: &Fields<'_>, folder: &Path) -> Said {
+    let said = said(fields, folder);
+    let disk = said.disk.unwrap_or(DEFAULT_DISK);
+    if let Some(value) = fields.get("swap").filter(|value| !value.is_layer())
+        && said.settings.swap.is_some_and(|swap| swap >= disk)
+    {
+        value.report(format!("leaves no room on the node's disk of {}", scalar::size_text(disk)));
+    }
+    said
+}
+
+fn said(fields: &Fields<'_>, folder: &Path) -> Said {
     let arch = fields.optional("arch", "amd64 or arm64", scalar::arch);
     // More than 256 need an interrupt controller that the domain XML does not set up.
     let cpus = fields.get("cpus").and_then(|value| value.number(&(1..=255)));

@@ -22,8 +22,15 @@ pub(super) struct Layers<'t> {
     groups: BTreeMap<String, &'t Tree>,
     /// Where each layer starts, and how problems name it; sorted.
     starts: Vec<Start>,
-    /// What the nodes of a group (or of none) are that say nothing themselves.
-    common: BTreeMap<Option<String>, (Tree, Said)>,
+    /// What the nodes of a group (or of none) have in common.
+    common: BTreeMap<Option<String>, Common>,
+}
+
+/// `defaults` and a group.
+struct Common {
+    tree: Tree,
+    /// What the nodes are that say nothing themselves, once there is one.
+    said: Option<Said>,
 }
 
 struct Start {
@@ -57,9 +64,12 @@ impl<'t> Layers<'t> {
         (layers, defaults)
     }
 
-    /// Reads an entry of `nodes` as a layer.
-    pub(super) fn node(&mut self, value: &Value<'t>) {
-        self.layer(value, layer::NODE_KEYS, Layer::Node);
+    /// Reads the entries of `nodes` as layers, the last there are.
+    pub(super) fn nodes(&mut self, values: &[Value<'t>]) {
+        for value in values {
+            self.layer(value, layer::NODE_KEYS, Layer::Node);
+        }
+        self.starts.sort_by_key(|start| start.at);
     }
 
     fn layer(&mut self, value: &Value<'t>, keys: &'static [&'static str], layer: Layer) -> Said {
@@ -82,24 +92,27 @@ impl<'t> Layers<'t> {
         })
     }
 
-    /// What the layers make of the node whose own entry is `own`. All layers must have been read.
+    /// What the layers make of the node whose own entry is `own`. All layers have been read before.
     pub(super) fn said(&mut self, group: Option<&str>, own: &Tree) -> Said {
-        self.starts.sort_by_key(|start| start.at);
-        let key = group.map(str::to_owned);
-        if !self.common.contains_key(&key) {
-            let nothing = Tree { at: Position { line: 1, column: 1 }, kind: Kind::Map(Vec::new()) };
-            let group = group.and_then(|group| self.groups.get(group)).copied();
-            let layers = self.defaults.into_iter().chain(group);
-            let tree = layers.fold(nothing, |tree, over| merge(&tree, over, &[]));
-            let said = self.merged(&tree);
-            self.common.insert(key.clone(), (tree, said));
-        }
-        let (common, said) = &self.common[&key];
-        let Kind::Map(entries) = &own.kind else { return said.clone() };
-        if !entries.iter().any(|entry| layer::KEYS.contains(&entry.key.as_str())) {
-            return said.clone();
-        }
-        self.merged(&merge(common, own, &[]))
+        let mut common = self
+            .common
+            .remove(&group.map(str::to_owned))
+            .unwrap_or_else(|| Common { tree: self.common(group), said: None });
+        let says = |entry: &Entry| layer::KEYS.contains(&entry.key.as_str());
+        let said = match &own.kind {
+            Kind::Map(entries) if entries.iter().any(says) => self.merged(&merge(&common.tree, own, &[])),
+            _ => common.said.get_or_insert_with(|| self.merged(&common.tree)).clone(),
+        };
+        self.common.insert(group.map(str::to_owned), common);
+        said
+    }
+
+    fn common(&self, group: Option<&str>) -> Tree {
+        let nothing = Tree { at: Position { line: 1, column: 1 }, kind: Kind::Map(Vec::new()) };
+        let group = group.and_then(|group| self.groups.get(group)).copied();
+        // What is no map was reported as that.
+        let layers = self.defaults.into_iter().chain(group).filter(|layer| matches!(layer.kind, Kind::Map(_)));
+        layers.fold(nothing, |tree, over| merge(&tree, over, &[]))
     }
 
     fn merged(&self, tree: &Tree) -> Said {
@@ -137,7 +150,7 @@ impl<'t> Layers<'t> {
 }
 
 /// Whether what stands at `path` is patched by RFC 7386, so that null is a value there.
-fn is_free(path: &[String]) -> bool {
+pub(super) fn is_free(path: &[String]) -> bool {
     match path {
         [first, ..] if first == "cloudConfig" => true,
         [first, second, ..] => (first == "kubelet" || first == "containerd") && second == "config",
@@ -160,7 +173,6 @@ fn collect(tree: &Tree, at: Position, path: &mut Vec<String>, leaves: &mut Vec<(
                 path.pop();
             }
         }
-        Kind::Null(_) if !is_free(path) => {}
         Kind::List(items) if matches!(path.as_slice(), [first] if is_united(&[first])) => {
             for item in items {
                 if let Some(name) = name_of(item) {
@@ -184,7 +196,7 @@ fn name_of(item: &Tree) -> Option<String> {
     Some(format!("{}:{}", of("key")?, of("effect")?))
 }
 
-/// `over` laid over `base`: maps by key, lists that unite one behind the other, anything else in place of the other.
+/// `over` laid over `base`, of two patches (RFC 7386) one that does what both do: maps by key, lists that unite one behind the other, anything else in place of the other.
 fn merge(base: &Tree, over: &Tree, path: &[&str]) -> Tree {
     match (&base.kind, &over.kind) {
         (Kind::Map(old), Kind::Map(new)) => Tree { at: base.at, kind: Kind::Map(merge_entries(old, new, path)) },

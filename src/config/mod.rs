@@ -21,6 +21,7 @@ use crate::digest::Digest;
 
 mod crowd;
 mod edit;
+mod explain;
 mod guest;
 mod layer;
 mod layers;
@@ -37,6 +38,7 @@ mod value;
 mod tests;
 
 pub use edit::{EditError, VersionKey, set_versions};
+pub use explain::{Explained, InForce, fields, nearest_field};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{
@@ -45,6 +47,7 @@ pub use settings::{
 
 use problem::Problems;
 use tree::Tree;
+pub(crate) use value::nearest;
 
 /// What `nodebake init` writes: a commented cluster file with the values of the seed cluster.
 pub const INIT: &str = include_str!("init.yaml");

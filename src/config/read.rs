@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 
 use super::crowd::Crowd;
-use super::layer::{self, Said};
+use super::layer::{self, DEFAULT_CPUS, DEFAULT_DISK, DEFAULT_MEMORY, Said};
 use super::layers::Layers;
 use super::problem::Problems;
 use super::scalar::{self, ApiServer};
@@ -73,7 +73,7 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         artifacts,
         network: network?.finish()?,
         libvirt: libvirt?,
-        nodes: nodes?.into_iter().map(|node| node.finish()).collect::<Option<_>>()?,
+        nodes: nodes?.into_iter().map(NodeDraft::finish).collect::<Option<_>>()?,
     })
 }
 
@@ -224,11 +224,6 @@ fn libvirt(value: &Value<'_>) -> Option<Libvirt> {
     })
 }
 
-/// The size of a machine of which nobody says one: CPUs, and bytes.
-const DEFAULT_CPUS: u32 = 2;
-const DEFAULT_MEMORY: u64 = 4 << 30;
-const DEFAULT_DISK: u64 = 20 << 30;
-
 /// What could be read of a node.
 pub(super) struct NodeDraft {
     pub(super) name: Option<Placed<NodeName>>,
@@ -245,7 +240,7 @@ fn nodes<'t>(fields: &Fields<'t>, layers: &mut Layers<'t>) -> Option<Vec<NodeDra
     if items.is_empty() {
         value.report("expected at least one node, found an empty list");
     }
-    items.iter().for_each(|item| layers.node(item));
+    layers.nodes(&items);
     Some(items.iter().filter_map(|item| node(item, layers)).collect())
 }
 

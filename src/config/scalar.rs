@@ -279,19 +279,20 @@ pub(super) fn disk(text: &str) -> Result<u64, String> {
 pub(super) fn bounded(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let bytes = size(text)?;
     if bytes < least {
-        return Err(format!("{text} is less than {}", shown_size(least)));
+        return Err(format!("{text} is less than {}", size_text(least)));
     }
     if bytes > most {
-        return Err(format!("{text} is more than {}", shown_size(most)));
+        return Err(format!("{text} is more than {}", size_text(most)));
     }
     Ok(bytes)
 }
 
-pub(super) fn shown_size(bytes: u64) -> String {
+/// A size of whole MiB in the largest unit that shows it whole.
+pub(super) fn size_text(bytes: u64) -> String {
     match bytes {
-        TIB.. => format!("{}TiB", bytes / TIB),
-        GIB.. => format!("{}GiB", bytes / GIB),
-        _ => format!("{}MiB", bytes / MIB),
+        bytes if bytes.is_multiple_of(TIB) => format!("{}TiB", bytes / TIB),
+        bytes if bytes.is_multiple_of(GIB) => format!("{}GiB", bytes / GIB),
+        bytes => format!("{}MiB", bytes / MIB),
     }
 }
 

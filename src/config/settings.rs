@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -110,7 +110,7 @@ pub enum Body {
 pub struct OwnFile {
     /// Its bytes.
     pub body: Body,
-    /// Permission bits; a file that others cannot read (no bit of 0077) is a secret, and treated as one.
+    /// Permission bits; a file of which neither group nor others have any bit is a secret, and treated as one.
     pub mode: u32,
     /// Its owner, a name of the guest or a number.
     pub owner: String,
@@ -136,6 +136,13 @@ pub enum TaintEffect {
     PreferNoSchedule,
     /// Those that run are evicted as well.
     NoExecute,
+}
+
+impl OwnFile {
+    /// Whether others than its owner cannot read it.
+    pub fn is_secret(&self) -> bool {
+        self.mode.trailing_zeros() >= 6
+    }
 }
 
 impl fmt::Display for TaintEffect {
@@ -181,6 +188,14 @@ pub struct Origin {
     pub line: Option<usize>,
 }
 
+impl Origin {
+    /// As messages name it; `file` is the cluster file: `defaults, nodebake.yaml:31`.
+    pub fn place(&self, file: &Path) -> String {
+        let name = file.file_name().unwrap_or(file.as_os_str()).display();
+        self.line.map_or_else(|| self.layer.to_string(), |line| format!("{}, {name}:{line}", self.layer))
+    }
+}
+
 /// The origin of every value that a layer set, by its path in the layer as the file spells it: `["kubelet", "config",
 /// "maxPods"]`, `["sysctls", "vm.max_map_count"]`, `["files", "/etc/own.conf", "mode"]`. Lists have one origin, but for those
 /// that unite, whose elements have their own: `["modules", "nf_tables"]`, `["taints", "example.com/pool:NoSchedule"]`.
@@ -202,7 +217,7 @@ impl Origins {
 
     /// Who said the value at `path`, or the nearest one above it.
     pub fn of(&self, path: &[&str]) -> Option<&Origin> {
-        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+        let path = path.iter().map(ToString::to_string).collect::<Vec<_>>();
         (1..=path.len()).rev().find_map(|length| self.0.get(&path[..length]))
     }
 

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod layers;
+
 const FILE: &str = "/srv/lab/nodebake.yaml";
 
 /// A file with every mandatory key and nothing else.
@@ -116,10 +118,15 @@ fn init_is_the_seed_cluster() {
     assert_eq!(without_origins(read(INIT).unwrap()), seed());
 }
 
-#[test]
-fn what_init_shows_as_a_comment_is_valid_too() {
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
-    let hash = format!("$6$salt${}", "a".repeat(86));
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example";
+
+/// A whole hash, of no password.
+fn console_hash() -> String {
+    format!("$6$salt${}", "a".repeat(86))
+}
+
+/// [`INIT`] with all that it shows as a comment, the two examples that are not whole made so.
+fn uncommented() -> String {
     // Behind "# " stand keys, and what is indented below them; or a sentence.
     let shown = |line: &str| {
         let indent = line.len() - line.trim_start().len();
@@ -128,8 +135,15 @@ fn what_init_shows_as_a_comment_is_valid_too() {
             rest.split_once(':').is_some_and(|(key, _)| key.starts_with(char::is_lowercase) && !key.contains(' '));
         (is_key || rest.starts_with("  ")).then(|| format!("{}{rest}", &line[..indent]))
     };
-    let text: Vec<String> = INIT.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned())).collect();
-    let text = text.join("\n").replace("ssh-ed25519 AAAAC3Nza... ops@example", key).replace("$y$j9T$...", &hash);
+    let lines: Vec<String> = INIT.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned())).collect();
+    let text = lines.join("\n").replace("ssh-ed25519 AAAAC3Nza... ops@example", KEY);
+    text.replace("$y$j9T$...", &console_hash())
+}
+
+#[test]
+fn what_init_shows_as_a_comment_is_valid_too() {
+    let text = uncommented();
+    let (key, hash) = (KEY, console_hash());
     let mut expected = seed();
     expected.download = Download {
         mirrors: vec!["https://mirror.example/upstream".to_owned()],
@@ -648,9 +662,12 @@ const SPLINTERS: &[&str] = &[
 fn no_text_makes_it_panic() {
     let mut numbers = Numbers(1);
     let mut refused = 0;
+    // Without comments, in which nothing can be wrong.
+    let lines = uncommented();
+    let lines = lines.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let whole: Vec<char> = lines.flat_map(|line| line.chars().chain(['\n'])).collect();
     for _ in 0..5000 {
-        let mut text: Vec<char> =
-            INIT.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.chars().chain(['\n'])).collect();
+        let mut text: Vec<char> = whole.clone();
         for _ in 0..=numbers.below(4) {
             let from = numbers.below(text.len());
             let to = (from + numbers.below(6)).min(text.len());

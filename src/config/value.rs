@@ -403,7 +403,7 @@ fn printable<'a>(text: &'a str, what: &str) -> Result<&'a str, String> {
 }
 
 /// The known word that was probably meant: the same but for case and separators, or a slip of a letter or two.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let bare = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
     if word.len() > 40 {
         return None;

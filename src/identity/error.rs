@@ -119,6 +119,14 @@ pub enum IdentityError {
     /// What was signed cannot be read back: a fault of nodebake.
     #[error("the issued certificate cannot be read back")]
     Issued(#[source] CertificateError),
+    /// A kept SSH host key cannot be read, or one cannot be made.
+    #[error("SSH host key {} cannot be used", path.display())]
+    HostKey {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ssh_key::Error,
+    },
     /// The kubeconfig could not be written as JSON.
     #[error("cannot encode a kubeconfig")]
     Kubeconfig(#[source] serde_json::Error),
@@ -152,6 +160,10 @@ impl IdentityError {
                 certificate.display(),
             )),
             Self::NoCaKey { ca_key, .. } => Some(format!("put the CA's key at {}", ca_key.display())),
+            Self::HostKey { path, .. } => Some(format!(
+                "restore {} from a backup, or remove it: then another one is made, of which clients warn",
+                path.display()
+            )),
             Self::Write { source, .. } => whole_file::hint(source),
             Self::Read { .. }
             | Self::Certificate { .. }
@@ -172,6 +184,7 @@ impl IdentityError {
             | Self::Sign(_)
             | Self::Encode(_)
             | Self::Issued(_)
+            | Self::HostKey { .. }
             | Self::Kubeconfig(_) => true,
             Self::MissingCa { .. }
             | Self::SeveralCas { .. }

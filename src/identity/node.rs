@@ -173,7 +173,7 @@ fn standing(
 
 fn provided(wanted: &Wanted<'_>, node: &NodeName, pki_dir: &Path) -> Result<Option<Pair>, IdentityError> {
     let path = certificate_path(pki_dir, node);
-    let key_path = pki_dir.join(format!("{node}-key.pem"));
+    let key_path = key_path(pki_dir, node);
     let (file, key_file) = match (store::read_file(&path)?, store::read_key(&key_path)?) {
         (None, None) => return Ok(None),
         (Some(_), None) => return Err(IdentityError::HalfPair { present: path, missing: key_path }),
@@ -243,6 +243,16 @@ fn read_chain(file: &[u8]) -> Result<(Certificate, String), certificate::Certifi
 
 fn certificate_path(pki_dir: &Path, node: &NodeName) -> PathBuf {
     pki_dir.join(format!("{node}.pem"))
+}
+
+fn key_path(pki_dir: &Path, node: &NodeName) -> PathBuf {
+    pki_dir.join(format!("{node}-key.pem"))
+}
+
+/// The files of the node's private keys that are there: in the pki folder, and of what was issued.
+pub fn private_keys(node: &NodeName, pki_dir: &Path, state_dir: &Path) -> Vec<PathBuf> {
+    let places = [key_path(pki_dir, node), Kept::new(state_dir, &node.to_string()).key()];
+    places.into_iter().filter(|path| path.exists()).collect()
 }
 
 fn common_name(node: &NodeName) -> String {

@@ -63,6 +63,11 @@ impl Kept {
         self.folder.join("key.pem")
     }
 
+    /// Another secret of the node.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Makes the folder (mode 0700), and keeps other processes from issuing until the lock is dropped.
     pub(super) fn lock(&self) -> Result<File, IdentityError> {
         let make = || -> io::Result<File> {

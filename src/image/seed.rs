@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::iso9660::{Image, Kind, Label, Memory, Owner, ReadError, Source, Target, Time, WriteError, Writer};
+use super::iso9660::{
+    Attributes, Image, Kind, Label, Memory, Owner, ReadError, Source, Target, Time, WriteError, Writer,
+};
 use crate::digest::Digest;
 use crate::render::{Content, NodeBundle};
 use crate::whole_file;
@@ -18,7 +20,7 @@ pub const LABEL: Label = Label::new("CIDATA");
 /// A seed is smaller than this, in bytes.
 pub const MAX_SIZE: u64 = 512 << 10;
 
-/// Mode of a seed on the host and of the secret files in it.
+/// Mode of a seed on the host and of what cloud-init reads in it.
 pub(super) const SECRET_MODE: u32 = 0o600;
 
 /// Where the guest's files stand in a seed.
@@ -110,28 +112,43 @@ pub fn bake(bundle: &NodeBundle, time: Time, path: &Path) -> Result<Baked, SeedE
 }
 
 /// What a seed holds, in the order in which it is written.
-enum Item<'a> {
-    Directory(String, u32),
-    File(String, u32, &'a [u8]),
-    Link(String, &'a str),
+struct Item<'a> {
+    path: String,
+    attributes: Attributes,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    Directory,
+    File(&'a [u8]),
+    Link(&'a str),
 }
 
 fn items(bundle: &NodeBundle) -> Vec<Item<'_>> {
+    let own = |path: &str, mode: u32, what| Item { path: path.to_owned(), attributes: mode.into(), what };
     let mut items = vec![
-        Item::File("/user-data".to_owned(), SECRET_MODE, bundle.user_data.as_bytes()),
-        Item::File("/meta-data".to_owned(), SECRET_MODE, bundle.meta_data.as_bytes()),
-        Item::File("/network-config".to_owned(), SECRET_MODE, bundle.network_config.as_bytes()),
-        Item::Directory("/nodebake".to_owned(), 0o700),
-        Item::File("/nodebake/first-boot".to_owned(), 0o700, bundle.first_boot.as_bytes()),
+        own("/user-data", SECRET_MODE, What::File(bundle.user_data.as_bytes())),
+        own("/meta-data", SECRET_MODE, What::File(bundle.meta_data.as_bytes())),
+        own("/network-config", SECRET_MODE, What::File(bundle.network_config.as_bytes())),
+        own("/nodebake", 0o700, What::Directory),
+        own("/nodebake/first-boot", 0o700, What::File(bundle.first_boot.as_bytes())),
         // Its mode and those beneath it are what a copy onto the guest's root leaves there.
-        Item::Directory(GUEST_ROOT.to_owned(), 0o755),
+        own(GUEST_ROOT, 0o755, What::Directory),
     ];
+    if let Some(password) = &bundle.root_password {
+        items.push(own("/nodebake/root-password", SECRET_MODE, What::File(password.expose())));
+    }
     items.extend(bundle.files.iter().map(|file| {
-        let path = format!("{GUEST_ROOT}{}", file.path);
-        match &file.content {
-            Content::Public(bytes, mode) => Item::File(path, *mode, bytes),
-            Content::Secret(secret) => Item::File(path, SECRET_MODE, secret.expose()),
-            Content::Link(target) => Item::Link(path, target),
+        let (mode, what) = match &file.content {
+            Content::Public(bytes, mode) => (*mode, What::File(bytes)),
+            Content::Secret(secret, mode) => (*mode, What::File(secret.expose())),
+            Content::Link(target) => (0o777, What::Link(target)),
+        };
+        let (uid, gid) = file.owner.ids();
+        Item {
+            path: format!("{GUEST_ROOT}{}", file.path),
+            attributes: Attributes { mode, owner: Owner { uid, gid } },
+            what,
         }
     }));
     items
@@ -152,11 +169,11 @@ pub(super) fn write(writer: &mut Writer<'_, impl Target>, bundle: &NodeBundle) -
             return Err(WriteError::BadPath { path: file.path.clone(), why: "it does not start with /" });
         }
     }
-    for item in items(bundle) {
-        match item {
-            Item::Directory(path, mode) => writer.directory(&path, mode)?,
-            Item::File(path, mode, bytes) => writer.add(&path, mode, bytes)?,
-            Item::Link(path, target) => writer.link(&path, Owner::ROOT, target)?,
+    for Item { path, attributes, what } in items(bundle) {
+        match what {
+            What::Directory => writer.directory(&path, attributes)?,
+            What::File(bytes) => writer.add(&path, attributes, bytes)?,
+            What::Link(target) => writer.link(&path, attributes.owner, target)?,
         }
     }
     Ok(())
@@ -165,13 +182,14 @@ pub(super) fn write(writer: &mut Writer<'_, impl Target>, bundle: &NodeBundle) -
 /// A digest over everything that is in a seed.
 pub(super) fn identity(bundle: &NodeBundle) -> Digest {
     let mut text = Vec::new();
-    for item in items(bundle) {
-        let (path, mode, kind, data) = match &item {
-            Item::Directory(path, mode) => (path, *mode, "directory", &[][..]),
-            Item::File(path, mode, bytes) => (path, *mode, "file", *bytes),
-            Item::Link(path, target) => (path, 0o777, "link", target.as_bytes()),
+    for Item { path, attributes: Attributes { mode, owner: Owner { uid, gid } }, what } in items(bundle) {
+        let (kind, data) = match what {
+            What::Directory => ("directory", &[][..]),
+            What::File(bytes) => ("file", bytes),
+            What::Link(target) => ("link", target.as_bytes()),
         };
-        text.extend_from_slice(format!("{path}\0{mode:o}\0{kind}\0{}\n", Digest::of(data)).as_bytes());
+        let line = format!("{path}\0{mode:o}\0{uid}\0{gid}\0{kind}\0{}\n", Digest::of(data));
+        text.extend_from_slice(line.as_bytes());
     }
     Digest::of(&text)
 }
@@ -189,21 +207,21 @@ pub(super) type Unlike = (String, Option<ReadError>);
 /// Compares everything of a seed with what is in an image, which holds this many `other` files.
 pub(super) fn compare(image: &Image<impl Source>, bundle: &NodeBundle, time: Time, other: usize) -> Result<(), Unlike> {
     let fail = |what: String, source| (what, source);
-    for item in items(bundle) {
-        let (path, kind, mode, bytes) = match item {
-            Item::Directory(path, mode) => (path, Kind::Directory, mode, &[][..]),
-            Item::File(path, mode, bytes) => (path, Kind::File, mode, bytes),
-            Item::Link(path, target) => (path, Kind::Link(target.to_owned()), 0o777, &[][..]),
+    for Item { path, attributes: Attributes { mode, owner }, what } in items(bundle) {
+        let (kind, bytes) = match what {
+            What::Directory => (Kind::Directory, &[][..]),
+            What::File(bytes) => (Kind::File, bytes),
+            What::Link(target) => (Kind::Link(target.to_owned()), &[][..]),
         };
         let entry = image.entry(&path).ok_or_else(|| fail(path.clone(), None))?;
         let got = image.read(entry, MAX_SIZE).map_err(|source| fail(path.clone(), Some(source)))?;
-        let same = (&entry.kind, entry.mode, entry.owner, entry.modified) == (&kind, mode, Owner::ROOT, time);
+        let same = (&entry.kind, entry.mode, entry.owner, entry.modified) == (&kind, mode, owner, time);
         if !same || got.as_deref() != Some(bytes) {
             return Err(fail(path, None));
         }
     }
     let leaves = image.entries().iter().filter(|entry| entry.kind != Kind::Directory).count();
-    let wanted = other + items(bundle).iter().filter(|item| !matches!(item, Item::Directory(..))).count();
+    let wanted = other + items(bundle).iter().filter(|item| !matches!(item.what, What::Directory)).count();
     if leaves == wanted { Ok(()) } else { Err(fail(format!("{leaves} files, not {wanted}"), None)) }
 }
 
@@ -225,16 +243,17 @@ mod tests {
     use crate::secret::Secret;
 
     fn bundle() -> NodeBundle {
-        let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+        let file = |path: &str, content| GuestFile::new(path, content);
         NodeBundle {
             node: "worker-node-1".parse().unwrap(),
             user_data: "#cloud-config\n".to_owned(),
             meta_data: "instance-id: x\n".to_owned(),
             network_config: "version: 2\n".to_owned(),
             first_boot: "#!/bin/sh\n".to_owned(),
+            root_password: None,
             files: vec![
                 file("/etc/hosts", Content::Public(b"127.0.0.1 localhost\n".to_vec(), 0o644)),
-                file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"))),
+                file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"), 0o600)),
                 file(
                     "/etc/systemd/system/multi-user.target.wants/kubelet.service",
                     Content::Link("../kubelet.service".to_owned()),
@@ -301,7 +320,7 @@ mod tests {
     fn refuses_what_is_too_large_or_wrong() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seed.iso");
-        let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+        let file = |path: &str, content| GuestFile::new(path, content);
         let cases = [
             (
                 file("/big", Content::Public(vec![0; 500 << 10], 0o644)),

@@ -268,15 +268,16 @@ mod tests {
     use crate::secret::Secret;
 
     fn bundle() -> NodeBundle {
-        let file = |path: &str, content| GuestFile { path: path.to_owned(), content };
+        let file = |path: &str, content| GuestFile::new(path, content);
         NodeBundle {
             node: "worker-node-1".parse().unwrap(),
             user_data: "#cloud-config\n".to_owned(),
             meta_data: "instance-id: x\n".to_owned(),
             network_config: "version: 2\n".to_owned(),
             first_boot: "#!/bin/sh\n".to_owned(),
+            root_password: None,
             files: vec![
-                file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"))),
+                file("/etc/kubernetes/pki/node-key.pem", Content::Secret(Secret::new(*b"key"), 0o600)),
                 file("/usr/local/bin/kubelet", Content::Link("/opt/nodebake/payload/bin/kubelet".to_owned())),
             ],
         }

@@ -78,8 +78,8 @@ pub struct DomainSpec {
     pub root: String,
     /// What the root disk starts from.
     pub backing: Backing,
-    /// Path of the payload image.
-    pub payload: String,
+    /// Path of the payload image, where it has a drive.
+    pub payload: Option<String>,
     /// Digest of the payload image; the disk's serial comes from it, see [`payload_serial`].
     pub payload_digest: Digest,
     /// Path of the seed image.
@@ -157,7 +157,7 @@ impl DomainSpec {
     fn devices(&self) -> Element {
         Element::new("devices")
             .child(self.root_disk())
-            .child(self.payload_disk())
+            .children(self.payload.as_deref().map(|path| self.payload_disk(path)))
             .children(self.seed_drive())
             .child(Element::new("controller").attr("type", "usb").attr("model", "none"))
             .child(self.network_card())
@@ -189,12 +189,12 @@ impl DomainSpec {
             .child(Element::new("boot").attr("order", 1))
     }
 
-    fn payload_disk(&self) -> Element {
+    fn payload_disk(&self, path: &str) -> Element {
         Element::new("disk")
             .attr("type", "file")
             .attr("device", "disk")
             .child(driver("raw").attr("cache", "writeback"))
-            .child(Element::new("source").attr("file", &self.payload))
+            .child(Element::new("source").attr("file", path))
             .child(Element::new("backingStore"))
             .child(Element::new("target").attr("dev", "vdb").attr("bus", "virtio"))
             .child(Element::new("readonly"))
@@ -328,7 +328,7 @@ mod tests {
             firmware: Firmware::Bios,
             root: "/pool/root.qcow2".to_owned(),
             backing: Backing { path: "/pool/base.qcow2".to_owned() },
-            payload: "/pool/payload.iso".to_owned(),
+            payload: Some("/pool/payload.iso".to_owned()),
             payload_digest: Digest::of(b"payload"),
             seed: "/pool/seed.iso".to_owned(),
             mac: "52:54:00:12:34:56".parse().unwrap(),

@@ -74,6 +74,9 @@ pub enum MachineError {
     /// The file to upload cannot be read.
     #[error("cannot read the file for volume {volume}")]
     Source { volume: String, source: io::Error },
+    /// What a volume gives cannot be kept.
+    #[error("cannot write what volume {volume} holds")]
+    Target { volume: String, source: io::Error },
     /// The file to upload is not the one that was meant.
     #[error("the file for volume {volume} has {got} bytes, not {wanted}")]
     Size { volume: String, wanted: u64, got: u64 },
@@ -133,6 +136,7 @@ impl MachineError {
             Self::Digest { .. } | Self::Size { .. } | Self::NotWhole { .. } => {
                 "remove the file and build again".to_owned()
             }
+            Self::Target { source, .. } => return crate::whole_file::hint(source),
             Self::Missing { .. }
             | Self::Exists { .. }
             | Self::Active { .. }

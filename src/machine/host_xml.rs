@@ -52,6 +52,12 @@ pub(super) fn overlay(spec: &OverlaySpec) -> String {
     volume(&spec.name, spec.capacity).child(target("qcow2")).child(backing).document()
 }
 
+/// A copy of another volume's content, with no file under it.
+pub(super) fn flat(name: &VolumeName, capacity: u64) -> String {
+    let format = if name.format() == VolumeFormat::Qcow2 { "qcow2" } else { "raw" };
+    volume(name, capacity).child(target(format)).document()
+}
+
 fn volume(name: &VolumeName, capacity: u64) -> Element {
     Element::new("volume")
         .child(Element::new("name").text(name))

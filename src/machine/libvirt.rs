@@ -4,7 +4,7 @@
 //! call: a domain that runs is started, whatever `virDomainCreate` said. Only "there is no such object" has the same
 //! code everywhere.
 
-use std::io::{Read, Write as _};
+use std::io::{Read, Write};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -443,6 +443,20 @@ impl Libvirt {
     }
 }
 
+/// Takes everything, and tells how much.
+struct Told<'a>(&'a dyn Fn(u64));
+
+impl Write for Told<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        (self.0)(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 fn send_all(stream: &Stream, mut bytes: &[u8]) -> std::result::Result<(), VirtError> {
     while !bytes.is_empty() {
         let sent = stream.send(bytes)?;
@@ -639,23 +653,37 @@ impl Hypervisor for Libvirt {
         self.read(&volume, name, offset, rest.min(max))
     }
 
-    fn digest_volume(&self, pool: &str, name: &VolumeName, on_bytes: &dyn Fn(u64)) -> Result<(Digest, u64)> {
+    fn flatten(&self, pool_name: &str, source: &VolumeName, name: &VolumeName) -> Result<VolumeInfo> {
+        let pool = self.need_pool(pool_name)?;
+        let from = self.find_volume(&pool, source)?.ok_or_else(|| missing("volume", source))?;
+        if self.find_volume(&pool, name)?.is_some() {
+            return Err(exists("volume", name));
+        }
+        let capacity = from.info().map_err(self.failed(format!("measure volume {source}")))?.capacity;
+        let volume = StorageVol::create_xml_from(&pool, &host_xml::flat(name, capacity), &from, 0)
+            .map_err(self.failed(format!("copy volume {source} to {name}")))?;
+        self.describe_volume(&volume)?.ok_or_else(|| missing("volume", name))
+    }
+
+    fn download(&self, pool: &str, name: &VolumeName, target: &mut dyn Write) -> Result<u64> {
         let pool = self.need_pool(pool)?;
         let volume = self.find_volume(&pool, name)?.ok_or_else(|| missing("volume", name))?;
         let failed = || self.failed(format!("read volume {name}"));
         let stream = Stream::new(&self.connection, 0).map_err(failed())?;
         // A length of 0 means up to the end of the file; the capacity of a qcow2 volume is not its file's size.
         volume.download(&stream, 0, 0, 0).map_err(failed())?;
-        let mut hasher = Hasher::new(std::io::sink());
         let mut block = vec![0; DOWNLOAD_BLOCK];
+        let mut size = 0;
         loop {
             match stream.recv(&mut block).map(usize::try_from) {
                 Ok(Ok(0)) => break,
                 Ok(count) => {
                     let count = count.unwrap_or_default().min(block.len());
-                    // Hashing alone does not fail.
-                    let _ = hasher.write_all(&block[..count]);
-                    on_bytes(count as u64);
+                    if let Err(source) = target.write_all(&block[..count]) {
+                        let _ = stream.abort();
+                        return Err(MachineError::Target { volume: name.to_string(), source });
+                    }
+                    size += count as u64;
                 }
                 Err(error) => {
                     let _ = stream.abort();
@@ -664,6 +692,12 @@ impl Hypervisor for Libvirt {
             }
         }
         stream.finish().map_err(failed())?;
+        Ok(size)
+    }
+
+    fn digest_volume(&self, pool: &str, name: &VolumeName, on_bytes: &dyn Fn(u64)) -> Result<(Digest, u64)> {
+        let mut hasher = Hasher::new(Told(on_bytes));
+        self.download(pool, name, &mut hasher)?;
         let (_, digest, size) = hasher.finish();
         Ok((digest, size))
     }

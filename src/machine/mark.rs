@@ -252,6 +252,25 @@ pub enum LogKind {
     Console,
 }
 
+/// How a disk is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiskFormat {
+    /// QEMU's copy-on-write format.
+    Qcow2,
+    /// As the disk is.
+    Raw,
+}
+
+impl DiskFormat {
+    /// As libvirt calls it, and the ending of a file's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
 /// The name of a volume of ours: its mark.
 ///
 /// ```text
@@ -259,6 +278,7 @@ pub enum LogKind {
 /// nodebake.base.DIGEST64.qcow2                      shared by all clusters
 /// nodebake.CLUSTER.CA8.NODE.root.DIGEST12.qcow2
 /// nodebake.CLUSTER.CA8.NODE.seed.DIGEST12.iso
+/// nodebake.CLUSTER.CA8.NODE.golden.qcow2            and golden.raw: what became of a machine that sealed itself
 /// nodebake.CLUSTER.CA8.NODE.first-boot.log          and .log.0, .log.1 … where virtlogd rotated it
 /// nodebake.CLUSTER.CA8.NODE.console.log
 /// ```
@@ -287,6 +307,15 @@ pub enum VolumeName {
         node: NodeName,
         /// The seed's digest.
         digest: Short<12>,
+    },
+    /// A whole disk without a file under it, to be made a golden image.
+    Golden {
+        /// Its cluster.
+        cluster: ClusterTag,
+        /// The machine that it was made by.
+        node: NodeName,
+        /// How it is stored.
+        format: DiskFormat,
     },
     /// A log that the host writes while the node runs.
     Log {
@@ -317,12 +346,17 @@ impl VolumeName {
         Self::Log { cluster: id.into(), node: node.clone(), kind, rotated: None }
     }
 
+    /// The disk that a machine sealed, without a file under it.
+    pub fn golden(id: &ClusterId, node: &NodeName, format: DiskFormat) -> Self {
+        Self::Golden { cluster: id.into(), node: node.clone(), format }
+    }
+
     /// Format of the volume's content.
     pub fn format(&self) -> VolumeFormat {
         match self {
             Self::Payload(_) | Self::Seed { .. } => VolumeFormat::Iso,
-            Self::Base(_) | Self::Root { .. } => VolumeFormat::Qcow2,
-            Self::Log { .. } => VolumeFormat::Raw,
+            Self::Base(_) | Self::Root { .. } | Self::Golden { format: DiskFormat::Qcow2, .. } => VolumeFormat::Qcow2,
+            Self::Log { .. } | Self::Golden { format: DiskFormat::Raw, .. } => VolumeFormat::Raw,
         }
     }
 
@@ -330,9 +364,10 @@ impl VolumeName {
     pub fn owner(&self) -> Option<(&ClusterTag, &NodeName)> {
         match self {
             Self::Payload(_) | Self::Base(_) => None,
-            Self::Root { cluster, node, .. } | Self::Seed { cluster, node, .. } | Self::Log { cluster, node, .. } => {
-                Some((cluster, node))
-            }
+            Self::Root { cluster, node, .. }
+            | Self::Seed { cluster, node, .. }
+            | Self::Golden { cluster, node, .. }
+            | Self::Log { cluster, node, .. } => Some((cluster, node)),
         }
     }
 
@@ -352,6 +387,7 @@ impl fmt::Display for VolumeName {
             Self::Base(digest) => write!(f, "nodebake.base.{digest}.qcow2"),
             Self::Root { digest, .. } => write!(f, "root.{digest}.qcow2"),
             Self::Seed { digest, .. } => write!(f, "seed.{digest}.iso"),
+            Self::Golden { format, .. } => write!(f, "golden.{}", format.as_str()),
             Self::Log { kind, rotated, .. } => {
                 f.write_str(match kind {
                     LogKind::FirstBoot => "first-boot.log",
@@ -392,6 +428,8 @@ impl VolumeName {
         Ok(match rest {
             ["root", digest, "qcow2"] => Self::Root { cluster, node, digest: digest.parse()? },
             ["seed", digest, "iso"] => Self::Seed { cluster, node, digest: digest.parse()? },
+            ["golden", "qcow2"] => Self::Golden { cluster, node, format: DiskFormat::Qcow2 },
+            ["golden", "raw"] => Self::Golden { cluster, node, format: DiskFormat::Raw },
             [kind, "log"] => Self::Log { cluster, node, kind: log(kind)?, rotated: None },
             [kind, "log", number] => {
                 Self::Log { cluster, node, kind: log(kind)?, rotated: Some(number.parse().map_err(|_| NotOurs)?) }
@@ -493,6 +531,8 @@ mod tests {
             (VolumeName::Base(digest), format!("nodebake.base.{digest}.qcow2")),
             (VolumeName::root(&id, &node, digest), format!("{head}.root.{}.qcow2", digest.short())),
             (VolumeName::seed(&id, &node, digest), format!("{head}.seed.{}.iso", digest.short())),
+            (VolumeName::golden(&id, &node, DiskFormat::Qcow2), format!("{head}.golden.qcow2")),
+            (VolumeName::golden(&id, &node, DiskFormat::Raw), format!("{head}.golden.raw")),
             (VolumeName::log(&id, &node, LogKind::FirstBoot), format!("{head}.first-boot.log")),
             (rotated, format!("{head}.console.log.2")),
         ];
@@ -524,6 +564,7 @@ mod tests {
             "nodebake.a.12345678.n.console.log.00",
             "nodebake.a.12345678.n.console.log.+1",
             "nodebake.a.12345678.n.other.log",
+            "nodebake.a.12345678.n.golden.iso",
             "nodebake.a.12345678.n",
         ] {
             assert_eq!(text.parse::<VolumeName>(), Err(NotOurs), "{text}");

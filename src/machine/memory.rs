@@ -2,7 +2,7 @@
 //! with a fault at any call. tests/libvirt.rs holds it and libvirt to the same expectations.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -362,6 +362,20 @@ impl Hypervisor for Memory {
         })
     }
 
+    fn flatten(&self, pool: &str, source: &VolumeName, name: &VolumeName) -> Result<VolumeInfo> {
+        self.change(format!("flatten {source} to {name}"), |state| {
+            let pool = state.pool(pool)?;
+            if pool.volumes.contains_key(&name.to_string()) {
+                return Err(exists("volume", name));
+            }
+            let from = pool.volumes.get(&source.to_string()).ok_or_else(|| missing("volume", source))?;
+            let (capacity, bytes) = (from.info.capacity, from.bytes.clone());
+            let info = VolumeInfo { capacity, format: name.format(), backing: None, ..pool.put(name, bytes.clone()) };
+            pool.volumes.insert(info.name.clone(), Volume { info: info.clone(), bytes });
+            Ok(info)
+        })
+    }
+
     fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<()> {
         self.change(format!("delete {name}"), |state| {
             state.pool(pool)?.volumes.remove(&name.to_string());
@@ -383,6 +397,14 @@ impl Hypervisor for Memory {
         let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
         let rest = usize::try_from(offset).ok().and_then(|offset| volume.bytes.get(offset..)).unwrap_or_default();
         Ok(rest[..rest.len().min(max)].to_vec())
+    }
+
+    fn download(&self, pool: &str, name: &VolumeName, target: &mut dyn Write) -> Result<u64> {
+        let mut state = self.lock();
+        let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
+        let written = target.write_all(&volume.bytes);
+        written.map_err(|source| MachineError::Target { volume: name.to_string(), source })?;
+        Ok(volume.bytes.len() as u64)
     }
 
     fn digest_volume(&self, pool: &str, name: &VolumeName, on_bytes: &dyn Fn(u64)) -> Result<(Digest, u64)> {

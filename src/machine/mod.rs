@@ -13,7 +13,7 @@
 //! - A volume that was uploaded in part is never taken for a whole one: see [`VolumeInfo::is_whole`].
 //! - Paths are those of the hypervisor's machine, which need not be this one.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 
 use crate::config::{Acceleration, Arch, ClusterId};
@@ -71,6 +71,9 @@ pub trait Hypervisor: Send + Sync {
     ) -> Result<VolumeInfo, MachineError>;
     /// Makes a qcow2 volume that starts as its backing file's content; one of that name must not exist.
     fn create_overlay(&self, pool: &str, spec: &OverlaySpec) -> Result<VolumeInfo, MachineError>;
+    /// Makes a volume of what a guest sees on `source`, without a file under it, in the format that `name` tells; one of
+    /// that name must not exist. The hypervisor copies; nothing of it passes this machine.
+    fn flatten(&self, pool: &str, source: &VolumeName, name: &VolumeName) -> Result<VolumeInfo, MachineError>;
     /// Deletes a volume of ours.
     fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<(), MachineError>;
     /// Overwrites a volume of ours, so that nothing of what it held can be read from the pool again; it stays, and is no
@@ -78,6 +81,8 @@ pub trait Hypervisor: Send + Sync {
     fn wipe_volume(&self, pool: &str, name: &VolumeName) -> Result<(), MachineError>;
     /// At most `max` bytes of a volume's content from `offset` on; none at and behind its end.
     fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>, MachineError>;
+    /// Gives all of a volume's file to `target`, in pieces; returns its size in bytes.
+    fn download(&self, pool: &str, name: &VolumeName, target: &mut dyn Write) -> Result<u64, MachineError>;
     /// SHA-256 of a volume's file and its size in bytes; `on_bytes` is told of each block's length.
     fn digest_volume(
         &self,

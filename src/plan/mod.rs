@@ -16,6 +16,7 @@ pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
 pub use sealing::Sealing;
 
+use crate::cluster::Metadata;
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
@@ -53,6 +54,8 @@ pub struct Built {
 pub struct Images {
     /// The binaries.
     pub payload: ImageFile,
+    /// Whether nodes have them on a drive; else the base image holds them.
+    pub payload_drive: bool,
     /// The base image.
     pub base: ImageFile,
     /// Firmware that the base image starts with.
@@ -128,6 +131,8 @@ pub struct NodePlan {
     pub step: Step,
     /// Once the node is up: what becomes of its seed. None where it is gone, or stays because the cluster file says so.
     pub sealing: Option<Sealing>,
+    /// What its Node object shall have; seen to once it is registered, and by every `up` after.
+    pub metadata: Metadata,
     /// How the machine that is there differs from what the cluster file asks for; `rebuild` mends it.
     pub drift: Vec<Drift>,
 }
@@ -251,8 +256,9 @@ impl<'a> Layout<'a> {
         }
         let mut images = Vec::new();
         for (_, built) in nodes.iter().zip(built).filter(|(node, _)| matches!(node.step, Step::Create(_))) {
-            let Images { base, payload, .. } = &built.images;
-            for image in [(VolumeName::Base(base.digest), base), (VolumeName::Payload(payload.digest), payload)] {
+            let Images { base, payload, payload_drive, .. } = &built.images;
+            let drive = payload_drive.then_some((VolumeName::Payload(payload.digest), payload));
+            for image in std::iter::once((VolumeName::Base(base.digest), base)).chain(drive) {
                 if !images.contains(&image) {
                     images.push(image);
                 }
@@ -305,7 +311,14 @@ impl<'a> Layout<'a> {
         };
         let sealing = sealing::of(id, node, domain, &inventory.volumes, &step, &drift);
         let step = if step == Step::Nothing && sealing.is_some() { Step::Seal(uuid) } else { step };
-        Ok(NodePlan { node: node.name.clone(), pool: config.libvirt.pool.clone(), step, sealing, drift })
+        Ok(NodePlan {
+            node: node.name.clone(),
+            pool: config.libvirt.pool.clone(),
+            step,
+            sealing,
+            metadata: Metadata::of(&node.settings),
+            drift,
+        })
     }
 
     /// Whether the machine's running boot is known to be in the cluster.
@@ -334,7 +347,7 @@ impl<'a> Layout<'a> {
             firmware: images.firmware,
             root: self.path(&root),
             backing: Backing { path: backing.clone() },
-            payload: self.path(&VolumeName::Payload(images.payload.digest)),
+            payload: images.payload_drive.then(|| self.path(&VolumeName::Payload(images.payload.digest))),
             payload_digest: images.payload.digest,
             seed: self.path(&seed),
             mac: config.mac(id, node),

@@ -1,16 +1,19 @@
 //! Reads back what was rendered, with types that refuse what they do not know, and compares it with what was meant: a
 //! guest that does not understand its files cannot tell anybody.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Content, GuestFile, NodeBundle, PAYLOAD_MOUNT, PayloadPlace, RenderError, preloaded, proxy, seal};
+use super::templates::Templates;
+use super::{
+    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, cloud_config, containerd,
+    kubelet, network_config, preloaded, proxy, seal,
+};
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
 
-/// Checks every structured file of a bundle.
+/// Checks every structured file of a bundle. What the user's own template renders is its author's: of such a file only
+/// what other files and first boot rely upon is checked.
 pub(super) fn check(
     bundle: &NodeBundle,
     config: &Config,
@@ -18,29 +21,51 @@ pub(super) fn check(
     mac: Mac,
     contents: &PayloadContents,
     place: PayloadPlace,
+    templates: &Templates,
 ) -> Result<(), RenderError> {
-    let checks: [(&'static str, Result<(), String>); 12] = [
-        ("user-data", user_data(bundle, node)),
-        ("network-config", network_config(bundle, config, node, mac)),
-        ("kubelet/config.yaml", kubelet_config(bundle, config)),
+    let own = |name| matches!(templates.origin(name), Origin::Own(_));
+    let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
+    let checks: [(&'static str, Result<(), String>); 13] = [
+        ("user-data", cloud_config::check(&bundle.user_data, node, own("user-data"))),
+        (
+            "network-config",
+            if own("network-config") {
+                network_config::check_own(&bundle.network_config, mac)
+            } else {
+                network_config::check(&bundle.network_config, config, node, mac)
+            },
+        ),
+        ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
-        ("containerd/config.toml", containerd_config(bundle, config, contents)),
-        ("systemd/containerd-proxy.conf", containerd_proxy(bundle, config, node)),
-        ("guest/timesyncd.conf", time_servers(bundle, node)),
-        ("guest/images", images(bundle, contents)),
-        ("guest/packages", errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())),
+        (
+            "systemd/containerd-proxy.conf",
+            ours("systemd/containerd-proxy.conf", &|| containerd_proxy(bundle, config, node)),
+        ),
+        ("guest/timesyncd.conf", ours("guest/timesyncd.conf", &|| time_servers(bundle, node))),
+        ("guest/modules-load.conf", ours("guest/modules-load.conf", &|| modules(bundle, node))),
+        ("guest/sysctl.conf", ours("guest/sysctl.conf", &|| sysctls(bundle, node))),
+        ("guest/images", ours("guest/images", &|| images(bundle, contents))),
+        (
+            "guest/packages",
+            ours("guest/packages", &|| {
+                errand(bundle, "packages", "nodebake-packages.service", !contents.packages.is_empty())
+            }),
+        ),
         ("systemd/", payload_mount(bundle, place)),
-        ("guest/seal", seal::check(bundle, node)),
+        ("guest/seal", ours("guest/seal", &|| seal::check(bundle, node))),
         // Last: its instance-id depends on all the others.
         ("meta-data", meta_data(bundle, node)),
     ];
-    for (template, result) in checks {
+    containerd::check(bundle, config, node, contents).map_err(|fault| fault.of(config, node, templates))?;
+    kubelet::check_flags(bundle, config, node, templates)?;
+    for (name, result) in checks {
+        let template = templates.origin(name);
         result.map_err(|problem| RenderError::Check { node: node.name.clone(), template, problem })?;
     }
     Ok(())
 }
 
-fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_yaml::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -48,67 +73,11 @@ pub(super) fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: &T, wanted:
     if got == wanted { Ok(()) } else { Err(format!("{field} reads back as {got:?}, not as {wanted:?}")) }
 }
 
-fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, String> {
+pub(super) fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, String> {
     match bundle.file(path) {
         Some(Content::Public(bytes, _)) => std::str::from_utf8(bytes).map_err(|error| error.to_string()),
         _ => Err(format!("{path} is not there")),
     }
-}
-
-/// The keys of `#cloud-config` that we use (cloud-init's module reference).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserData {
-    hostname: String,
-    preserve_hostname: bool,
-    manage_etc_hosts: bool,
-    #[serde(default, rename = "disable_root")]
-    _disable_root: Option<bool>,
-    #[serde(default, rename = "ssh_deletekeys")]
-    _ssh_deletekeys: Option<bool>,
-    #[serde(default, rename = "ssh_genkeytypes")]
-    _ssh_genkeytypes: Vec<String>,
-    #[serde(default)]
-    users: Vec<User>,
-    bootcmd: Vec<Vec<String>>,
-    cloud_init_modules: Vec<String>,
-    cloud_config_modules: Vec<String>,
-    cloud_final_modules: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct User {
-    name: String,
-    lock_passwd: bool,
-    #[serde(rename = "shell")]
-    _shell: String,
-    #[serde(rename = "sudo")]
-    _sudo: String,
-    ssh_authorized_keys: Vec<String>,
-}
-
-fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
-    if !bundle.user_data.starts_with("#cloud-config\n") {
-        return Err("the first line is not #cloud-config".to_owned());
-    }
-    let data: UserData = yaml(&bundle.user_data)?;
-    same("hostname", &data.hostname, &node.name.to_string())?;
-    same("preserve_hostname", &data.preserve_hostname, &false)?;
-    same("manage_etc_hosts", &data.manage_etc_hosts, &false)?;
-    let users: Vec<_> = data.users.iter().map(|u| (&u.name, u.lock_passwd, &u.ssh_authorized_keys)).collect();
-    let wanted: Vec<_> = node.settings.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
-    same("users", &users, &wanted)?;
-    let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
-    same("the length of bootcmd", &command.len(), &3)?;
-    let mut modules = vec!["bootcmd", "set_hostname"];
-    if node.settings.ssh.is_some() {
-        modules.extend(["users_groups", "ssh"]);
-    }
-    let modules: Vec<String> = modules.into_iter().map(Into::into).collect();
-    same("cloud_init_modules", &data.cloud_init_modules, &modules)?;
-    same("cloud_config_modules", &data.cloud_config_modules, &Vec::new())?;
-    same("cloud_final_modules", &data.cloud_final_modules, &Vec::new())
 }
 
 #[derive(Deserialize)]
@@ -116,144 +85,17 @@ fn user_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
 struct MetaData {
     instance_id: String,
     local_hostname: String,
+    dsmode: String,
 }
 
 fn meta_data(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let data: MetaData = yaml(&bundle.meta_data)?;
     same("instance-id", &data.instance_id, &bundle.instance_id())?;
-    same("local-hostname", &data.local_hostname, &node.name.to_string())
+    same("local-hostname", &data.local_hostname, &node.name.to_string())?;
+    same("dsmode", &data.dsmode.as_str(), &"local")
 }
 
-/// The part of network-config version 2 that we use (cloud-init's "Networking config Version 2").
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkConfig {
-    version: u8,
-    ethernets: Ethernets,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ethernets {
-    primary: Ethernet,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Ethernet {
-    r#match: Match,
-    dhcp4: bool,
-    dhcp6: bool,
-    accept_ra: bool,
-    link_local: Vec<String>,
-    addresses: Vec<String>,
-    routes: Vec<Route>,
-    nameservers: Nameservers,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Match {
-    macaddress: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Route {
-    to: ipnet::Ipv4Net,
-    via: Ipv4Addr,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nameservers {
-    addresses: Vec<IpAddr>,
-}
-
-fn network_config(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -> Result<(), String> {
-    let NetworkConfig { version, ethernets: Ethernets { primary } } = yaml(&bundle.network_config)?;
-    same("version", &version, &2)?;
-    same("macaddress", &primary.r#match.macaddress, &mac.to_string())?;
-    same("dhcp4, dhcp6, accept-ra", &(primary.dhcp4, primary.dhcp6, primary.accept_ra), &(false, false, false))?;
-    same("link-local", &primary.link_local, &Vec::new())?;
-    let address = format!("{}/{}", node.address, config.network.cidr.prefix_len());
-    same("addresses", &primary.addresses, &vec![address])?;
-    let routes: Vec<_> = primary.routes.iter().map(|route| (route.to, route.via)).collect();
-    same("routes", &routes, &vec![(ipnet::Ipv4Net::default(), config.network.gateway)])?;
-    same("nameservers", &primary.nameservers.addresses, &config.network.nameservers)
-}
-
-/// The fields of kubelet.config.k8s.io/v1beta1 that we set.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct KubeletConfig {
-    api_version: String,
-    kind: String,
-    authentication: Authentication,
-    authorization: Authorization,
-    cluster_domain: String,
-    #[serde(rename = "clusterDNS")]
-    cluster_dns: Vec<IpAddr>,
-    cgroup_driver: String,
-    container_runtime_endpoint: String,
-    resolv_conf: String,
-    runtime_request_timeout: String,
-    tls_cert_file: String,
-    tls_private_key_file: String,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Authentication {
-    anonymous: Enabled,
-    webhook: Enabled,
-    x509: X509,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Enabled {
-    enabled: bool,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct X509 {
-    #[serde(rename = "clientCAFile")]
-    client_ca_file: String,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Authorization {
-    mode: String,
-}
-
-fn kubelet_config(bundle: &NodeBundle, config: &Config) -> Result<(), String> {
-    let got: KubeletConfig = yaml(text(bundle, "/etc/kubernetes/kubelet-config.yaml")?)?;
-    let wanted = KubeletConfig {
-        api_version: "kubelet.config.k8s.io/v1beta1".to_owned(),
-        kind: "KubeletConfiguration".to_owned(),
-        authentication: Authentication {
-            anonymous: Enabled { enabled: false },
-            webhook: Enabled { enabled: true },
-            x509: X509 { client_ca_file: "/etc/kubernetes/pki/ca.pem".to_owned() },
-        },
-        authorization: Authorization { mode: "Webhook".to_owned() },
-        cluster_domain: config.cluster.cluster_domain.clone(),
-        cluster_dns: config.cluster.cluster_dns.clone(),
-        cgroup_driver: "systemd".to_owned(),
-        container_runtime_endpoint: "unix:///var/run/containerd/containerd.sock".to_owned(),
-        resolv_conf: "/run/systemd/resolve/resolv.conf".to_owned(),
-        runtime_request_timeout: "15m".to_owned(),
-        tls_cert_file: format!("/etc/kubernetes/pki/{}.pem", bundle.node),
-        tls_private_key_file: format!("/etc/kubernetes/pki/{}-key.pem", bundle.node),
-    };
-    same("the kubelet's configuration", &got, &wanted)?;
-    files_are_there(bundle, &[&got.authentication.x509.client_ca_file, &got.tls_cert_file, &got.tls_private_key_file])
-}
-
-fn files_are_there(bundle: &NodeBundle, paths: &[&str]) -> Result<(), String> {
+pub(super) fn files_are_there(bundle: &NodeBundle, paths: &[&str]) -> Result<(), String> {
     match paths.iter().find(|path| bundle.file(path).is_none()) {
         Some(path) => Err(format!("it names {path}, which the bundle does not hold")),
         None => Ok(()),
@@ -329,23 +171,6 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
 }
 
-fn containerd_config(bundle: &NodeBundle, config: &Config, contents: &PayloadContents) -> Result<(), String> {
-    let table: toml::Table =
-        text(bundle, "/etc/containerd/config.toml")?.parse().map_err(|e: toml::de::Error| e.to_string())?;
-    let (runtime, sandbox) = match table.get("version").and_then(toml::Value::as_integer) {
-        Some(2) => ("io.containerd.grpc.v1.cri", ["io.containerd.grpc.v1.cri", "sandbox_image"].as_slice()),
-        Some(3) => {
-            ("io.containerd.cri.v1.runtime", ["io.containerd.cri.v1.images", "pinned_images", "sandbox"].as_slice())
-        }
-        other => return Err(format!("version {other:?} of the configuration is unknown")),
-    };
-    let plugins = table.get("plugins");
-    let find = |path: &[&str]| path.iter().try_fold(plugins?, |value, key| value.get(key)).cloned();
-    let cgroups = find(&[runtime, "containerd", "runtimes", "runc", "options", "SystemdCgroup"]);
-    same("SystemdCgroup", &cgroups, &Some(toml::Value::Boolean(true)))?;
-    same("the sandbox image", &find(sandbox), &Some(toml::Value::String(super::sandbox_image(config, contents))))
-}
-
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
 pub(super) fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
     if bundle.file(path).is_none() {
@@ -383,12 +208,27 @@ fn time_servers(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     same("FallbackNTP", &settings(bundle, path, "FallbackNTP")?, &wanted.map(|_| vec![""]))
 }
 
+fn modules(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let got: Vec<_> = text(bundle, "/etc/modules-load.d/nodebake.conf")?.lines().collect();
+    let wanted = ["overlay", "br_netfilter"].into_iter().chain(node.settings.modules.iter().map(String::as_str));
+    same("the modules", &got, &wanted.collect())
+}
+
+fn sysctls(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let lines = text(bundle, "/etc/sysctl.d/90-nodebake.conf")?.lines();
+    let got: Vec<_> = lines.map(|line| line.split_once(" = ").unwrap_or((line, ""))).collect();
+    let ours = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables", "net.ipv4.ip_forward"]
+        .map(|name| (name, "1"));
+    let own = node.settings.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    same("the kernel parameters", &got, &ours.into_iter().chain(own).collect())
+}
+
 /// Where the payload has no drive, no unit waits for one: it would never start.
 fn payload_mount(bundle: &NodeBundle, place: PayloadPlace) -> Result<(), String> {
     let names = |file: &&GuestFile| match &file.content {
         Content::Public(bytes, _) => bytes.windows(PAYLOAD_MOUNT.len()).any(|word| word == PAYLOAD_MOUNT.as_bytes()),
         Content::Link(target) => target.ends_with(PAYLOAD_MOUNT),
-        Content::Secret(_) => false,
+        Content::Secret(..) => false,
     };
     match bundle.files.iter().find(names) {
         Some(file) if place != PayloadPlace::Drive => Err(format!("{} names {PAYLOAD_MOUNT}", file.path)),

@@ -1,95 +1,42 @@
-//! From a node and its identity to the files that its guest reads: a pure function.
+//! From a node and its identity to the files that its guest reads: a pure function of these and of the files that the
+//! node's settings name.
 
+mod bundle;
 mod check;
+mod cloud_config;
+mod containerd;
+mod error;
+mod field;
+mod golden;
+mod in_force;
+mod kubelet;
+mod kubelet_fields;
+mod labels;
+mod merge;
+mod network_config;
+mod own;
 mod preloaded;
 mod proxy;
 mod seal;
 mod templates;
+mod units;
+mod yaml;
 
 use serde::Serialize;
-use sha2::Digest as _;
 
 use crate::config::{Config, Mac, Node, NodeName};
 use crate::digest::Digest;
+use crate::identity::HostKey;
 use crate::image::{Payload, PayloadContents};
 use crate::secret::Secret;
+pub use bundle::{Account, Content, GuestFile, NodeBundle, Owner};
+pub use error::{Origin, RenderError, Said, TakenBy};
+pub use golden::render as render_golden;
+pub use in_force::in_force;
+use own::Own;
 use preloaded::Import;
 use templates::Templates;
-
-/// Why a node could not be rendered.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// A template is wrong.
-    #[error("template {template}")]
-    Template {
-        /// Path below cloud-init/.
-        template: String,
-        /// What Tera says of it.
-        source: Box<tera::Error>,
-    },
-    /// A template uses what has no value.
-    #[error("template {template} uses {variable:?}, which is not defined")]
-    Undefined {
-        /// Path below cloud-init/.
-        template: String,
-        /// The name without a value.
-        variable: String,
-    },
-    /// What was rendered does not read back as what was meant.
-    #[error("{node}: what {template} renders is not valid: {problem}")]
-    Check {
-        /// Whose file it is.
-        node: NodeName,
-        /// Path below cloud-init/.
-        template: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
-impl RenderError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        Some("the templates are part of nodebake; this is a fault of nodebake, please report it".to_owned())
-    }
-}
-
-/// All that a seed image holds, in memory and in a fixed order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeBundle {
-    /// Whose bundle it is.
-    pub node: NodeName,
-    /// `#cloud-config` text.
-    pub user_data: String,
-    /// YAML with instance-id and local-hostname.
-    pub meta_data: String,
-    /// cloud-init network-config, version 2.
-    pub network_config: String,
-    /// The script that first boot runs from the seed (`nodebake/first-boot` there).
-    pub first_boot: String,
-    /// What first boot puts into the guest (`nodebake/root/...` in the seed), sorted by path, owner root:root.
-    pub files: Vec<GuestFile>,
-}
-
-/// One file or link in the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuestFile {
-    /// Absolute path in the guest.
-    pub path: String,
-    /// What stands there.
-    pub content: Content,
-}
-
-/// What stands at a path in the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// A public file with permission bits (0644, 0755).
-    Public(Vec<u8>, u32),
-    /// A secret file, mode 0600.
-    Secret(Secret),
-    /// A symbolic link to this target.
-    Link(String),
-}
+use units::Units;
 
 /// What proves who the node is.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +47,8 @@ pub struct Credentials<'a> {
     pub certificate: &'a str,
     /// Its private key, PEM.
     pub key: &'a Secret,
+    /// Its SSH host keys; used where the node has a login.
+    pub host_keys: &'a [HostKey],
 }
 
 /// Where a node has its payload from; templates see it as `payload_place`.
@@ -110,6 +59,8 @@ pub enum PayloadPlace {
     Drive,
     /// The seed's drive, which may leave: first boot copies it to the node's disk.
     Seed,
+    /// The base image, a golden one that holds this very payload.
+    BaseImage,
 }
 
 /// virtio serial of a payload's drive (`/dev/disk/by-id/virtio-SERIAL`; virtio takes at most 20 bytes). The guest mounts the
@@ -127,64 +78,33 @@ pub fn render(
     payload: &Payload,
     place: PayloadPlace,
 ) -> Result<NodeBundle, RenderError> {
-    let values = Values::new(config, node, mac, payload, place);
-    let mut templates = Templates::new(&values)?;
+    labels::check(config, node)?;
+    let (own, units) = (own::files(config, node)?, units::units(config, node)?);
+    let values = Values::new(config, node, mac, payload, place, (&own, &units));
+    let mut templates = Templates::new(&values, config, node)?;
     let bootcmd = templates.render("guest/bootcmd")?;
     templates.set("bootcmd", bootcmd.trim_end());
+    let mut files = guest_files(config, node, &payload.contents, &values, credentials, &templates)?;
+    let template = |path: &str| template_at(path, config, node, &payload.contents, place);
+    own::add(&mut files, own.into_iter().chain(units.files).collect(), node, template)?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut bundle = NodeBundle {
         node: node.name.clone(),
-        user_data: templates.render("user-data")?,
+        user_data: cloud_config::user_data(config, node, &templates)?,
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
-        files: guest_files(config, node, &payload.contents, &values, credentials, &templates)?,
+        root_password: node
+            .settings
+            .console_login
+            .as_ref()
+            .map(|hash| Secret::new(format!("root:{}\n", hash.expose()))),
+        files,
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
-    check::check(&bundle, config, node, mac, &payload.contents, place)?;
+    check::check(&bundle, config, node, mac, &payload.contents, place, &templates)?;
     Ok(bundle)
-}
-
-impl NodeBundle {
-    /// cloud-init's instance-id: the digest of all but meta-data, which holds it.
-    pub fn instance_id(&self) -> String {
-        format!("nodebake-{}", self.digest())
-    }
-
-    /// Digest of all but meta-data; every part with its length, so that no two bundles meet.
-    pub fn digest(&self) -> Digest {
-        let mut sha256 = sha2::Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            sha256.update((bytes.len() as u64).to_be_bytes());
-            sha256.update(bytes);
-        };
-        for text in [&self.user_data, &self.network_config, &self.first_boot] {
-            part(text.as_bytes());
-        }
-        for file in &self.files {
-            part(file.path.as_bytes());
-            match &file.content {
-                Content::Public(bytes, mode) => {
-                    part(&mode.to_be_bytes());
-                    part(bytes);
-                }
-                Content::Secret(secret) => {
-                    part(b"secret");
-                    part(secret.expose());
-                }
-                Content::Link(target) => {
-                    part(b"link");
-                    part(target.as_bytes());
-                }
-            }
-        }
-        Digest::from(<[u8; 32]>::from(sha256.finalize()))
-    }
-
-    /// The content of a guest file, for checks and for showing it.
-    pub fn file(&self, path: &str) -> Option<&Content> {
-        self.files.iter().find(|file| file.path == path).map(|file| &file.content)
-    }
 }
 
 /// Units that would change the guest behind our back, or wait for what is not there.
@@ -254,7 +174,7 @@ fn rendered_when_given(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Vec<(&'static str, u32, &'static str)> {
-    let mut files = Vec::new();
+    let mut files = seal::files(node);
     if place == PayloadPlace::Drive {
         let path = "/etc/systemd/system/opt-nodebake-payload.mount";
         files.push((path, 0o644, "systemd/opt-nodebake-payload.mount"));
@@ -264,6 +184,11 @@ fn rendered_when_given(
     }
     if node.settings.proxy.is_some() {
         files.push((proxy::DROP_IN, 0o644, "systemd/containerd-proxy.conf"));
+    }
+    if node.settings.swap.is_some() {
+        files.push(("/etc/systemd/system/nodebake-swap.service", 0o644, "systemd/nodebake-swap.service"));
+        files.push(("/etc/systemd/system/var-lib-nodebake-swap.swap", 0o644, "systemd/var-lib-nodebake-swap.swap"));
+        files.push(("/usr/local/lib/nodebake/swap", 0o755, "guest/swap"));
     }
     if !contents.packages.is_empty() {
         files.push(("/etc/systemd/system/nodebake-packages.service", 0o644, "systemd/nodebake-packages.service"));
@@ -285,27 +210,37 @@ fn guest_files(
     templates: &Templates,
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
-    let mut add = |path: &str, content| files.push(GuestFile { path: path.to_owned(), content });
+    let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
     let given = rendered_when_given(node, contents, values.payload_place);
-    for (path, mode, template) in RENDERED.into_iter().chain(seal::files(node)).chain(given) {
-        add(path, Content::Public(templates.render(template)?.into_bytes(), mode));
+    for (path, mode, template) in RENDERED.into_iter().chain(given) {
+        let mut text = templates.render(template)?;
+        if path == kubelet::PATH {
+            text = kubelet::configuration(text, config, node, &templates.origin(template))?;
+        }
+        add(path, Content::Public(text.into_bytes(), mode));
     }
-    let containerd = match config.versions.containerd.major {
-        1 => "containerd/config-v2.toml",
-        _ => "containerd/config-v3.toml",
-    };
-    add("/etc/containerd/config.toml", Content::Public(templates.render(containerd)?.into_bytes(), 0o644));
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
-    add(&values.paths.key, Content::Secret(credentials.key.clone()));
+    add(&values.paths.key, Content::Secret(credentials.key.clone(), 0o600));
     if node.settings.ssh.is_some() {
         add("/etc/ssh/sshd_config.d/10-nodebake.conf", Content::Public(SSHD.into(), 0o644));
+        for HostKey { name, private, public } in credentials.host_keys {
+            add(&format!("/etc/ssh/{name}"), Content::Secret(private.clone(), 0o600));
+            add(&format!("/etc/ssh/{name}.pub"), Content::Public(public.clone().into_bytes(), 0o644));
+        }
     }
     for (path, binary) in BINARIES {
         add(path, Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
     }
     for binary in &contents.binaries {
         add(&format!("/usr/local/bin/{binary}"), Content::Link(format!("/opt/nodebake/payload/bin/{binary}")));
+    }
+    if node.settings.swap.is_some() {
+        let unit = "var-lib-nodebake-swap.swap";
+        add(
+            &format!("/etc/systemd/system/swap.target.wants/{unit}"),
+            Content::Link(format!("/etc/systemd/system/{unit}")),
+        );
     }
     for unit in masked(node) {
         add(&format!("/etc/systemd/system/{unit}"), Content::Link("/dev/null".to_owned()));
@@ -316,13 +251,32 @@ fn guest_files(
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         add(&link, Content::Link(format!("/etc/systemd/system/{unit}")));
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.extend(containerd::files(config, node, templates).map_err(|fault| fault.of(config, node, templates))?);
     Ok(files)
 }
 
+/// The template that is rendered at a path.
+fn template_at(
+    path: &str,
+    config: &Config,
+    node: &Node,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Option<&'static str> {
+    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
+    let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
+    found.or_else(|| containerd::template_at(path, config))
+}
+
+/// What we mask; what the cluster file says of a unit goes before it.
 fn masked(node: &Node) -> Vec<&'static str> {
     let without_login = if node.settings.ssh.is_some() { &[][..] } else { &MASKED_WITHOUT_LOGIN };
-    MASKED.iter().chain(without_login).copied().collect()
+    MASKED
+        .iter()
+        .chain(without_login)
+        .copied()
+        .filter(|unit| !units::wants(node, unit) && !(*unit == "swap.target" && node.settings.swap.is_some()))
+        .collect()
 }
 
 /// The image of the pods' sandboxes: one that the payload holds, so that no registry is needed; else what the kubelet of a
@@ -362,6 +316,38 @@ struct Values<'a> {
     ntp: &'a [String],
     /// Variables of containerd's environment.
     proxy: Vec<String>,
+    /// Kernel modules besides those that containers need.
+    modules: Vec<&'a str>,
+    /// Kernel parameters besides those that containers need.
+    sysctls: Vec<SysctlValues<'a>>,
+    /// Files whose owners only the guest can look up.
+    owned: Vec<OwnedValues<'a>>,
+    /// Units of the image to enable.
+    enabled_units: &'a [String],
+    /// Units to start at first boot.
+    own_units: &'a [String],
+    /// Size of the swap file in bytes.
+    swap: Option<u64>,
+    /// Whether root has a password at the console.
+    console_login: bool,
+    /// Labels and taints as the kubelet's flags take them.
+    node_labels: String,
+    node_taints: String,
+    /// Whether systemd must read all units anew.
+    reload: bool,
+}
+
+#[derive(Serialize)]
+struct SysctlValues<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+#[derive(Serialize)]
+struct OwnedValues<'a> {
+    path: &'a str,
+    /// `USER:GROUP`.
+    owner: String,
 }
 
 /// What a first boot does beside the kubelet.
@@ -442,8 +428,17 @@ struct SshValues<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn new(config: &'a Config, node: &'a Node, mac: Mac, payload: &'a Payload, place: PayloadPlace) -> Self {
+    fn new(
+        config: &'a Config,
+        node: &'a Node,
+        mac: Mac,
+        payload: &'a Payload,
+        place: PayloadPlace,
+        (own, units): (&'a [Own], &'a Units),
+    ) -> Self {
         let (cluster, settings) = (&config.cluster, &node.settings);
+        let masked = masked(node).into_iter().chain(units.masked.iter().map(String::as_str));
+        let owned = own.iter().map(|own| &own.file).filter(|file| file.owner.has_names());
         let hosts = &cluster.control_plane;
         Self {
             cluster: ClusterValues {
@@ -471,7 +466,7 @@ impl<'a> Values<'a> {
             payload_place: place,
             channel: crate::boot::CHANNEL,
             sandbox_image: sandbox_image(config, &payload.contents),
-            masked_units: masked(node).join(" "),
+            masked_units: masked.collect::<Vec<_>>().join(" "),
             errands: Errand::of(&payload.contents, payload.digest),
             images: preloaded::imports(&payload.contents),
             images_stamp: stamp(IMAGES_IMPORTED, payload.digest),
@@ -480,6 +475,16 @@ impl<'a> Values<'a> {
             keep_seed: settings.keep_seed,
             ntp: &settings.ntp,
             proxy: settings.proxy.as_ref().map(|proxy| proxy::variables(config, proxy)).unwrap_or_default(),
+            modules: settings.modules.iter().map(String::as_str).collect(),
+            sysctls: settings.sysctls.iter().map(|(name, value)| SysctlValues { name, value }).collect(),
+            owned: owned.map(|file| OwnedValues { path: &file.path, owner: file.owner.to_string() }).collect(),
+            enabled_units: &units.enable,
+            own_units: &units.start,
+            swap: settings.swap,
+            console_login: settings.console_login.is_some(),
+            node_labels: labels::flag(node),
+            node_taints: labels::taints(node),
+            reload: !settings.units.is_empty(),
         }
     }
 }

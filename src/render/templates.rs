@@ -1,9 +1,15 @@
 //! The templates of cloud-init/, embedded, and the rules by which they are filled.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera, Value};
 
-use super::RenderError;
+use super::error::{Origin, RenderError, Said};
+use crate::config::{Config, Node};
 
 /// A template's name and text; the name is its path below cloud-init/.
 type Template = (&'static str, &'static str);
@@ -14,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 31] = templates![
+const TEMPLATES: [Template; 38] = templates![
     "user-data",
     "meta-data",
     "network-config",
@@ -22,6 +28,7 @@ const TEMPLATES: [Template; 31] = templates![
     "kubelet/kubeconfig",
     "containerd/config-v2.toml",
     "containerd/config-v3.toml",
+    "containerd/hosts.toml",
     "systemd/containerd-proxy.conf",
     "systemd/containerd.service",
     "systemd/kubelet.service",
@@ -29,8 +36,13 @@ const TEMPLATES: [Template; 31] = templates![
     "systemd/nodebake-images.service",
     "systemd/nodebake-packages.service",
     "systemd/nodebake-report.service",
+    "systemd/nodebake-swap.service",
+    "systemd/var-lib-nodebake-swap.swap",
     "systemd/nodebake-seal.service",
     "systemd/opt-nodebake-payload.mount",
+    "golden/first-boot",
+    "golden/network-config",
+    "golden/user-data",
     "guest/apt.conf",
     "guest/bootcmd",
     "guest/first-boot",
@@ -43,6 +55,7 @@ const TEMPLATES: [Template; 31] = templates![
     "guest/report",
     "guest/resolved.conf",
     "guest/seal",
+    "guest/swap",
     "guest/sysctl.conf",
     "guest/timesyncd.conf",
     "guest/hostname",
@@ -52,21 +65,30 @@ const TEMPLATES: [Template; 31] = templates![
 pub(super) struct Templates {
     tera: Tera,
     context: Context,
+    /// Files that stand in for templates.
+    own: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Templates {
-    /// Parses every template; `context` must serialize to a map.
-    pub(super) fn new(context: &impl Serialize) -> Result<Self, RenderError> {
-        let internal = |source| RenderError::Template { template: "cloud-init/".to_owned(), source: Box::new(source) };
+    /// Parses every template, the user's own in place of ours; `context` must serialize to a map.
+    pub(super) fn new(context: &impl Serialize, config: &Config, node: &Node) -> Result<Self, RenderError> {
         let mut tera = Tera::new();
         tera.autoescape_on(Vec::<&'static str>::new());
         tera.register_filter("yaml", yaml);
         tera.register_filter("toml", toml_string);
         tera.register_filter("shell", shell_word);
         tera.register_filter("unit", unit_word);
-        tera.add_raw_templates(TEMPLATES).map_err(internal)?;
-        let context = Context::from_serialize(context).map_err(internal)?;
-        Ok(Self { tera, context })
+        let failed = |template| |source| RenderError::Template { template, source: Box::new(source) };
+        tera.add_raw_templates(TEMPLATES).map_err(failed(Origin::BuiltIn("cloud-init/")))?;
+        let mut own = BTreeMap::new();
+        for (name, path) in own_templates(config, node)? {
+            let said = || Said::new(config, node, &["templates"]);
+            let text = fs::read_to_string(&path).map_err(|source| unreadable(node, said(), &path, source))?;
+            tera.add_raw_template(name, &text).map_err(failed(Origin::Own(path.clone())))?;
+            own.insert(name, path);
+        }
+        let context = Context::from_serialize(context).map_err(failed(Origin::BuiltIn("cloud-init/")))?;
+        Ok(Self { tera, context, own })
     }
 
     /// Adds one value that only became known by rendering others.
@@ -74,17 +96,77 @@ impl Templates {
         self.context.insert(name, value);
     }
 
+    /// Where a template comes from.
+    pub(super) fn origin(&self, name: &'static str) -> Origin {
+        self.own.get(name).map_or(Origin::BuiltIn(name), |path| Origin::Own(path.clone()))
+    }
+
     /// The rendered text of one template. A variable that has no value is an error, also where Tera itself would let it
     /// pass (in `==`, `~`, lists): the template's variables are compared with the context first.
-    pub(super) fn render(&self, name: &str) -> Result<String, RenderError> {
-        let failed = |source| RenderError::Template { template: name.to_owned(), source: Box::new(source) };
+    pub(super) fn render(&self, name: &'static str) -> Result<String, RenderError> {
+        self.render_in(name, &self.context)
+    }
+
+    /// The same with one more value, for a template of which a node has several files.
+    pub(super) fn render_with(
+        &self,
+        name: &'static str,
+        variable: &'static str,
+        value: &impl Serialize,
+    ) -> Result<String, RenderError> {
+        let mut context = self.context.clone();
+        context.insert(variable, value);
+        self.render_in(name, &context)
+    }
+
+    fn render_in(&self, name: &'static str, context: &Context) -> Result<String, RenderError> {
+        let failed = |source| RenderError::Template { template: self.origin(name), source: Box::new(source) };
         let mut variables: Vec<_> = self.tera.get_template_variables(name).map_err(failed)?.into_iter().collect();
         variables.sort_unstable();
-        if let Some(variable) = variables.into_iter().find(|variable| !self.context.contains_key(variable)) {
-            return Err(RenderError::Undefined { template: name.to_owned(), variable: variable.to_owned() });
+        if let Some(variable) = variables.into_iter().find(|variable| !context.contains_key(variable)) {
+            return Err(RenderError::Undefined { template: self.origin(name), variable: variable.to_owned() });
         }
-        self.tera.render(name, &self.context).map_err(failed)
+        self.tera.render(name, context).map_err(failed)
     }
+}
+
+fn unreadable(node: &Node, said: Said, path: &Path, source: io::Error) -> RenderError {
+    RenderError::Read { node: node.name.clone(), said, path: path.to_owned(), source }
+}
+
+/// The files of the folder `settings.templates`, by the template that each stands in for. Whatever else is in it is an
+/// error, but for names that begin with a dot.
+fn own_templates(config: &Config, node: &Node) -> Result<Vec<(&'static str, PathBuf)>, RenderError> {
+    let Some(folder) = &node.settings.templates else { return Ok(Vec::new()) };
+    let said = || Said::new(config, node, &["templates"]);
+    let (mut found, mut folders) = (Vec::new(), vec![folder.clone()]);
+    while let Some(place) = folders.pop() {
+        let list = || fs::read_dir(&place)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+        for path in list().map_err(|source| unreadable(node, said(), &place, source))? {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            match TEMPLATES.iter().find(|(known, _)| *known == name) {
+                Some((known, _)) => found.push((*known, path)),
+                None => return Err(no_template(node, said(), folder, &name)),
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn no_template(node: &Node, said: Said, folder: &Path, name: &str) -> RenderError {
+    let distance = |known: &str| strsim::damerau_levenshtein(known, name);
+    let nearest = TEMPLATES.iter().map(|(known, _)| *known).min_by_key(|known| distance(known)).unwrap_or_default();
+    let path = folder.join(name);
+    let problem = format!("{} stands in for no template; the nearest name is {nearest}", path.display());
+    RenderError::Setting { node: node.name.clone(), said, problem }
 }
 
 /// A scalar as YAML that no reader takes for another type, whatever its schema: strings always in double quotes, in

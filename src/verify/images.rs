@@ -198,11 +198,9 @@ impl<'a> Verifier<'a> {
             image.exists() || manifest.exists()
         };
         // A node may be built for a machine of one drive alone.
-        let digest = if built(PayloadPlace::Drive) || !built(PayloadPlace::Seed) {
-            self.node_in(node, payload, PayloadPlace::Drive)?
-        } else {
-            None
-        };
+        let place = self.build.place(node.arch, payload);
+        let digest =
+            if built(place) || !built(PayloadPlace::Seed) { self.node_in(node, payload, place)? } else { None };
         if built(PayloadPlace::Seed) {
             self.node_in(node, payload, PayloadPlace::Seed)?;
         }

@@ -1,13 +1,13 @@
 //! What the machines were made from and what lies in their pool, against what would be built now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::difference::Difference;
 use super::images::Expected;
 use super::{Check, Outcome};
 use crate::config::ClusterId;
 use crate::digest::Digest;
-use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, VolumeInfo, VolumeName};
+use crate::machine::{DomainInfo, Drive, Hypervisor, MachineError, Mark, VolumeInfo, VolumeName};
 use crate::progress::Progress;
 
 /// What to do about a machine that differs.
@@ -23,13 +23,16 @@ pub fn machines(
     progress: &dyn Progress,
 ) -> Result<Vec<Check>, MachineError> {
     let domains = hypervisor.domains()?;
-    let (mut checks, mut volumes) = (Vec::new(), BTreeMap::new());
+    let (mut checks, mut volumes, mut sealed) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     for expected in expected {
         let uuid = cluster.uuid(&expected.node);
         let Some(domain) = domains.iter().find(|domain| domain.uuid == uuid) else { continue };
         if let Some(mark) = domain.mark() {
             checks.extend(marked(domain, mark, expected));
             volumes.extend(used(mark, cluster));
+            if domain.drive() == Drive::Empty {
+                sealed.insert(VolumeName::seed(cluster, &mark.node, mark.seed));
+            }
         } else {
             let found = Difference::Other("its mark cannot be read".to_owned());
             checks.push(Check::new(expected.node.to_string(), place(domain, "mark"), None, Some(found), REBUILD));
@@ -46,6 +49,13 @@ pub fn machines(
         _ => Vec::new(),
     };
     for (name, digest) in volumes {
+        let place = format!("{pool}/{name}");
+        if sealed.contains(&name) {
+            let left = there.iter().any(|volume| volume.ours().as_ref() == Some(&name));
+            let why = if left { "ejected; `nodebake up` wipes and removes it" } else { "sealed: wiped and removed" };
+            checks.push(Check { what: "volume".to_owned(), place, digest: None, outcome: Outcome::Unchecked(why) });
+            continue;
+        }
         let difference = in_volume(hypervisor, pool, &there, &name, digest, progress)?;
         // What is there and shared, a rebuild takes as it is.
         let remedy = match (&name, &difference) {
@@ -54,7 +64,6 @@ pub fn machines(
             }
             _ => REBUILD.to_owned(),
         };
-        let place = format!("{pool}/{name}");
         checks.push(Check::new("volume", place, Some(format!("sha256:{digest}")), difference, remedy));
     }
     Ok(checks)
@@ -226,6 +235,23 @@ mod tests {
         // Of a node without a machine there is nothing to say.
         let other = Expected { node: "worker-node-2".parse().unwrap(), ..expected };
         assert_eq!(machines(&memory, &cluster(), POOL, &[other], &Silent).unwrap(), []);
+    }
+
+    /// A machine whose seed was taken out is no other machine; its seed cannot be read back.
+    #[test]
+    fn a_sealed_seed_is_not_missing() {
+        let (memory, expected) = host();
+        let domain = memory.domains().unwrap().pop().unwrap();
+        let xml = "<domain><devices><disk device='cdrom'/></devices></domain>".to_owned();
+        memory.put_domain(DomainInfo { xml, ..domain });
+        let seed = VolumeName::seed(&cluster(), &expected.node, expected.seed.unwrap());
+        let told = |what: &str| vec![(format!("vms/{seed}"), what.to_owned())];
+        let nodes = std::slice::from_ref(&expected);
+        assert_eq!(differing(&memory, nodes), told("ejected; `nodebake up` wipes and removes it"));
+        memory.wipe_volume(POOL, &seed).unwrap();
+        assert_eq!(differing(&memory, nodes), told("ejected; `nodebake up` wipes and removes it"));
+        memory.delete_volume(POOL, &seed).unwrap();
+        assert_eq!(differing(&memory, nodes), told("sealed: wiped and removed"));
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn a_kubeconfig_that_is_missing_or_none_is_told() {
     }
     // What status can say without the cluster, it says.
     let warning = "warning: kubeconfig FOLDER/admin.kubeconfig is not there\n";
-    assert_eq!(world.run(&["status"]), Ran::ok(NOTHING, warning));
+    assert_eq!(world.run(&["status"]), Ran::ok(nothing("-"), warning));
     fs::write(world.path("admin.kubeconfig"), "clusters: 7\n").unwrap();
     let none = Ran::failed(
         2,
@@ -105,16 +105,31 @@ fn an_apiserver_that_does_not_answer_is_told() {
     assert!(!world.path("build").exists() && !world.path("cache").exists());
 }
 
-/// `status` where there is no machine.
-const NOTHING: &str = "NAME            MACHINE   STATE   CLUSTER   ADDRESS     DIFFERS\n\
-                       worker-node-1   -         -       ?         10.0.0.36   -\n\
-                       worker-node-2   -         -       ?         10.0.0.37   -\n";
+/// `status` where there is no machine, with where secrets lie.
+fn nothing(secrets: &str) -> String {
+    let width = secrets.len().max("SECRETS".len());
+    let row = |node: u8| {
+        format!("worker-node-{node}   -         -       ?         10.0.0.3{}   {secrets:width$}   -\n", node + 5)
+    };
+    let head = "NAME            MACHINE   STATE   CLUSTER   ADDRESS";
+    format!("{head}     {:width$}   DIFFERS\n{}{}", "SECRETS", row(1), row(2))
+}
 
 #[test]
 fn without_machines_there_is_little_to_say() {
     let world = World::built();
     let before = world.tree("");
-    assert_eq!(world.run(&["status"]), Ran::ok(NOTHING, ""));
+    assert_eq!(world.run(&["status"]), Ran::ok(nothing("build, .nodebake"), ""));
+    assert_eq!(world.run(&["status", "--out", "elsewhere"]), Ran::ok(nothing(".nodebake"), ""));
+    let whole = "name           worker-node-2\n\
+                 machine        -\n\
+                 state          -\n\
+                 cluster        ?\n\
+                 address        10.0.0.37\n\
+                 secrets        build/worker-node-2/seed.iso\n               \
+                 FOLDER/.nodebake/identities/worker-node-2/key.pem\n\
+                 differs        -\n";
+    assert_eq!(world.run(&["status", "worker-node-2"]), Ran::ok(whole, ""));
     // The test driver has a machine, and it is somebody else's.
     for verb in [&["down"][..], &["down", "--yes"], &["down", "worker-node-2"]] {
         assert_eq!(world.run(verb), Ran::ok("", "nothing of this cluster is there\n"), "{verb:?}");
@@ -123,6 +138,7 @@ fn without_machines_there_is_little_to_say() {
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
     assert_eq!(world.run(&["down", "worker-node-3"]), Ran::failed(2, error, hint));
     assert_eq!(world.run(&["logs", "worker-node-3"]), Ran::failed(2, error, hint));
+    assert_eq!(world.run(&["status", "worker-node-3"]), Ran::failed(2, error, hint));
     assert_eq!(world.run(&["logs", "worker-node-1"]), Ran::ok("", "worker-node-1 has no log yet\n"));
     assert_eq!(world.tree(""), before);
 }
@@ -137,24 +153,34 @@ struct Machine<'a> {
     state: &'a str,
     /// The domain's name.
     name: &'a str,
+    /// Whether its seed was taken out and removed.
+    sealed: bool,
 }
 
 impl Machine<'_> {
     fn xml(&self, host: &mut String) {
-        let Self { cluster, node, payload, seed, state, name: domain } = self;
+        let Self { cluster, node, payload, seed, state, name: domain, sealed } = self;
+        let [_, volume] = self.disks();
+        let medium = if *sealed { String::new() } else { format!("<source file='/pool/{volume}'/>") };
         let (name, ca, uuid) = (&cluster.name, cluster.ca, cluster.uuid(&node.parse().unwrap()));
         write!(
             host,
             "<domain type='test'><name>{domain}</name><uuid>{uuid}</uuid><metadata><n:mark \
              xmlns:n='https://nodebake.dev/xmlns/domain/1' cluster='{name}' ca='{ca}' node='{node}' payload='{payload}' \
              seed='{seed}' base='{seed}' definition='{seed}' {state}/></metadata>\
-             <memory>2048</memory><os><type>hvm</type></os></domain>"
+             <memory>2048</memory><os><type>hvm</type></os><devices><disk type='file' device='cdrom'>{medium}\
+             <target dev='hdc' bus='ide'/></disk></devices></domain>"
         )
         .unwrap();
     }
 
+    /// What it has in the pool.
+    fn volumes(&self) -> Vec<String> {
+        self.disks().into_iter().take(if self.sealed { 1 } else { 2 }).collect()
+    }
+
     /// Its root disk and seed.
-    fn volumes(&self) -> [String; 2] {
+    fn disks(&self) -> [String; 2] {
         let Self { cluster, node, seed, .. } = self;
         let stem = format!("nodebake.{}.{}.{node}", cluster.name, &cluster.ca.to_string()[..8]);
         [format!("{stem}.root.{}.qcow2", &seed[..12]), format!("{stem}.seed.{}.iso", &seed[..12])]
@@ -180,6 +206,7 @@ pub(crate) fn with_machines(world: &World) {
             seed: &seed,
             state: "state='registered'",
             name: "worker-node-1",
+            sealed: false,
         },
         Machine {
             cluster: &ours,
@@ -188,6 +215,7 @@ pub(crate) fn with_machines(world: &World) {
             seed: &seed,
             state: &format!("state='failed' stored='{other}' stage='containerd active'"),
             name: "worker-node-2",
+            sealed: false,
         },
         Machine {
             cluster: &ours,
@@ -196,6 +224,7 @@ pub(crate) fn with_machines(world: &World) {
             seed: &seed,
             state: "state='started'",
             name: "old-node",
+            sealed: true,
         },
         Machine {
             cluster: &namesake,
@@ -204,6 +233,7 @@ pub(crate) fn with_machines(world: &World) {
             seed: &seed,
             state: "state='started'",
             name: "of-the-namesake",
+            sealed: false,
         },
     ];
     let mut host =
@@ -234,22 +264,59 @@ pub(crate) fn with_machines(world: &World) {
 fn status_lists_the_clusters_machines_and_how_they_differ() {
     let world = World::built();
     with_machines(&world);
-    let table = "NAME            MACHINE   STATE                        CLUSTER   ADDRESS     DIFFERS\n\
-                 worker-node-1   running   registered                   ?         10.0.0.36   -\n\
-                 worker-node-2   running   failed (containerd active)   ?         10.0.0.37   payload, seed, changed by \
-                 hand\n\
-                 old-node        running   started                      ?         -           not in the cluster file\n";
+    let table = "NAME            MACHINE   STATE                        CLUSTER   ADDRESS     SECRETS                        DIFFERS\n\
+                 worker-node-1   running   registered                   ?         10.0.0.36   disk, pool, build, .nodebake   -\n\
+                 worker-node-2   running   failed (containerd active)   ?         10.0.0.37   disk, pool, build, .nodebake   payload, seed, changed by hand\n\
+                 old-node        running   started                      ?         -           disk                           not in the cluster file\n";
     assert_eq!(world.run(&["status"]), Ran::ok(table, ""));
-    // Without images there is nothing to compare with.
-    let elsewhere = table.replace("payload, seed, ", "");
+    // Without images there is nothing to compare with, and no seed.
+    let elsewhere = table.replace("payload, seed, ", "").replace(", build", "").replace("SECRETS       ", "SECRETS");
+    let elsewhere = elsewhere.replace("disk                    ", "disk             ");
     assert_eq!(world.run(&["status", "--out", "elsewhere"]), Ran::ok(elsewhere, ""));
+}
+
+#[test]
+fn status_of_a_node_tells_all_that_is_known_of_it() {
+    let world = World::built();
+    with_machines(&world);
+    let manifest: serde_json::Value = serde_json::from_str(&world.read("build/worker-node-1/manifest.json")).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let (payload, seed) = (text(&manifest["payload"]["digest"]), text(&manifest["seed"]["digest"]));
+    let ends = text(&manifest["certificate"]["notAfter"]);
+    let ca = &text(&manifest["ca"])[..8];
+    let volume = |node: &str| format!("nodebake/nodebake.seed.{ca}.{node}.seed.{}.iso", &seed[..12]);
+    let secrets = |node: &str| {
+        format!(
+            "secrets        the machine's own disk: the kubelet's key, and what cloud-init keeps of its seed\n               \
+             {}, in the machine's drive\n               build/{node}/seed.iso\n               \
+             FOLDER/.nodebake/identities/{node}/key.pem\n",
+            volume(node)
+        )
+    };
+    let first = format!(
+        "name           worker-node-1\nmachine        running\nstate          registered\ncluster        ?\n\
+         address        10.0.0.36\n{}differs        -\npayload        sha256:{payload}\nseed           sha256:{seed}\n\
+         base image     sha256:{seed}\ncertificate    ends {ends}\n",
+        secrets("worker-node-1")
+    );
+    assert_eq!(world.run(&["status", "worker-node-1"]), Ran::ok(first.clone(), ""));
+    // The machine of the second was made from another seed than that which was built: its certificate is not known.
+    let second = format!(
+        "name           worker-node-2\nmachine        running\nstate          failed (containerd active)\n\
+         cluster        ?\naddress        10.0.0.37\n{}differs        payload, seed, changed by hand\n\
+         payload        sha256:{}\nseed           sha256:{seed}\nbase image     sha256:{seed}\n",
+        secrets("worker-node-2"),
+        "0".repeat(64)
+    );
+    let both = format!("{first}\n{second}");
+    assert_eq!(world.run(&["status", "worker-node-2", "worker-node-1"]), Ran::ok(both, ""));
 }
 
 #[test]
 fn down_names_what_goes_and_needs_consent() {
     let world = World::built();
     with_machines(&world);
-    let all = "old-node: its machine and 2 volumes\n\
+    let all = "old-node: its machine and 1 volume\n\
                worker-node-1: its machine and 2 volumes\n\
                worker-node-2: its machine and 2 volumes\n";
     let refused = Ran::failed(2, "this needs your consent, and there is no terminal to ask on", "add --yes");
@@ -261,6 +328,6 @@ fn down_names_what_goes_and_needs_consent() {
     assert_eq!(world.run(&["down", "--yes", "worker-node-2"]), Ran::ok("worker-node-2 removed\n", one));
     assert_eq!(
         world.run(&["down", "old-node", "--yes"]),
-        Ran::ok("old-node removed\n", "old-node: its machine and 2 volumes\n")
+        Ran::ok("old-node removed\n", "old-node: its machine and 1 volume\n")
     );
 }

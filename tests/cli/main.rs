@@ -9,10 +9,13 @@
 mod architectures;
 mod building;
 mod bundle;
+mod checked;
 mod collecting;
 mod crowd;
+mod customising;
 mod damage;
 mod downloads;
+mod explaining;
 mod faults;
 mod full_disk;
 mod http;
@@ -25,7 +28,9 @@ mod mirror;
 mod modes;
 mod own_files;
 mod proxies;
+mod rendering;
 mod reproducible;
+mod runtimes;
 mod secrets;
 mod self_contained;
 #[path = "../../src/artifacts/server.rs"]

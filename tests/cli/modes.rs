@@ -41,7 +41,8 @@ fn modes_do_not_depend_on_the_umask() {
         for node in ["worker-node-1", "worker-node-2"] {
             put(&format!("build/{node}"), 0o040_755);
             put(&format!("build/{node}/seed.iso"), 0o100_600);
-            for file in ["user-data", "meta-data", "network-config", "manifest.json"] {
+            put(&format!("build/{node}/user-data"), 0o100_600);
+            for file in ["meta-data", "network-config", "manifest.json"] {
                 put(&format!("build/{node}/{file}"), 0o100_644);
             }
             put(&format!(".nodebake/identities/{node}"), 0o040_700);
@@ -62,15 +63,17 @@ fn modes_do_not_depend_on_the_umask() {
 }
 
 #[test]
-fn a_seed_that_others_could_read_is_put_right() {
+fn what_others_could_read_is_put_right() {
     let world = World::built();
-    for name in ["build/worker-node-1/seed.iso", "build/worker-node-2/seed.iso"] {
-        world.chmod(name, 0o644);
+    for node in ["build/worker-node-1", "build/worker-node-2"] {
+        world.chmod(&format!("{node}/seed.iso"), 0o644);
+        world.chmod(&format!("{node}/user-data"), 0o640);
     }
     world.must(&["build", "worker-node-1"]);
     let mode = |name: &str| modes(world.tree(name))[name];
-    assert_eq!(mode("build/worker-node-1/seed.iso"), 0o100_600);
-    assert_eq!(mode("build/worker-node-2/seed.iso"), 0o100_644);
+    let found = |node: &str| [mode(&format!("{node}/seed.iso")), mode(&format!("{node}/user-data"))];
+    assert_eq!(found("build/worker-node-1"), [0o100_600, 0o100_600]);
+    assert_eq!(found("build/worker-node-2"), [0o100_644, 0o100_640]);
 }
 
 #[test]

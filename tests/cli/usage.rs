@@ -8,19 +8,22 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 17] = [
     "init",
     "lock",
     "fetch",
     "bundle",
     "build",
+    "render",
     "verify",
     "inspect",
     "up",
     "status",
     "rebuild",
     "down",
+    "explain",
     "logs",
+    "image",
     "gc",
     "kubeconfig",
 ];

@@ -387,13 +387,16 @@ fn what_is_no_file_or_open_to_others_is_told() {
     fs::rename(world.path(&payload), world.path("moved")).unwrap();
     std::os::unix::fs::symlink("../moved", world.path(&payload)).unwrap();
     world.chmod("build/worker-node-1/seed.iso", 0o640);
-    world.chmod("build/worker-node-1/user-data", 0o600);
+    world.chmod("build/worker-node-1/user-data", 0o644);
+    // What holds no secret may be its owner's alone.
+    world.chmod("build/worker-node-1/meta-data", 0o600);
     fs::remove_file(world.path("build/worker-node-2/manifest.json")).unwrap();
     fs::create_dir(world.path("build/worker-node-2/manifest.json")).unwrap();
     let ran = world.run(&["verify", "--images"]);
     let found = [
         format!("{payload}: no regular file"),
         "build/worker-node-1/seed.iso: mode is 0640, not 0600".to_owned(),
+        "build/worker-node-1/user-data: mode is 0644, not 0600".to_owned(),
         "build/worker-node-2/manifest.json: no regular file".to_owned(),
     ];
     let hint = format!("remove {payload}, then run `nodebake build`; {BUILD}");

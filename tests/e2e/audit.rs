@@ -23,6 +23,7 @@ pub struct Audit {
     pub packages: BTreeMap<String, String>,
     pub time_servers: Said,
     pub mounts: Value,
+    pub disks: Value,
     pub files: Vec<Entry>,
     pub sysctls: BTreeMap<String, Option<String>>,
     pub modules: Vec<String>,

@@ -51,6 +51,13 @@ pub fn guest_is_as_made(cluster: &Cluster, name: &str, tree: &Path, boot: &str, 
     }
     findings.same("restarts of containerd", audit.unit("containerd.service", "NRestarts"), "0");
     findings.same("failed units", &audit.failed, &Vec::new());
+    if !is_first {
+        for unit in
+            ["cloud-init.target", "cloud-init-main.service", "cloud-init-network.service", "cloud-final.service"]
+        {
+            findings.same(unit, audit.unit(unit, "ActiveState"), "inactive");
+        }
+    }
     versions(cluster, &audit, &mut findings);
     pod(&audit, &mut findings);
     given(cluster, &audit, is_first, &mut findings);
@@ -82,8 +89,12 @@ pub fn guest_is_as_made(cluster: &Cluster, name: &str, tree: &Path, boot: &str, 
     );
     findings.same("foreign rule and route before that", &audit.networkd.before, &both(true, true));
     findings.same("foreign rule and route after that", &audit.networkd.after, &both(true, true));
-    let listed: Vec<Entry> = audit.files.into_iter().filter(|entry| is_ours(&entry.path)).collect();
-    findings.same_lists("files, by the report", &listed, &wanted_files(cluster, name));
+    // Of a first boot's end the sealing may come a moment later.
+    let early = |entry: &Entry| is_first && entry.path == "/var/lib/nodebake/sealed";
+    let (mut listed, mut wanted) = (audit.files, wanted_files(cluster, name));
+    listed.retain(|entry| is_ours(&entry.path) && !early(entry));
+    wanted.retain(|entry| !early(entry));
+    findings.same_lists("files, by the report", &listed, &wanted);
     let plugins: Vec<_> = audit.cni.iter().map(|plugin| plugin.path.clone()).collect();
     findings.same_lists("CNI plugins", &plugins, &plugins_of(cluster));
     findings.end();
@@ -256,25 +267,33 @@ fn wanted_files(cluster: &Cluster, name: &str) -> Vec<Entry> {
         ("/etc/systemd/timesyncd.conf.d/50-nodebake.conf", "0644"),
         (&format!("{units}/containerd.service"), "0644"),
         (&format!("{units}/kubelet.service"), "0644"),
+        (&format!("{units}/nodebake-grow.service"), "0644"),
         (&format!("{units}/nodebake-images.service"), "0644"),
         (&format!("{units}/nodebake-packages.service"), "0644"),
         (&format!("{units}/nodebake-report.service"), "0644"),
+        (&format!("{units}/nodebake-seal.service"), "0644"),
         (&format!("{units}/opt-nodebake-payload.mount"), "0644"),
+        ("/usr/local/lib/nodebake/grow", "0755"),
         ("/usr/local/lib/nodebake/images", "0755"),
         ("/usr/local/lib/nodebake/packages", "0755"),
         ("/usr/local/lib/nodebake/report", "0755"),
+        ("/usr/local/lib/nodebake/seal", "0755"),
+        ("/var/lib/nodebake/grown", "0644"),
         (&format!("/var/lib/nodebake/images-imported.{serial}"), "0644"),
         ("/var/lib/nodebake/instance-id", "0644"),
         (&format!("/var/lib/nodebake/packages-installed.{serial}"), "0644"),
+        ("/var/lib/nodebake/sealed", "0644"),
     ] {
         all.push(entry(path, "file", mode, ""));
     }
     for unit in [
         "containerd.service",
         "kubelet.service",
+        "nodebake-grow.service",
         "nodebake-images.service",
         "nodebake-packages.service",
         "nodebake-report.service",
+        "nodebake-seal.service",
         "opt-nodebake-payload.mount",
     ] {
         all.push(entry(&format!("{units}/multi-user.target.wants/{unit}"), "link", "0777", &format!("{units}/{unit}")));
@@ -320,6 +339,61 @@ pub fn files_are_as_made(cluster: &Cluster, name: &str, tree: &Path) {
     }
     findings.holds("files of the manifest", compared > 10, compared);
     findings.end();
+}
+
+/// cloud-init is off, and nothing of what it read in the seed is left, not even in freed blocks.
+pub fn cloud_init_has_nothing(tree: &Path) {
+    let mut findings = Findings::of("what cloud-init kept of the seed is gone");
+    findings.holds("it is off", tree.join("etc/cloud/cloud-init.disabled").exists(), tree);
+    findings.holds("what it made of the network stays", tree.join("etc/netplan/50-cloud-init.yaml").exists(), tree);
+    findings.holds(
+        "its link to the instance",
+        fs::symlink_metadata(tree.join("var/lib/cloud/instance")).is_err(),
+        tree,
+    );
+    for folder in ["instances", "seed"] {
+        let left: Vec<_> = fs::read_dir(tree.join("var/lib/cloud").join(folder)).into_iter().flatten().collect();
+        findings.holds(folder, left.is_empty(), left);
+    }
+    let comment = "The node is never changed in place: change the cluster file and rebuild it.";
+    let seed = crate::secrets::Key::of_text(comment);
+    findings.same("its user-data on the whole disk", seed.pieces_in(&tree.with_extension("raw")), 0);
+    findings.end();
+}
+
+/// The root file system fills its disk of 8 GiB in the first boots, and of 9 GiB in the last.
+pub fn grows(tree: &Path, boots: &[String]) {
+    let mut findings = Findings::of("the root file system fills its disk");
+    let gib = |size: u64| (size << 30) - (256 << 20)..=size << 30;
+    for (number, boot) in boots.iter().enumerate() {
+        let audit = Audit::read(tree, boot);
+        let wanted = if number + 1 == boots.len() { 9 } else { 8 };
+        let root = find(&audit.disks["blockdevices"], &|device| {
+            device["mountpoints"].as_array().is_some_and(|points| points.iter().any(|point| point == "/"))
+        });
+        let size = root.and_then(|device| device["size"].as_u64()).unwrap_or_default();
+        findings.holds(&format!("its partition in boot {number}"), gib(wanted).contains(&size), size);
+        let mounts = audit.mounts["filesystems"].as_array().cloned().unwrap_or_default();
+        let mount = mounts.iter().find(|mount| mount["target"] == "/").cloned().unwrap_or_default();
+        let said = mount["size"].as_str().unwrap_or_default().trim_end_matches('G').parse::<f64>().unwrap_or_default();
+        // The file system's own tables take a little of it.
+        #[expect(clippy::cast_precision_loss, reason = "a few GiB")]
+        let wanted = wanted as f64;
+        findings.holds(&format!("it in boot {number}"), said > wanted * 0.93 && said < wanted, mount);
+    }
+    findings.end();
+}
+
+/// The first device, or child of one, that is meant.
+fn find<'a>(
+    devices: &'a serde_json::Value,
+    is_it: &dyn Fn(&serde_json::Value) -> bool,
+) -> Option<&'a serde_json::Value> {
+    devices.as_array()?.iter().find_map(
+        |device| {
+            if is_it(device) { Some(device) } else { find(&device["children"], is_it) }
+        },
+    )
 }
 
 /// One line of `lab disk`'s listing: path, mode, uid, gid, type, link target.

@@ -84,7 +84,7 @@ fn is_marked_failed(cluster: &Cluster, machine: &str, state: &str) {
     let status = cluster.run(&["status"]).succeeded();
     let row = status.lines().find(|line| line.starts_with(NODE)).unwrap_or_default();
     let row: Vec<_> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-    assert_eq!(row, [NODE, machine, state, "-", ADDRESS, "-"]);
+    assert_eq!(row, [NODE, machine, state, "-", ADDRESS, "disk, pool, build, .nodebake", "-"]);
 }
 
 /// A payload whose containerd is a program that runs and fails at once.

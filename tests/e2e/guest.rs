@@ -23,6 +23,7 @@ pub struct Report {
     pub boot: String,
     pub stage: String,
     pub state: String,
+    pub uptime: f64,
 }
 
 impl<'a> Guest<'a> {

@@ -4,7 +4,8 @@
 //! plugins, the certificates, the network. What stands in: the kubelet and the apiserver (tests/lab/stand-ins), unless
 //! the lab was told to use real ones; Debian's guest image for Ubuntu's; Debian's builds for upstream's archives.
 //!
-//! One scenario, since a boot under emulation takes a minute and its guests serve many assertions. Needs root and
+//! One scenario, since a boot under emulation takes a minute and its guests serve many assertions, and a short one for
+//! machines that nodebake did not make. Needs root and
 //! `tests/lab/lab build`; `make e2e` sees to that. `KEEP=1` leaves the lab up; `NODEBAKE_SOAK=N` makes and removes the
 //! workers N more times.
 
@@ -16,12 +17,14 @@ mod audit;
 mod disk;
 mod failures;
 mod findings;
+mod golden;
 mod guest;
 mod lab;
 mod machine_state;
 mod nodebake;
 mod rebuild;
 mod secrets;
+mod single_drive;
 mod wire;
 mod workers;
 
@@ -44,7 +47,9 @@ fn workers_are_made_join_survive_and_go() {
         let boots = workers::come_up(&cluster, &users);
         workers::up_again_changes_nothing(&cluster);
         let reboots = workers::reboot(&cluster, &boots);
-        workers::stay_as_made(&cluster, "worker-node-1", &[boots[0].clone(), reboots[0].clone()]);
+        let mut all = vec![boots[0].clone(), reboots[0].clone()];
+        all.push(workers::cold_start(&cluster, "worker-node-1", &all));
+        workers::stay_as_made(&cluster, "worker-node-1", &all);
         failures::third_worker_changes_no_other(&cluster);
         failures::killed_guest(&cluster);
         rebuild::and_meanwhile(&cluster, || failures::containerd_cannot_start(&lab));
@@ -54,6 +59,24 @@ fn workers_are_made_join_survive_and_go() {
     });
     lab.down();
     before.is_as_before(&lab);
+}
+
+/// A machine that nodebake did not make.
+#[test]
+fn one_drive_is_enough() {
+    let lab = Lab::up();
+    let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
+    lab.guarded(|| single_drive::is_enough(&cluster));
+    lab.down();
+}
+
+/// A base image that holds the payload already.
+#[test]
+fn golden_images_are_made_and_used() {
+    let lab = Lab::up();
+    let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
+    lab.guarded(|| golden::is_made_and_used(&cluster));
+    lab.down();
 }
 
 /// `make soak`: the same workers come and go again.

@@ -23,7 +23,7 @@ pub fn and_meanwhile(cluster: &Cluster, other: impl FnOnce() + Send) {
     assert_eq!((guest.identity(), boot_id(cluster)), ([uuid.clone(), mac.clone(), disk.clone()], boot.clone()));
     let status = cluster.run(&["status"]).succeeded();
     let row = words(&status).into_iter().find(|row| row[0] == NODE).unwrap();
-    assert_eq!(row, [NODE, "running", "registered", "NotReady", "10.0.0.37", "seed"]);
+    assert_eq!(row, [NODE, "running", "registered", "NotReady", "10.0.0.37", "disk,", "build,", ".nodebake", "seed"]);
 
     let refused = cluster.run(&["rebuild", NODE]);
     let (error, hint) = crate::nodebake::error_and_hint(&refused);

@@ -23,6 +23,11 @@ impl Key {
         Self(pieces)
     }
 
+    /// Of a text that is written as it is.
+    pub fn of_text(text: &str) -> Self {
+        Self(vec![text.as_bytes().to_vec()])
+    }
+
     /// How many of its pieces are in the file.
     pub fn pieces_in(&self, path: &Path) -> usize {
         let finders: Vec<_> = self.0.iter().map(memchr::memmem::Finder::new).collect();

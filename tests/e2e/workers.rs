@@ -32,7 +32,60 @@ pub fn come_up(cluster: &Cluster, users: &Things) -> Vec<String> {
     });
     are_registered(cluster, &boots);
     spoke_for_themselves(cluster);
+    are_sealed(cluster);
     boots.to_vec()
+}
+
+/// No seed is left, neither in a drive, running or stored, nor in the pool; what is known of a node says so.
+fn are_sealed(cluster: &Cluster) {
+    let lab = cluster.lab;
+    let mut findings = Findings::of("the seeds of both are gone");
+    let volumes = lab.virsh(&["vol-list", "nodebake"]);
+    let seeds: Vec<_> = volumes.lines().filter(|line| line.contains(".seed.") && line.contains(".iso")).collect();
+    let seeds: Vec<_> = seeds.into_iter().filter(|line| !line.contains(".root.")).collect();
+    findings.same("seeds in the pool", seeds, Vec::new());
+    for (name, _) in WORKERS {
+        for which in [&["domblklist", name][..], &["domblklist", "--inactive", name]] {
+            let text = lab.virsh(which);
+            let drive = words(&text).into_iter().find(|row| row[0] == "sda");
+            findings.same(&format!("the drive of {name}, {which:?}"), drive, Some(vec!["sda", "-"]));
+        }
+        let status = cluster.run(&["status", name]).succeeded();
+        let value = |head: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(head));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        findings.same("secrets", value("secrets"), "the machine's own disk: the kubelet's key".to_owned());
+        findings.same("differs", value("differs"), "-".to_owned());
+        let ends = cluster.manifest(name)["certificate"]["notAfter"].as_str().unwrap().to_owned();
+        findings.same("certificate", value("certificate"), format!("ends {ends}"));
+        let (_, table) = status.split_once("\n\n").unwrap_or_else(|| panic!("no stages: {status}"));
+        stages_have_times(&Guest::new(lab, name), table, &mut findings);
+    }
+    let verified = cluster.run(&["verify"]);
+    findings.same("exit code of verify", verified.code, Some(0));
+    let sealed =
+        verified.stdout.lines().filter(|line| line.ends_with("not checked: sealed: wiped and removed")).count();
+    findings.same("seeds that verify tells of", sealed, 2);
+    findings.end();
+}
+
+/// The table of stages shows what the guest reported, in the order of its clock.
+fn stages_have_times(guest: &Guest, table: &str, findings: &mut Findings) {
+    let seconds = |cell: &str| cell.strip_suffix(" s").and_then(|cell| cell.parse::<f64>().ok());
+    let rows: Vec<Vec<_>> = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    let times: Vec<_> = rows.iter().map(|row| seconds(row[1])).collect();
+    findings.holds("each stage has its time, in order", times.iter().all(Option::is_some) && times.is_sorted(), table);
+    let mut reported = guest.reports();
+    reported.sort_by(|a, b| a.uptime.total_cmp(&b.uptime));
+    findings.same("stages", rows.len(), reported.len());
+    for (row, report) in rows.iter().zip(&reported) {
+        findings.same(row[0], row[1], format!("{:.1} s", report.uptime).as_str());
+    }
 }
 
 /// `kubectl get nodes` in its columns; the age alone may be anything that is an age.
@@ -60,11 +113,15 @@ fn stages_were_told(stderr: &str, node: &str) {
     assert_eq!(notes[..4], wanted[1..], "{stderr}");
     let units = ["payload mounted", "containerd active", "kubelet active"];
     let rest = ["begun: images imported", "begun: packages installed", "CNI plugins installed", "first boot finished"];
+    let seal = ["cloud-init done", "sealed", "its seed is wiped and removed"];
     // Each is told once, those of the units in their order; what runs beside may come after all of them.
     let mut told = notes[4..].to_vec();
     let in_order: Vec<_> = told.iter().copied().filter(|note| units.contains(note)).collect();
     assert_eq!(in_order, units, "{stderr}");
-    let mut wanted = [&units[..], &rest, &["registered", "images imported", "packages installed"]].concat();
+    let position = |note: &str| told.iter().position(|told| *told == note);
+    let order = ["registered", "sealed", "its seed is wiped and removed"].map(position);
+    assert!(order.is_sorted(), "a node is sealed when it is registered: {stderr}");
+    let mut wanted = [&units[..], &rest, &seal, &["registered", "images imported", "packages installed"]].concat();
     told.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(told, wanted, "{stderr}");
@@ -145,8 +202,9 @@ pub fn up_again_changes_nothing(cluster: &Cluster) {
     assert_eq!(cluster.output(), output);
     assert_eq!(all_of_ours(cluster), before);
     let status = cluster.run(&["status"]).succeeded();
-    let row = |(name, address)| vec![name, "running", "registered", "NotReady", address, "-"];
-    let head = vec!["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "DIFFERS"];
+    let row =
+        |(name, address)| vec![name, "running", "registered", "NotReady", address, "disk,", "build,", ".nodebake", "-"];
+    let head = vec!["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "SECRETS", "DIFFERS"];
     assert_eq!(words(&status), [head, row(WORKERS[0]), row(WORKERS[1])]);
 }
 
@@ -192,7 +250,28 @@ pub fn reboot(cluster: &Cluster, boots: &[String]) -> Vec<String> {
     reboots
 }
 
-/// Switches a worker off, and judges its disk and its own reports of both boots.
+/// Switches a worker off and on again, with a larger disk. Gives the boot id, when the audit is done.
+pub fn cold_start(cluster: &Cluster, name: &str, boots: &[String]) -> String {
+    step(&format!("{name}: off, a GiB more of disk, and on again"));
+    let lab = cluster.lab;
+    let guest = Guest::new(lab, name);
+    guest.shut_down();
+    let [_, _, disk] = guest.identity();
+    let volume = disk.rsplit('/').next().unwrap();
+    lab.virsh(&["vol-resize", "--pool", "nodebake", volume, "9GiB"]);
+    let ran = cluster.run(&["up", name]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    let boot = guest.next_audit(boots);
+    let told: Vec<_> = guest.reports().into_iter().filter(|report| report.boot == boot).collect();
+    let told: Vec<_> = told.iter().map(|report| (report.stage.as_str(), report.state.as_str())).collect();
+    let wanted = ["payload-mounted", "containerd-active", "kubelet-active", "sealed"].map(|stage| (stage, "ok"));
+    assert_eq!(told, wanted);
+    let node = &cluster.api_nodes()[name];
+    assert_eq!(node["status"]["nodeInfo"]["bootID"].as_str(), Some(boot.as_str()));
+    boot
+}
+
+/// Switches a worker off, and judges its disk and its own reports of all boots, of which the last had a larger disk.
 pub fn stay_as_made(cluster: &Cluster, name: &str, boots: &[String]) {
     step(&format!("{name}: off, for its disk"));
     let lab = cluster.lab;
@@ -203,6 +282,8 @@ pub fn stay_as_made(cluster: &Cluster, name: &str, boots: &[String]) {
     }
     disk::files_are_as_made(cluster, name, &tree);
     disk::certificate_holds(cluster, name, &tree);
+    disk::cloud_init_has_nothing(&tree);
+    disk::grows(&tree, boots);
     no_ca_key_anywhere(cluster, name, &tree);
     step(&format!("{name}: on again"));
     cluster.run(&["up", name]).succeeded();

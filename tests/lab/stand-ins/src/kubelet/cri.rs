@@ -463,6 +463,22 @@ pub struct ImageStatusResponse {
     pub image: Option<Image>,
 }
 
+/// `PullImageRequest`, without credentials of a pod's own.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PullImageRequest {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<ImageSpec>,
+}
+
+/// `PullImageResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PullImageResponse {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub image_ref: String,
+}
+
 /// A runtime, connected when it is needed.
 #[derive(Debug)]
 pub struct Runtime {
@@ -613,5 +629,16 @@ impl Runtime {
         let question = ImageStatusRequest { image: Some(image) };
         let answer: ImageStatusResponse = self.call("/runtime.v1.ImageService/ImageStatus", &question).await?;
         Ok(answer.image)
+    }
+
+    /// `PullImage`: its id.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn pull(&self, image: &str) -> Result<String, GrpcError> {
+        let image = ImageSpec { image: image.to_owned(), user_specified_image: String::new() };
+        let question = PullImageRequest { image: Some(image) };
+        let answer: PullImageResponse = self.call("/runtime.v1.ImageService/PullImage", &question).await?;
+        Ok(answer.image_ref)
     }
 }

@@ -29,10 +29,29 @@ fn bundle_with(config: &Config, contents: PayloadContents) -> NodeBundle {
 }
 
 fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) -> NodeBundle {
+    try_bundle(config, contents, place).unwrap()
+}
+
+fn try_bundle(config: &Config, contents: PayloadContents, place: PayloadPlace) -> Result<NodeBundle, RenderError> {
     let key = Secret::new("SECRET BYTES\n");
-    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
+    let keys = HostKey::NAMES.map(|name| HostKey {
+        name,
+        private: Secret::new(format!("SECRET {name}")),
+        public: format!("{name} public\n"),
+    });
+    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &keys };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place).unwrap()
+    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place)
+}
+
+fn checked(
+    bundle: &NodeBundle,
+    config: &Config,
+    contents: &PayloadContents,
+    place: PayloadPlace,
+) -> Result<(), RenderError> {
+    let templates = Templates::new(&serde_json::json!({}), config, &config.nodes[0])?;
+    check::check(bundle, config, &config.nodes[0], MAC.parse().unwrap(), contents, place, &templates)
 }
 
 /// Something of every kind that a user can give.
@@ -103,7 +122,7 @@ fn hosts_name_this_node_and_the_control_plane_only() {
 fn the_key_is_secret_and_everything_else_has_its_mode() {
     let bundle = bundle(&config("worker-node-1"));
     let key = bundle.file("/etc/kubernetes/pki/worker-node-1-key.pem").unwrap();
-    assert_eq!(key, &Content::Secret(Secret::new("SECRET BYTES\n")));
+    assert_eq!(key, &Content::Secret(Secret::new("SECRET BYTES\n"), 0o600));
     assert_eq!(public(&bundle, "/etc/kubernetes/pki/worker-node-1.pem"), ("the certificate\n", 0o644));
     assert_eq!(public(&bundle, "/etc/kubernetes/pki/ca.pem"), ("the CA\n", 0o644));
     assert_eq!(public(&bundle, "/etc/kubernetes/kubelet.kubeconfig").1, 0o600);
@@ -182,15 +201,8 @@ fn a_bundle_that_reads_back_otherwise_is_refused() {
     for (wanted, spoil) in spoil {
         let mut bundle = bundle(&config);
         spoil(&mut bundle);
-        match check::check(
-            &bundle,
-            &config,
-            &config.nodes[0],
-            MAC.parse().unwrap(),
-            &PayloadContents::default(),
-            PayloadPlace::Drive,
-        ) {
-            Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted),
+        match checked(&bundle, &config, &PayloadContents::default(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), wanted),
             other => panic!("{wanted}: {other:?}"),
         }
     }
@@ -282,7 +294,7 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let errand = |stage: &str, unit: &str| {
         [
             format!("if [ ! -e /var/lib/nodebake/{stage}.{serial} ]; then"),
-            format!("    sh \"$report\" begun {stage}"),
+            format!("    send begun {stage} ''"),
             format!("    systemctl start --no-block {unit}"),
         ]
     };
@@ -295,6 +307,67 @@ fn first_boot_sets_errands_off_unless_they_are_done() {
     let stages = [crate::boot::Stage::ImagesImported, crate::boot::Stage::PackagesInstalled];
     let names = stages.map(|stage| stage.to_string().replace(' ', "-"));
     assert_eq!(names, [IMAGES_IMPORTED, PACKAGES_INSTALLED]);
+}
+
+/// A node that keeps its seed has nothing that would remove what cloud-init has of it, and is the same otherwise.
+#[test]
+fn a_node_seals_itself_unless_it_keeps_its_seed() {
+    let mut config = config("worker-node-1");
+    let sealing = bundle(&config);
+    config.nodes[0].settings.keep_seed = true;
+    let keeping = bundle(&config);
+    let own = [
+        "/etc/systemd/system/multi-user.target.wants/nodebake-seal.service",
+        "/etc/systemd/system/nodebake-seal.service",
+        "/usr/local/lib/nodebake/seal",
+    ];
+    assert_eq!(differences(&sealing, &keeping), own);
+    assert_eq!(differences(&keeping, &sealing), [""; 0]);
+    let added: Vec<_> =
+        sealing.first_boot.lines().filter(|line| !keeping.first_boot.lines().any(|other| other == *line)).collect();
+    assert_eq!(added, ["# Once cloud-init is done.", "systemctl start --no-block nodebake-seal.service"]);
+    assert_eq!((&sealing.user_data, public(&sealing, own[2]).1), (&keeping.user_data, 0o755));
+    // The other way round neither is taken for the other.
+    for (spoilt, wanted) in [(&keeping, false), (&sealing, true)] {
+        config.nodes[0].settings.keep_seed = wanted;
+        match checked(spoilt, &config, &PayloadContents::default(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), "guest/seal"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the guest writes is what the reader of its reports knows.
+#[test]
+fn the_stages_that_scripts_tell_are_known() {
+    let bundle = bundle_with(&config("worker-node-1"), contents());
+    let scripts = bundle.files.iter().filter(|file| file.path.starts_with("/usr/local/lib/nodebake/"));
+    let texts = scripts.map(|file| public(&bundle, &file.path).0).chain([bundle.first_boot.as_str()]);
+    let mut told: Vec<String> = Vec::new();
+    for line in texts.flat_map(str::lines).filter(|line| !line.trim_start().starts_with('#')) {
+        let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
+        let said = words.windows(3).filter(|said| said[0].ends_with("report") || said[0] == "send");
+        told.extend(said.filter(|said| matches!(said[1], "ok" | "failed" | "begun")).map(|said| said[2].to_owned()));
+    }
+    told.sort_unstable();
+    told.dedup();
+    told.retain(|stage| !stage.starts_with('$'));
+    let wanted = [
+        "cloud-init-done",
+        "cni-installed",
+        "disk-grown",
+        "files-installed",
+        "finished",
+        "images-imported",
+        "packages-installed",
+        "sealed",
+        "seed-read",
+    ];
+    assert_eq!(told, wanted);
+    for stage in told {
+        let known: Result<crate::boot::Stage, _> = serde_json::from_value(stage.clone().into());
+        assert!(known.is_ok(), "{stage}");
+    }
 }
 
 #[test]
@@ -343,7 +416,7 @@ fn what_was_given_and_reads_back_otherwise_is_refused() {
     let lib = "/usr/local/lib/nodebake";
     let units = "/etc/systemd/system";
     for (wanted, path, from, to) in [
-        ("containerd/config.toml", "/etc/containerd/config.toml".to_owned(), "own.example", "other.example"),
+        ("containerd/config-v3.toml", "/etc/containerd/config.toml".to_owned(), "own.example", "other.example"),
         ("systemd/containerd-proxy.conf", proxy::DROP_IN.to_owned(), ".svc,", ""),
         ("guest/timesyncd.conf", "/etc/systemd/timesyncd.conf.d/50-nodebake.conf".to_owned(), "10.0.0.1", "10.0.0.2"),
         ("guest/images", format!("{lib}/images"), "'cilium.tar'", "'other.tar'"),
@@ -353,8 +426,8 @@ fn what_was_given_and_reads_back_otherwise_is_refused() {
     ] {
         let mut bundle = bundle_with(&config, contents());
         edit(&mut bundle, &path, from, to);
-        match check::check(&bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), PayloadPlace::Drive) {
-            Err(RenderError::Check { template, .. }) => assert_eq!(template, wanted, "{path}"),
+        match checked(&bundle, &config, &contents(), PayloadPlace::Drive) {
+            Err(RenderError::Check { template, .. }) => assert_eq!(template.to_string(), wanted, "{path}"),
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -390,29 +463,27 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
     let units = units.map(|name| unit(&format!("{name}.service")));
     let mut wanted: Vec<Beside> = units.iter().map(|path| (path.as_str(), mount.to_vec(), vec![])).collect();
     wanted[4].1.remove(0);
-    let start = "    start payload-mounted opt-nodebake-payload.mount";
+    let start = "    start payload-mounted opt-nodebake-payload.mount || return 1";
     wanted.push(("/usr/local/lib/nodebake/report", vec![start], vec![]));
     assert_eq!(found, wanted);
     assert_eq!(
         lines_beyond(&drive.first_boot, &seed.first_boot),
-        [
-            "stage=payload-mounted",
-            "systemctl start opt-nodebake-payload.mount",
-            "cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/",
-        ]
+        ["cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/"]
     );
     assert_eq!(
         lines_beyond(&seed.first_boot, &drive.first_boot),
         [
-            "# Whole or not at all, and before there is any unit that runs from it. Its drive may be gone at the next boot.",
+            "# Whole or not at all; the network waits for none of it. The drive may be gone at the next boot.",
             "stage=payload-copied",
+            "# Room for it first; the unit of that name says what went wrong, if anything did.",
+            "/usr/local/lib/nodebake/grow || true",
             "rm -rf /opt/nodebake/payload.new",
-            "mkdir -p /opt/nodebake/payload.new",
+            "mkdir /opt/nodebake/payload.new",
             "cp -a \"$seed/nodebake/payload/.\" /opt/nodebake/payload.new",
             "echo 'nb-239f59ed55e7' >/opt/nodebake/payload.new/serial",
             "rm -rf /opt/nodebake/payload",
             "mv /opt/nodebake/payload.new /opt/nodebake/payload",
-            "sh \"$report\" ok payload-copied",
+            "send ok payload-copied ''",
             "mv -f /opt/nodebake/payload/cni/* /opt/cni/bin/",
         ]
     );
@@ -423,8 +494,48 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
         (&drive, PayloadPlace::Seed, "/etc/systemd/system/containerd.service names opt-nodebake-payload.mount"),
         (&seed, PayloadPlace::Drive, "no file names opt-nodebake-payload.mount"),
     ] {
-        let refused = check::check(bundle, &config, &config.nodes[0], MAC.parse().unwrap(), &contents(), place);
-        let wanted = format!("worker-node-1: what systemd/ renders is not valid: {problem}");
+        let refused = checked(bundle, &config, &contents(), place);
+        let wanted = format!("worker-node-1: what template systemd/ renders is not valid: {problem}");
         assert_eq!(refused.unwrap_err().to_string(), wanted);
+    }
+}
+
+mod custom;
+
+#[test]
+fn a_machine_that_makes_a_golden_image_has_no_identity() {
+    let config = config("worker-node-1");
+    let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents: contents() };
+    let golden = render_golden(&config, &config.nodes[0], MAC.parse().unwrap(), &payload).unwrap();
+    let paths: Vec<_> = golden.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["/usr/local/lib/nodebake/packages", "/usr/local/lib/nodebake/report"]);
+    assert!(golden.files.iter().all(|file| matches!(file.content, Content::Public(_, 0o755))));
+    // Neither its address nor that of anybody else.
+    for text in [&golden.user_data, &golden.network_config, &golden.first_boot] {
+        assert!(!text.contains("10.0.0.") && !text.contains("worker-node-1"), "{text}");
+    }
+    assert!(golden.first_boot.contains("/dev/disk/by-id/virtio-nb-239f59ed55e7 "), "{}", golden.first_boot);
+    let modules = golden.user_data.lines().find(|line| line.starts_with("cloud_init_modules"));
+    assert_eq!(modules, Some("cloud_init_modules: [bootcmd, growpart, resizefs]"));
+}
+
+#[test]
+fn on_a_golden_image_nothing_is_mounted_or_copied_and_the_payload_is_asked_for() {
+    let config = config("worker-node-1");
+    let [drive, seed, base] = [PayloadPlace::Drive, PayloadPlace::Seed, PayloadPlace::BaseImage]
+        .map(|place| bundle_from(&config, contents(), place));
+    assert_eq!(differences(&base, &seed), [""; 0]);
+    let added = lines_beyond(&base.first_boot, &drive.first_boot);
+    let asked = "if [ \"$(cat /opt/nodebake/payload/serial 2>/dev/null)\" != 'nb-239f59ed55e7' ]; then";
+    let told = "    echo 'the base image does not hold the payload nb-239f59ed55e7' >&2";
+    let comment = "# Another base image than this node was rendered for would start other programs, or none.";
+    assert_eq!(added, [comment, asked, told, "    exit 1"]);
+    assert_eq!(
+        lines_beyond(&drive.first_boot, &base.first_boot),
+        ["cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/"]
+    );
+    for place in [PayloadPlace::Seed, PayloadPlace::BaseImage] {
+        let refused = checked(&drive, &config, &contents(), place);
+        assert!(refused.is_err(), "{place:?}");
     }
 }

@@ -1,0 +1,28 @@
+//! `nodebake explain`: what the settings of a node are, and which layer of the cluster file said so.
+
+use super::Session;
+use crate::build::BuildError;
+use crate::cli::Explain;
+use crate::config::nearest_field;
+use crate::error::Error;
+use crate::render::in_force;
+
+pub(super) fn run(session: &Session, args: &Explain) -> Result<(), Error> {
+    let unknown = || session.unknown(&args.node);
+    let node = session.config.nodes.iter().find(|node| node.name == args.node).ok_or_else(unknown)?;
+    let config = &session.config;
+    let in_force = in_force(config, node).map_err(BuildError::from)?;
+    let explained = match &args.field {
+        None => config.explain(node, &in_force),
+        Some(field) => config
+            .explain_field(node, &in_force, field)
+            .ok_or_else(|| Error::UnknownField { field: field.clone(), suggestion: nearest_field(field) })?,
+    };
+    let mut rows = vec![["FIELD", "VALUE", "FROM"].map(String::from).to_vec()];
+    rows.extend(explained.into_iter().map(|one| {
+        let place = one.place(&config.file);
+        vec![one.field, one.value.unwrap_or_else(|| "-".to_owned()), place]
+    }));
+    session.ui.data(&super::table(&rows));
+    Ok(())
+}

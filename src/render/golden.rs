@@ -1,0 +1,34 @@
+//! The bundle of a machine that makes a golden image: it has no identity and no secret, and leaves nothing of itself.
+
+use super::templates::Templates;
+use super::units::Units;
+use super::{Content, GuestFile, NodeBundle, PayloadPlace, RenderError, Values};
+use crate::config::{Config, Mac, Node};
+use crate::image::Payload;
+
+/// Renders it for a machine that is called and sized as `node`; nothing else of a node is in it.
+pub fn render(config: &Config, node: &Node, mac: Mac, payload: &Payload) -> Result<NodeBundle, RenderError> {
+    let units = Units::default();
+    let values = Values::new(config, node, mac, payload, PayloadPlace::Drive, (&[], &units));
+    let mut templates = Templates::new(&values, config, node)?;
+    let bootcmd = templates.render("guest/bootcmd")?;
+    templates.set("bootcmd", bootcmd.trim_end());
+    let script = |path: &str, template| {
+        Ok(GuestFile::new(path, Content::Public(templates.render(template)?.into_bytes(), 0o755)))
+    };
+    let mut bundle = NodeBundle {
+        node: node.name.clone(),
+        user_data: templates.render("golden/user-data")?,
+        meta_data: String::new(),
+        network_config: templates.render("golden/network-config")?,
+        first_boot: templates.render("golden/first-boot")?,
+        root_password: None,
+        files: vec![
+            script("/usr/local/lib/nodebake/packages", "guest/packages")?,
+            script("/usr/local/lib/nodebake/report", "guest/report")?,
+        ],
+    };
+    templates.set("instance_id", &bundle.instance_id());
+    bundle.meta_data = templates.render("meta-data")?;
+    Ok(bundle)
+}
