@@ -38,7 +38,7 @@ soak: packages ## the same with full counts; hours
 	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --features lab --test e2e -- --test-threads=1 --nocapture
 
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS := checksum_file archive lock_file
+FUZZ_TARGETS := checksum_file archive lock_file iso
 
 # libFuzzer's instrumentation is an unstable flag of rustc, which the bootstrap variable opens on the stable one.
 fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz; what it finds out stays in fuzz/grown

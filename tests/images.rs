@@ -1,6 +1,7 @@
-//! Images as others see them: the Linux kernel, xorriso, libarchive, isoinfo and blkid read back what was put in, whole.
+//! Images as others see them: the Linux kernel, xorriso, libarchive, 7-Zip, isoinfo and blkid
+//! read back what was put in, whole.
 //!
-//! Needs root (owners are restored when files are taken out) and the packages xorriso, genisoimage, libarchive-tools,
+//! Needs root (owners are restored when files are taken out) and the packages xorriso, genisoimage, libarchive-tools, 7zip,
 //! util-linux, busybox-static and qemu-system-x86; the kernel comes from Debian's archive, for a small guest of its own:
 //! not every host's kernel knows iso9660. A missing tool is a failure. `NODEBAKE_TEST_TREES` sets the number of
 //! random trees.
@@ -275,6 +276,21 @@ fn directories_in_path_table(image: &Path) -> usize {
         .count()
 }
 
+/// What 7-Zip takes out.
+fn extracted_by_7zip(image: &Path) -> Vec<Line> {
+    let folder = tempfile::tempdir().unwrap();
+    let to = format!("-o{}", folder.path().to_str().unwrap());
+    run("7zz", &["x", "-y", "-snld20", "-bso0", "-bsp0", &to, image.to_str().unwrap()]);
+    as_7zip_extracts(&list(folder.path()))
+}
+
+/// Names, kinds and contents: 7-Zip keeps neither owners nor directories' modes, leaves out links that lead out of the tree,
+/// and ends names at their last dot (so random ones are not for it).
+fn as_7zip_extracts(lines: &[Line]) -> Vec<Line> {
+    let plain = |line: &Line| Line { mode: 0, owner: Owner::ROOT, modified: 0, ..line.clone() };
+    lines.iter().filter(|line| line.kind != 'l').map(plain).collect()
+}
+
 fn paths_by_isoinfo(image: &Path) -> Vec<String> {
     let output = run("isoinfo", &["-R", "-f", "-i", image.to_str().unwrap()]);
     let mut paths: Vec<_> = String::from_utf8(output).unwrap().lines().map(ToOwned::to_owned).collect();
@@ -497,6 +513,7 @@ fn a_seed_is_a_nocloud_volume_for_everyone() {
     }
     assert_same(&extracted_by_xorriso(&path), &wanted(&tree), "xorriso");
     assert_same(&extracted_by_libarchive(&path), &wanted(&tree), "libarchive");
+    assert_same(&extracted_by_7zip(&path), &as_7zip_extracts(&wanted(&tree)), "7-Zip");
 
     // The UUID follows the content: another node, another UUID; the same node, the same.
     seed::bake(&bundle("worker-node-2"), Time::FIXED, &path).unwrap();
@@ -661,6 +678,45 @@ fn parse_guest(told: &str) -> Vec<Line> {
     let mut lines: Vec<_> = lines.lines().map(line).collect();
     lines.sort();
     lines
+}
+
+/// One directory of many blocks, and a file of two extents, of which the bytes around the seam are looked at.
+#[test]
+fn large_directories_and_files_read_back_by_others() {
+    const SIZE: u64 = (4 << 30) + 4097;
+    const SEAM: u64 = (4 << 30) - 2048;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.iso");
+    let target = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    let mut writer = Writer::new(&target, LABEL, Time::FIXED);
+    let mut paths = vec!["/".to_owned(), "/large".to_owned(), "/many".to_owned()];
+    // Its data stays a hole.
+    drop(writer.file("/large", 0o644, SIZE).unwrap());
+    for number in 0..20_000 {
+        let name = format!("/many/file-{number:05}.conf");
+        writer.add(&name, 0o644, b"").unwrap();
+        paths.push(name);
+    }
+    writer.finish(Digest::of(b"identity")).unwrap();
+    let image = Image::open(&target).unwrap();
+    let spans: Vec<_> = image.entry("/large").unwrap().spans().collect();
+    assert_eq!(spans, [(18 * 2048, SEAM), (18 * 2048 + SEAM, SIZE - SEAM)]);
+    std::os::unix::fs::FileExt::write_all_at(&target, b"left right", 18 * 2048 + SEAM - 5).unwrap();
+
+    let ours: Vec<_> = image.entries().iter().map(|entry| entry.path.clone()).collect();
+    assert!(ours == paths, "our reader");
+    // isoinfo shows a file once an extent.
+    let mut shown = paths_by_isoinfo(&path);
+    shown.dedup();
+    assert!(shown == paths, "isoinfo");
+    let (image, cut) = (path.to_str().unwrap(), folder.path().join("cut"));
+    let (start, to) = ((SEAM - 8).to_string(), cut.to_str().unwrap());
+    run("xorriso", &["-osirrox", "on", "-indev", image, "-extract_cut", "/large", &start, "16", to]);
+    assert_eq!(fs::read(cut).unwrap(), b"\0\0\0left right\0\0\0");
+    let listed = String::from_utf8(run("7zz", &["l", "-slt", image])).unwrap();
+    let files: Vec<_> = listed.lines().filter_map(|line| line.strip_prefix("Path = ")).skip(1).collect();
+    let sizes: Vec<_> = listed.lines().filter_map(|line| line.strip_prefix("Size = ")).collect();
+    assert_eq!((files.len(), sizes[0]), (paths.len() - 1, SIZE.to_string().as_str()));
 }
 
 #[test]
