@@ -9,7 +9,8 @@ const LIMIT: u64 = 1 << 16;
 
 fuzz_target!(|bytes: &[u8]| {
     // Descriptors begin after 16 empty blocks, which a corpus need not hold.
-    let image = [&[0; 16 * 2048][..], bytes].concat();
+    let mut image = [&[0; 16 * 2048][..], bytes].concat();
+    image.resize(image.len().next_multiple_of(2048), 0);
     let any = Image::open_any(image.as_slice());
     if let Ok(any) = &any {
         for entry in any.entries() {
