@@ -51,6 +51,8 @@ pub enum Verb {
     Render(Render),
     /// Make every image once more and compare: the cache, what is built, and the machines.
     Verify(Verify),
+    /// Show what is in an image, ours or another's: it is only read, and no cluster file is needed.
+    Inspect(Inspect),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
     /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
@@ -184,6 +186,23 @@ pub struct Verify {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A payload, a seed, or anybody's ISO 9660 image.
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// A file in it, which is printed as it is; of a folder, what is beneath it is listed.
+    #[arg(value_name = "PATH")]
+    pub path: Option<String>,
+    /// Show SHA-256 digests: of the image and of the files in it, or of the file at PATH.
+    #[arg(long)]
+    pub digest: bool,
+    /// Show keys, kubeconfigs, user-data and whatever its owner alone may read, which is "(secret)" else.
+    #[arg(long)]
+    pub show_secrets: bool,
 }
 
 /// How long to wait for a silent machine.

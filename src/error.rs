@@ -17,6 +17,7 @@ use crate::cluster::ClusterError;
 use crate::commands::{GcError, ImageError};
 use crate::config::{self, ConfigError, EditError, NodeName};
 use crate::identity::IdentityError;
+use crate::image::inspect::InspectError;
 use crate::machine::MachineError;
 use crate::plan::Blocked;
 use crate::verify::{Check, VerifyError};
@@ -76,6 +77,8 @@ pub enum Error {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// What is there is not what it should be; at least one thing.
     #[error("{} things differ", .0.len())]
     Differs(Vec<Check>),
@@ -139,6 +142,7 @@ impl Error {
             Self::Image(error) => error.exit_code(),
             Self::Apply(error) => apply_code(error),
             Self::Verify(error) => error.exit_code(),
+            Self::Inspect(error) => error.exit_code(),
             Self::Differs(_) => ExitCode::Digest,
             Self::Nodes(errors) if errors.iter().any(ApplyError::is_node_down) => ExitCode::NodeDown,
             Self::Nodes(errors) => errors.first().map_or(ExitCode::Unexpected, apply_code),
@@ -167,6 +171,7 @@ impl Error {
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
             Self::Verify(error) => error.hint(),
+            Self::Inspect(error) => error.hint(),
             Self::Exists { .. } => Some(
                 "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
                     .to_owned(),

@@ -32,6 +32,7 @@ pub mod identity;
 pub mod image;
 pub mod machine;
 pub mod plan;
+pub mod printable;
 pub mod progress;
 pub mod render;
 pub mod secret;

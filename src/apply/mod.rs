@@ -302,6 +302,6 @@ impl Apply<'_> {
         };
         let start = size().unwrap_or(0).saturating_sub(max);
         let bytes = self.hypervisor.read_volume(&pool, &name, start, usize::try_from(max).unwrap_or(usize::MAX));
-        crate::boot::printable(&String::from_utf8_lossy(&bytes.unwrap_or_default()))
+        crate::printable::text(&String::from_utf8_lossy(&bytes.unwrap_or_default()))
     }
 }

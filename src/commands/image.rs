@@ -135,6 +135,7 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
         hypervisor: &*hypervisor,
         id: &id,
         watch: None,
+        cluster: None,
         patience: Patience::of_silence(Duration::from_secs(args.wait.stall)),
         progress: session.ui,
     };

@@ -31,7 +31,7 @@ pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
     let events = Decoder::default().feed(&first_boot.unwrap_or_default());
     let mut text: String = events.iter().map(describe).collect();
     text.push_str("--- console ---\n");
-    text.push_str(&crate::boot::printable(&String::from_utf8_lossy(&console.unwrap_or_default())));
+    text.push_str(&crate::printable::text(&String::from_utf8_lossy(&console.unwrap_or_default())));
     session.ui.data(&text);
     Ok(())
 }

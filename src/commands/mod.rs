@@ -8,6 +8,7 @@ mod fetch;
 mod gc;
 mod image;
 mod init;
+mod inspect;
 mod kubeconfig;
 mod lock;
 mod logs;
@@ -43,12 +44,13 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     }
     match &cli.verb {
         Verb::Gc(args) => return gc::run(cli, ui, args),
+        Verb::Inspect(args) => return inspect::run(args, ui),
         Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => return bundle::import(cli, ui, args),
         _ => {}
     }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init | Verb::Gc(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
+        Verb::Init | Verb::Gc(_) | Verb::Inspect(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Lock(args) => lock::run(&session, *args),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),

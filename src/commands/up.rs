@@ -183,12 +183,12 @@ fn node_table(nodes: &Nodes, now: i64) -> String {
     for node in nodes.values() {
         let roles = if node.roles.is_empty() { "<none>".to_owned() } else { node.roles.join(",") };
         rows.push(vec![
-            crate::boot::printable(&node.name),
+            crate::printable::line(&node.name),
             if node.ready { "Ready" } else { "NotReady" }.to_owned(),
             roles,
             node.created.map_or_else(|| "<unknown>".to_owned(), |created| age((now - created).max(0))),
-            crate::boot::printable(&node.version),
-            crate::boot::printable(&node.internal_ip),
+            crate::printable::line(&node.version),
+            crate::printable::line(&node.internal_ip),
         ]);
     }
     super::table(&rows)

@@ -6,6 +6,7 @@ mod contents;
 pub mod deb;
 mod elf;
 pub mod golden;
+pub mod inspect;
 pub mod iso9660;
 pub mod payload;
 pub mod seed;

@@ -21,7 +21,7 @@ use crate::render::NodeBundle;
 use crate::whole_file;
 
 /// Where the payload's files stand in the image.
-const ROOT: &str = "/nodebake/payload";
+pub(super) const ROOT: &str = "/nodebake/payload";
 
 /// Files are read back in pieces of this size.
 const PIECE: usize = 256 << 10;

@@ -22,6 +22,7 @@ pub fn render(config: &Config, node: &Node, mac: Mac, payload: &Payload) -> Resu
         meta_data: String::new(),
         network_config: templates.render("golden/network-config")?,
         first_boot: templates.render("golden/first-boot")?,
+        root_password: None,
         files: vec![
             script("/usr/local/lib/nodebake/packages", "guest/packages")?,
             script("/usr/local/lib/nodebake/report", "guest/report")?,

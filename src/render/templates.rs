@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 35] = templates![
+const TEMPLATES: [Template; 38] = templates![
     "user-data",
     "meta-data",
     "network-config",

@@ -20,6 +20,7 @@ mod faults;
 mod full_disk;
 mod http;
 mod identities;
+mod inspecting;
 mod killed;
 mod locking;
 mod machines;

@@ -1,12 +1,12 @@
 //! Same inputs, same bytes: whatever the folder, the clock, the umask, the language and the number of CPUs; and a change
 //! changes what it must and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::identities::provide;
 use crate::mirror::Item;
-use crate::world::{Tree, World, changed, has_extension};
+use crate::world::{Ran, Tree, World, changed, has_extension};
 
 /// Content by path in the output folder.
 fn contents(tree: Tree) -> BTreeMap<String, Vec<u8>> {
@@ -192,4 +192,47 @@ fn another_base_image_changes_the_manifests_alone() {
     world.relock();
     world.must(&["build", "--all"]);
     assert_eq!(changed(&before, &world.tree("build")), of(&BOTH, &["manifest.json"]));
+}
+
+/// Runs the program with a `SOURCE_DATE_EPOCH`.
+fn run_at(world: &World, epoch: &str, arguments: &[&str]) -> Ran {
+    world.run_command(world.command(&[]).env("SOURCE_DATE_EPOCH", epoch).args(arguments))
+}
+
+#[test]
+fn everything_in_the_images_has_the_time_that_was_asked_for() {
+    let world = World::built();
+    let usual = contents(world.tree("build"));
+    let ran = run_at(&world, "1767225599", &["build", "--all", "--out", "later"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for image in [world.payload("later"), "later/worker-node-1/seed.iso".to_owned()] {
+        let listed = world.must(&["inspect", &image, "/"]).stdout;
+        let times: BTreeSet<_> = listed.lines().skip(1).map(|line| line.split_whitespace().nth(3).unwrap()).collect();
+        assert_eq!(times, BTreeSet::from(["2025-12-31T23:59:59Z"]), "{image}");
+    }
+    // It is one of the inputs: known by name when the payload is found again, and asked for by `verify`.
+    let again = run_at(&world, "1767225599", &["build", "--all", "--out", "later"]);
+    assert!(again.stdout.lines().all(|line| line.ends_with("   unchanged")), "{again:?}");
+    let verified = run_at(&world, "1767225599", &["verify", "--images", "--out", "later"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    // That of our own making is the time that there is without it.
+    let ran = run_at(&world, "946684800", &["build", "--all"]);
+    assert!(ran.stdout.lines().all(|line| line.ends_with("   unchanged")), "{ran:?}");
+    assert_eq!(contents(world.tree("build")), usual);
+}
+
+#[test]
+fn what_is_no_time_is_refused() {
+    let world = World::locked();
+    for wrong in ["", "now", "-1", "+1", "1e9", " 1", "5869584000", "99999999999999999999"] {
+        let error = format!("SOURCE_DATE_EPOCH is {wrong:?}; it must be seconds since 1970, up to the end of 2155");
+        let wanted = Ran::failed(2, &error, "unset it, and everything in the images is of 2000-01-01 00:00:00 UTC");
+        for arguments in
+            [&["build", "--all"][..], &["verify", "--images"], &["up"], &["rebuild", "worker-node-1", "--yes"]]
+        {
+            assert_eq!(run_at(&world, wrong, arguments), wanted, "{arguments:?}");
+        }
+        assert_eq!(run_at(&world, wrong, &["status"]).code, world.run(&["status"]).code);
+    }
+    assert!(!world.path("build").exists());
 }

@@ -12,7 +12,7 @@ const PASSWORD: &str = "p:a ss\"w\\r'd{{ x }}ü";
 fn world() -> World {
     let world = World::locked();
     fs::create_dir(world.path("secrets")).unwrap();
-    world.write_key("secrets/puller", format!("{PASSWORD}\n").as_bytes());
+    world.write_key("secrets/hub", format!("{PASSWORD}\n").as_bytes());
     let defaults = "
   ntp: [10.0.0.1]
   proxy: {http: 'http://10.0.0.9:3128', no: [.own.example]}
@@ -24,7 +24,7 @@ fn world() -> World {
         fallback: true
         caFile: pki/ca.pem
         username: puller
-        passwordFile: secrets/puller
+        passwordFile: secrets/hub
 ";
     let group = "
 groups:
@@ -113,7 +113,7 @@ fn holders(world: &World) -> Vec<String> {
 fn a_password_is_in_its_file_and_in_the_seeds_that_need_it() {
     let world = world();
     world.must(&["build", "--all"]);
-    let wanted = ["build/worker-node-1/seed.iso 600", "secrets/puller 600"];
+    let wanted = ["build/worker-node-1/seed.iso 600", "secrets/hub 600"];
     assert_eq!(holders(&world), wanted);
     let manifest: serde_json::Value = serde_json::from_str(&world.read("build/worker-node-1/manifest.json")).unwrap();
     let files = manifest["files"].as_object().unwrap().keys().filter(|path| path.starts_with("/etc/containerd/"));
@@ -129,7 +129,7 @@ fn a_password_is_in_its_file_and_in_the_seeds_that_need_it() {
 
     // Another password makes another seed for the node that has it.
     let before = world.tree("build");
-    world.write_key("secrets/puller", b"other\n");
+    world.write_key("secrets/hub", b"other\n");
     world.must(&["build", "--all"]);
     let seed = ["manifest.json", "meta-data", "seed.iso"].map(|file| format!("build/worker-node-1/{file}"));
     assert_eq!(changed(&before, &world.tree("build")), seed);
@@ -167,7 +167,7 @@ fn what_the_kubelet_or_containerd_would_stumble_over_is_told_with_its_line() {
              (nodebake.yaml:LINE): what is said of registries stands in /etc/containerd/certs.d",
         ),
         (
-            "passwordFile: secrets/puller",
+            "passwordFile: secrets/hub",
             "passwordFile: secrets/none",
             "worker-node-1: containerd.registries.docker.io.passwordFile (nodebake.yaml:LINE) names \
              FOLDER/secrets/none, which cannot be read: No such file or directory (os error 2)",

@@ -8,17 +8,20 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 17] = [
     "init",
     "lock",
     "fetch",
     "bundle",
     "build",
+    "render",
     "verify",
+    "inspect",
     "up",
     "status",
     "rebuild",
     "down",
+    "explain",
     "logs",
     "image",
     "gc",

@@ -6,6 +6,7 @@ use super::descriptors::{Descriptor, PRIMARY, Volume};
 use super::directory::{Extent, ROOT_RECORD_SIZE};
 use super::walk::{Rules, Walk};
 use super::{BLOCK, BLOCK_BYTES, Owner, Source, Time};
+use crate::printable;
 
 /// Files are read in pieces of this size.
 const PIECE: usize = 128 << 10;
@@ -20,7 +21,7 @@ pub enum ReadError {
         why: &'static str,
     },
     /// A directory that does not hold together.
-    #[error("the image is malformed in {path}: {why}")]
+    #[error("the image is malformed in {}: {why}", printable::line(path))]
     Directory {
         /// The directory or entry.
         path: String,

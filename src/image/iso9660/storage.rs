@@ -1,7 +1,7 @@
 //! Where images are written to and read from: by position, so that several threads can share one file.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
@@ -30,8 +30,10 @@ impl Source for File {
         FileExt::read_exact_at(self, bytes, offset)
     }
 
+    /// Of a disk too, whose metadata has no size. The file's own position is of no meaning here.
     fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        let metadata = self.metadata()?;
+        if metadata.is_file() { Ok(metadata.len()) } else { (&mut &*self).seek(SeekFrom::End(0)) }
     }
 }
 

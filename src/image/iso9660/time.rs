@@ -1,5 +1,7 @@
 //! Points in time as ISO 9660 records them.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -12,6 +14,13 @@ pub struct Time(DateTime);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0} seconds since 1970 is outside of the years 1900 to 2155, which ISO 9660 can record")]
 pub struct TimeOutOfRange(i64);
+
+/// As `2000-01-01T00:00:00Z`.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}Z", self.0)
+    }
+}
 
 impl Time {
     /// 2000-01-01 00:00:00 UTC: the time of everything in our images unless the caller has another.
@@ -90,6 +99,7 @@ mod tests {
     #[test]
     fn fixed_time_reads_as_written() {
         assert_eq!(Time::FIXED.unix(), 946_684_800);
+        assert_eq!(Time::FIXED.to_string(), "2000-01-01T00:00:00Z");
         assert_eq!(Time::from_unix(946_684_800), Ok(Time::FIXED));
         assert_eq!(Time::FIXED.record(), [100, 1, 1, 0, 0, 0, 0]);
         assert_eq!(&Time::FIXED.volume(), b"2000010100000000\0");

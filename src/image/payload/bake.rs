@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::input::{Input, SharedTask};
 use super::places::{Places, Turn};
-use super::{Ingredient, LABEL, PayloadError, PayloadInputs, check, json};
+use super::{Ingredient, LABEL, MANIFEST, NAME, PayloadError, PayloadInputs, check, json};
 use crate::artifacts::Kind;
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -207,8 +207,8 @@ impl<'a> Baker<'a> {
         files: &mut Vec<Planned>,
         sums: &mut Sums,
     ) -> Result<(), PayloadError> {
-        let text = json(&Manifest { name: "nodebake-payload", arch: self.inputs.arch.to_string(), files });
-        let planned = Planned { path: "/payload.json".to_owned(), size: text.len() as u64, mode: 0o644 };
+        let text = json(&Manifest { name: NAME, arch: self.inputs.arch.to_string(), files });
+        let planned = Planned { path: MANIFEST.to_owned(), size: text.len() as u64, mode: 0o644 };
         let slot = writer.file(&planned.path, planned.mode, planned.size).map_err(self.unwritten())?;
         sums.insert(planned.path.clone(), slot.fill(&mut text.as_slice()).map_err(self.unwritten())?);
         files.push(planned);

@@ -37,6 +37,10 @@ pub use error::PayloadError;
 /// Label of every payload.
 pub const LABEL: Label = Label::new("NODEBAKE_PAYLOAD");
 
+/// The file in a payload that says what it holds, and the name that it gives there.
+pub(super) const MANIFEST: &str = "/payload.json";
+pub(super) const NAME: &str = "nodebake-payload";
+
 /// Raised whenever the same inputs shall give other bytes.
 const RECIPE: u32 = 2;
 
