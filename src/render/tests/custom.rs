@@ -43,7 +43,7 @@ fn the_kubelets_configuration_is_patched_and_else_left_as_it_is() {
         patch(settings, shutdown);
         settings.kubelet.insert("maxPods".to_owned(), json!(60));
         settings.kubelet.insert("runtimeRequestTimeout".to_owned(), Value::Null);
-        settings.kubelet.insert("systemReserved".to_owned(), json!({"cpu": "100m", "memory": "1e3", "pid": "0x10"}));
+        settings.kubelet.insert("systemReserved".to_owned(), json!({"cpu": "100m", "memory": "1e3", "pid": "2e3"}));
         settings.kubelet.insert("clusterDomain".to_owned(), json!("no"));
         settings.kubelet.insert("authentication".to_owned(), json!({"webhook": {"cacheTTL": "2m0s"}}));
     });
@@ -72,7 +72,7 @@ shutdownGracePeriodCriticalPods: "20s"
 systemReserved:
   cpu: "100m"
   memory: "1e3"
-  pid: "0x10"
+  pid: "2e3"
 tlsCertFile: "/etc/kubernetes/pki/worker-node-1.pem"
 tlsPrivateKeyFile: "/etc/kubernetes/pki/worker-node-1-key.pem"
 "#;
@@ -409,7 +409,7 @@ fn a_template_of_the_users_replaces_ours() {
     assert_eq!(refused(&config), (wanted, Some(format!("mend {path}"))));
     let ours = include_str!("../../../cloud-init/user-data");
     let (_folder, config) = templates("user-data", &format!("{ours}timezone: Europe/Berlin\n"));
-    assert!(bundle(&config).user_data.ends_with("timezone: Europe/Berlin\n"));
+    assert!(bundle(&config).user_data.contains("\ntimezone: Europe/Berlin\n"));
     let (_folder, config) = templates("user-data", &ours.replace("bootcmd:", "runcmd:"));
     assert!(refused(&config).0.ends_with("that bootcmd starts first boot reads back as false, not as true"));
 }
@@ -497,10 +497,19 @@ fn labels_and_taints_are_the_kubelets_where_it_may() {
     let bundle = bundle(&config);
     let unit = public(&bundle, "/etc/systemd/system/kubelet.service").0;
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-    let flags: Vec<_> =
-        start.split(' ').filter(|word| word.starts_with("--node-labels") || word.starts_with("--register")).collect();
+    let flags: Vec<_> = start.split(' ').filter(|word| word.starts_with("--node-labels")).collect();
     let labels = "--node-labels=own.example/disk=ssd,topology.kubernetes.io/zone=";
-    assert_eq!(flags, [labels, "--register-with-taints=own=a:NoSchedule,own:NoExecute"]);
+    assert_eq!(flags, [labels]);
+    let plain = super::bundle(&super::config("worker-node-1"));
+    let taints = lines_beyond(public(&bundle, kubelet::PATH).0, public(&plain, kubelet::PATH).0).join("\n");
+    let wanted = r#"registerWithTaints:
+  - key: "own"
+    value: "a"
+    effect: NoSchedule
+  - key: "own"
+    value: ""
+    effect: NoExecute"#;
+    assert_eq!(taints, wanted);
     config.cluster.kubeconfig = None;
     let wanted = "worker-node-1: labels.node-role.kubernetes.io/worker (nodebake.yaml:70): no kubelet may give its own node this \
                   label, and without cluster.kubeconfig nobody else can";

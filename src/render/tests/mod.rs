@@ -473,10 +473,10 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
     assert_eq!(
         lines_beyond(&seed.first_boot, &drive.first_boot),
         [
-            "# Whole or not at all, and before there is any unit that runs from it. Its drive may be gone at the next boot.",
+            "# Whole or not at all; the network waits for none of it. The drive may be gone at the next boot.",
             "stage=payload-copied",
             "rm -rf /opt/nodebake/payload.new",
-            "mkdir -p /opt/nodebake/payload.new",
+            "mkdir /opt/nodebake/payload.new",
             "cp -a \"$seed/nodebake/payload/.\" /opt/nodebake/payload.new",
             "echo 'nb-239f59ed55e7' >/opt/nodebake/payload.new/serial",
             "rm -rf /opt/nodebake/payload",
