@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use nodebake::config::{Acceleration, Arch, ClusterId, NodeName};
 use nodebake::digest::Digest;
-use nodebake::machine::mark::LogKind;
+use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
     Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, Hypervisor, MachineError, Mark, MarkState,
@@ -544,6 +544,37 @@ fn qcow2(folder: &Path, capacity: &str) -> Vec<u8> {
     fs::read(file).unwrap()
 }
 
+/// What a guest sees on a root disk, whole and with no file under it, on the hypervisor and here.
+fn flattened(hypervisor: &dyn Hypervisor, daemon: &Daemon, root: &OverlaySpec) {
+    let [qcow2, raw] =
+        [DiskFormat::Qcow2, DiskFormat::Raw].map(|format| VolumeName::golden(&cluster(), &node(), format));
+    let here = |name: &VolumeName| {
+        let mut bytes = Vec::new();
+        let size = hypervisor.download("vms", name, &mut bytes).unwrap();
+        assert_eq!(size, bytes.len() as u64);
+        let file = daemon.folder.path().join("downloaded");
+        fs::write(&file, bytes).unwrap();
+        file
+    };
+    for (name, format) in [(&qcow2, VolumeFormat::Qcow2), (&raw, VolumeFormat::Raw)] {
+        let info = hypervisor.flatten("vms", &root.name, name).unwrap();
+        assert_eq!((info.name, info.capacity, info.format, info.backing), (name.to_string(), 64 << 20, format, None));
+        assert!(matches!(hypervisor.flatten("vms", &root.name, name), Err(MachineError::Exists { .. })));
+    }
+    assert_eq!(fs::metadata(here(&raw)).unwrap().len(), 64 << 20);
+    let info = Command::new("qemu-img").args(["info", "--output=json"]).arg(here(&qcow2)).output().unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!((&info["format"], &info["virtual-size"]), (&"qcow2".into(), &(64 << 20).into()));
+    assert_eq!(info.get("backing-filename"), None);
+    for name in [qcow2, raw] {
+        hypervisor.delete_volume("vms", &name).unwrap();
+        let gone = hypervisor.download("vms", &name, &mut Vec::new());
+        assert!(matches!(gone, Err(MachineError::Missing { kind: "volume", .. })), "{gone:?}");
+    }
+    let missing = hypervisor.flatten("vms", &VolumeName::Base(Digest::of(b"none")), &root.name);
+    assert!(matches!(missing, Err(MachineError::Missing { .. })), "{missing:?}");
+}
+
 #[test]
 fn a_machine_from_its_volumes_to_its_end() {
     let daemon = Daemon::start();
@@ -578,6 +609,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     assert_eq!((root_info.capacity, root_info.backing.as_ref()), (64 << 20, Some(&base_info.path)));
     assert!(root_info.is_whole());
     assert!(matches!(hypervisor.create_overlay("vms", &root), Err(MachineError::Exists { .. })));
+    flattened(&*hypervisor, &daemon, &root);
 
     if !daemon.root {
         return;

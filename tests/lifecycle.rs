@@ -829,3 +829,54 @@ fn what_fails_before_the_start_is_undone() {
         assert!(off.is_empty(), "call {call} ({text}): {off:?}");
     }
 }
+
+#[test]
+fn nodes_on_a_golden_image_have_no_drive_for_a_payload() {
+    let mut world = World::with_good_guests();
+    for built in &mut world.built {
+        built.images.payload_drive = false;
+    }
+    let plan = world.plan();
+    let uploads: Vec<_> = plan
+        .shared
+        .iter()
+        .filter_map(
+            |action| if let SharedAction::Upload(upload) = action { Some(upload.spec.name.clone()) } else { None },
+        )
+        .collect();
+    assert_eq!(uploads, [VolumeName::Base(world.images.base.digest)]);
+    world.carry_out(&plan).unwrap();
+    let domain = world.domain("worker-node-1");
+    assert!(!domain.xml.contains("vdb") && !domain.xml.contains("payload."), "{}", domain.xml);
+    // It runs this payload all the same.
+    assert_eq!(domain.mark().unwrap().payload, world.images.payload.digest);
+    // A drive where there was none is another machine.
+    for built in &mut world.built {
+        built.images.payload_drive = true;
+    }
+    let plan = world.plan();
+    let drift: Vec<_> = plan.nodes[0].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, ["machine changed in the cluster file"]);
+}
+
+#[test]
+fn a_machine_that_cannot_seal_its_disk_is_told_of() {
+    for (said, wanted) in [
+        (report("disk-sealed", "failed", "Zm91bA=="), "worker-node-1: failed to get to \"disk sealed\""),
+        (report("payload-copied", "ok", ""), "worker-node-1: nothing new for 0 s; last seen: payload copied"),
+        // A failed errand is none here, and says nothing of the disk.
+        (
+            report("packages-installed", "failed", ""),
+            "worker-node-1: nothing new for 0 s; last seen: failed: packages installed",
+        ),
+    ] {
+        let world = World::with_good_guests();
+        let plan = world.plan();
+        let apply = world.apply();
+        plan.shared.iter().for_each(|action| apply.shared(action).unwrap());
+        world.guest_says("worker-node-1", &said);
+        let error = apply.seal_disk(&plan.nodes[0]).unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+        assert!(!world.domain("worker-node-1").autostart);
+    }
+}

@@ -473,10 +473,12 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
     assert_eq!(
         lines_beyond(&seed.first_boot, &drive.first_boot),
         [
-            "# Whole or not at all, and before there is any unit that runs from it. Its drive may be gone at the next boot.",
+            "# Whole or not at all; the network waits for none of it. The drive may be gone at the next boot.",
             "stage=payload-copied",
+            "# Room for it first; the unit of that name says what went wrong, if anything did.",
+            "/usr/local/lib/nodebake/grow || true",
             "rm -rf /opt/nodebake/payload.new",
-            "mkdir -p /opt/nodebake/payload.new",
+            "mkdir /opt/nodebake/payload.new",
             "cp -a \"$seed/nodebake/payload/.\" /opt/nodebake/payload.new",
             "echo 'nb-239f59ed55e7' >/opt/nodebake/payload.new/serial",
             "rm -rf /opt/nodebake/payload",
@@ -499,3 +501,41 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
 }
 
 mod custom;
+
+#[test]
+fn a_machine_that_makes_a_golden_image_has_no_identity() {
+    let config = config("worker-node-1");
+    let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents: contents() };
+    let golden = render_golden(&config, &config.nodes[0], MAC.parse().unwrap(), &payload).unwrap();
+    let paths: Vec<_> = golden.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["/usr/local/lib/nodebake/packages", "/usr/local/lib/nodebake/report"]);
+    assert!(golden.files.iter().all(|file| matches!(file.content, Content::Public(_, 0o755))));
+    // Neither its address nor that of anybody else.
+    for text in [&golden.user_data, &golden.network_config, &golden.first_boot] {
+        assert!(!text.contains("10.0.0.") && !text.contains("worker-node-1"), "{text}");
+    }
+    assert!(golden.first_boot.contains("/dev/disk/by-id/virtio-nb-239f59ed55e7 "), "{}", golden.first_boot);
+    let modules = golden.user_data.lines().find(|line| line.starts_with("cloud_init_modules"));
+    assert_eq!(modules, Some("cloud_init_modules: [bootcmd, growpart, resizefs]"));
+}
+
+#[test]
+fn on_a_golden_image_nothing_is_mounted_or_copied_and_the_payload_is_asked_for() {
+    let config = config("worker-node-1");
+    let [drive, seed, base] = [PayloadPlace::Drive, PayloadPlace::Seed, PayloadPlace::BaseImage]
+        .map(|place| bundle_from(&config, contents(), place));
+    assert_eq!(differences(&base, &seed), [""; 0]);
+    let added = lines_beyond(&base.first_boot, &drive.first_boot);
+    let asked = "if [ \"$(cat /opt/nodebake/payload/serial 2>/dev/null)\" != 'nb-239f59ed55e7' ]; then";
+    let told = "    echo 'the base image does not hold the payload nb-239f59ed55e7' >&2";
+    let comment = "# Another base image than this node was rendered for would start other programs, or none.";
+    assert_eq!(added, [comment, asked, told, "    exit 1"]);
+    assert_eq!(
+        lines_beyond(&drive.first_boot, &base.first_boot),
+        ["cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/"]
+    );
+    for place in [PayloadPlace::Seed, PayloadPlace::BaseImage] {
+        let refused = checked(&drive, &config, &contents(), place);
+        assert!(refused.is_err(), "{place:?}");
+    }
+}
