@@ -202,6 +202,12 @@ impl Build<'_> {
         baked
     }
 
+    /// Brings what was built to disk: the files of nodes are written without waiting for it, since each costs milliseconds.
+    /// Whatever a loss of power leaves of them before that, the next run compares and puts right.
+    pub fn settle(&self) -> Result<(), BuildError> {
+        output::settle(self.out)
+    }
+
     /// Clears what killed runs left, also of files that this one has no reason to write.
     pub fn sweep(&self) {
         let state = self.state();
@@ -279,7 +285,7 @@ impl Build<'_> {
         let mac = config.mac(&self.cluster_id(), node);
         let bundle = render::render(config, node, mac, credentials, payload, place)?;
         let folder = self.out.join(node.name.to_string());
-        output::folder(&folder)?;
+        output::node_folder(&folder)?;
         let (path, manifest) = node_files(&folder, place);
         let (baked, mut changed) = match place {
             PayloadPlace::Drive | PayloadPlace::BaseImage => {

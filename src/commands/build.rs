@@ -77,5 +77,8 @@ pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], self_contai
         }
         outputs.push(output);
     }
+    if outputs.iter().any(|output| output.changed) {
+        build.settle()?;
+    }
     Ok(Outputs { payloads, nodes: outputs })
 }

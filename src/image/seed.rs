@@ -92,7 +92,8 @@ impl SeedError {
     }
 }
 
-/// Writes the seed of `bundle` to `path`, with mode 0600 from its first byte; the folder must exist. Everything in it
+/// Writes the seed of `bundle` to `path`, with mode 0600 from its first byte; the folder must exist. It is not waited for
+/// the disk: whoever comes by again compares all of it. Everything in it
 /// has the time `time` ([`Time::FIXED`] unless the user has another) and belongs to root.
 pub fn bake(bundle: &NodeBundle, time: Time, path: &Path) -> Result<Baked, SeedError> {
     let node = || bundle.node.to_string();
@@ -104,7 +105,7 @@ pub fn bake(bundle: &NodeBundle, time: Time, path: &Path) -> Result<Baked, SeedE
     read_back(bundle, time, &image)?;
     let baked = Baked { digest: Digest::of(&image), size, changed: !stands(&image, path) };
     if baked.changed {
-        whole_file::write(path, &image, SECRET_MODE)
+        whole_file::write_soon(path, &image, SECRET_MODE)
             .map_err(|source| SeedError::Output { path: path.to_owned(), source })?;
     }
     Ok(baked)

@@ -330,9 +330,10 @@ struct Values<'a> {
     swap: Option<u64>,
     /// Whether root has a password at the console.
     console_login: bool,
-    /// Labels and taints as the kubelet's flags take them.
+    /// Labels as the kubelet's flag takes them.
     node_labels: String,
-    node_taints: String,
+    /// Taints that the kubelet registers with.
+    taints: Vec<labels::Taint<'a>>,
     /// Whether systemd must read all units anew.
     reload: bool,
 }
@@ -483,7 +484,7 @@ impl<'a> Values<'a> {
             swap: settings.swap,
             console_login: settings.console_login.is_some(),
             node_labels: labels::flag(node),
-            node_taints: labels::taints(node),
+            taints: labels::taints(node),
             reload: !settings.units.is_empty(),
         }
     }
