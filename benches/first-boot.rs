@@ -69,7 +69,7 @@ network:
   cidr: 10.0.0.0/24
   gateway: 10.0.0.1
   nameservers: [10.0.0.1]
-machine:
+defaults:
   cpus: 1
   memory: 2GiB
   disk: 8GiB

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::secret::Secret;
 
 /// All that a seed image holds, in memory and in a fixed order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NodeBundle {
     /// Whose bundle it is.
     pub node: NodeName,
@@ -25,6 +25,16 @@ pub struct NodeBundle {
     pub root_password: Option<Secret>,
     /// What first boot puts into the guest (`nodebake/root/...` in the seed), sorted by path.
     pub files: Vec<GuestFile>,
+}
+
+/// user-data can hold passwords: it is not shown.
+impl fmt::Debug for NodeBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("NodeBundle");
+        shown.field("node", &self.node).field("user_data", &format_args!("{} bytes", self.user_data.len()));
+        shown.field("meta_data", &self.meta_data).field("network_config", &self.network_config);
+        shown.field("first_boot", &self.first_boot).field("files", &self.files).finish()
+    }
 }
 
 /// One file or link in the guest.

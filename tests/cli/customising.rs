@@ -76,11 +76,11 @@ fn what_is_said_is_in_the_seed() {
     assert_eq!(row("/etc/own.conf"), "/etc/own.conf 0640 1000:1001 6 file");
     let link = "/etc/systemd/system/multi-user.target.wants/own.service";
     assert_eq!(row(link), format!("{link} 0777 root:root - link to /etc/systemd/system/own.service"));
-    // The image has the numbers.
+    // The image has the numbers, which isoinfo shows in octal.
     let seed = world.path(&format!("build/{NODE}/seed.iso"));
     let list = String::from_utf8(must(Command::new("isoinfo").args(["-R", "-l", "-i"]).arg(seed))).unwrap();
     let own = list.lines().find(|line| line.trim_end().ends_with("  own.conf")).unwrap();
-    assert_eq!(own.split_whitespace().take(5).collect::<Vec<_>>(), ["-rw-r-----", "1", "1000", "1001", "6"]);
+    assert_eq!(own.split_whitespace().take(5).collect::<Vec<_>>(), ["-rw-r-----", "1", "1750", "1751", "6"]);
     // A second build finds all of it as it is.
     assert!(world.must(&["build", NODE]).stdout.lines().all(|line| line.ends_with("unchanged")));
 }

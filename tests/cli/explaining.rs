@@ -67,46 +67,64 @@ fn world() -> World {
 
 #[test]
 fn every_setting_is_told_with_the_layer_that_gave_it() {
-    let text = r#"FIELD                                          VALUE                                    FROM
-arch                                           amd64                                    built in
-cpus                                           8                                        the node, nodebake.yaml:47
-memory                                         16GiB                                    group large, nodebake.yaml:38
-disk                                           20GiB                                    built in
-ntp                                            10.0.0.1, ntp.example                    defaults, nodebake.yaml:9
-proxy.http                                     http://10.0.0.1:3128                     the node, nodebake.yaml:50
-ssh                                            -                                        built in
-consoleLogin.passwordHash                      (secret)                                 defaults, nodebake.yaml:11
-kubelet.config.evictionHard.memory.available   "100Mi"                                  defaults, nodebake.yaml:15
-kubelet.config.evictionHard.nodefs.available   null                                     group large, nodebake.yaml:39
-kubelet.config.featureGates                    {}                                       defaults, nodebake.yaml:16
-kubelet.config.maxPods                         200                                      group large, nodebake.yaml:39
-containerd.registries.docker.io.fallback       false                                    built in
-containerd.registries.docker.io.mirrors        https://mirror.example                   defaults, nodebake.yaml:19
-containerd.registries.docker.io.passwordFile   puller.txt                               defaults, nodebake.yaml:19
-containerd.registries.docker.io.username       puller                                   defaults, nodebake.yaml:19
-files./etc/gone                                -                                        group large, nodebake.yaml:40
-files./etc/own.conf.content                    "colour = blue\n"                        defaults, nodebake.yaml:22
-files./etc/own.conf.group                      root                                     built in
-files./etc/own.conf.mode                       0644                                     built in
-files./etc/own.conf.owner                      root                                     built in
-files./etc/own.key.content                     (secret)                                 defaults, nodebake.yaml:24
-files./etc/own.key.group                       root                                     built in
-files./etc/own.key.mode                        0600                                     defaults, nodebake.yaml:24
-files./etc/own.key.owner                       root                                     built in
-units.own.service.enabled                      true                                     defaults, nodebake.yaml:27
-units.own.service.path                         own.service                              defaults, nodebake.yaml:27
-cloudConfig.chpasswd.users                     (secret)                                 defaults, nodebake.yaml:29
-cloudConfig.timezone                           "Europe/Berlin"                          defaults, nodebake.yaml:30
-cloudConfig.write_files                        [{"path":"/etc/x","token":"(secret)"}]   defaults, nodebake.yaml:31
-modules.br_netfilter                           loaded                                   group large, nodebake.yaml:41
-modules.nf_tables                              loaded                                   defaults, nodebake.yaml:32
-sysctls.net.core.somaxconn                     1024                                     defaults, nodebake.yaml:34
-labels.empty                                   ""                                       defaults, nodebake.yaml:35
-labels.example.com/pool                        large                                    the node, nodebake.yaml:49
-taints.example.com/large:NoSchedule            ""                                       group large, nodebake.yaml:42
-swap                                           2GiB                                     the node, nodebake.yaml:48
-templates                                      -                                        built in
-keepSeed                                       false                                    built in
+    let text = r#"FIELD                                             VALUE                                          FROM
+arch                                              amd64                                          built in
+cpus                                              8                                              the node, nodebake.yaml:47
+memory                                            16GiB                                          group large, nodebake.yaml:38
+disk                                              20GiB                                          built in
+ntp                                               10.0.0.1, ntp.example                          defaults, nodebake.yaml:9
+proxy.http                                        http://10.0.0.1:3128                           the node, nodebake.yaml:49
+ssh                                               -                                              built in
+consoleLogin.passwordHash                         (secret)                                       defaults, nodebake.yaml:11
+kubelet.config.apiVersion                         "kubelet.config.k8s.io/v1beta1"                built in
+kubelet.config.authentication.anonymous.enabled   false                                          built in
+kubelet.config.authentication.webhook.enabled     true                                           built in
+kubelet.config.authentication.x509.clientCAFile   "/etc/kubernetes/pki/ca.pem"                   built in
+kubelet.config.authorization.mode                 "Webhook"                                      built in
+kubelet.config.cgroupDriver                       "systemd"                                      built in
+kubelet.config.clusterDNS                         ["10.96.0.10"]                                 built in
+kubelet.config.clusterDomain                      "cluster.local"                                built in
+kubelet.config.containerRuntimeEndpoint           "unix:///var/run/containerd/containerd.sock"   built in
+kubelet.config.evictionHard.memory.available      "100Mi"                                        defaults, nodebake.yaml:15
+kubelet.config.evictionHard.nodefs.available      -                                              group large, nodebake.yaml:39
+kubelet.config.featureGates                       {}                                             defaults, nodebake.yaml:16
+kubelet.config.kind                               "KubeletConfiguration"                         built in
+kubelet.config.maxPods                            200                                            group large, nodebake.yaml:39
+kubelet.config.resolvConf                         "/run/systemd/resolve/resolv.conf"             built in
+kubelet.config.runtimeRequestTimeout              "15m"                                          built in
+kubelet.config.tlsCertFile                        "/etc/kubernetes/pki/a.pem"                    built in
+kubelet.config.tlsPrivateKeyFile                  "/etc/kubernetes/pki/a-key.pem"                built in
+containerd.registries.docker.io.fallback          false                                          built in
+containerd.registries.docker.io.mirrors           https://mirror.example                         defaults, nodebake.yaml:19
+containerd.registries.docker.io.passwordFile      puller.txt                                     defaults, nodebake.yaml:19
+containerd.registries.docker.io.username          puller                                         defaults, nodebake.yaml:19
+files./etc/gone                                   -                                              group large, nodebake.yaml:40
+files./etc/own.conf.content                       "colour = blue\n"                              defaults, nodebake.yaml:22
+files./etc/own.conf.group                         root                                           built in
+files./etc/own.conf.mode                          0644                                           built in
+files./etc/own.conf.owner                         root                                           built in
+files./etc/own.key.content                        (secret)                                       defaults, nodebake.yaml:24
+files./etc/own.key.group                          root                                           built in
+files./etc/own.key.mode                           0600                                           defaults, nodebake.yaml:24
+files./etc/own.key.owner                          root                                           built in
+units.own.service.enabled                         true                                           defaults, nodebake.yaml:27
+units.own.service.path                            own.service                                    defaults, nodebake.yaml:27
+cloudConfig.chpasswd.users                        (secret)                                       defaults, nodebake.yaml:29
+cloudConfig.timezone                              "Europe/Berlin"                                defaults, nodebake.yaml:30
+cloudConfig.write_files                           [{"path":"/etc/x","token":"(secret)"}]         defaults, nodebake.yaml:31
+modules.br_netfilter                              loaded                                         group large, nodebake.yaml:41
+modules.nf_tables                                 loaded                                         defaults, nodebake.yaml:32
+modules.overlay                                   loaded                                         built in
+sysctls.net.bridge.bridge-nf-call-ip6tables       1                                              built in
+sysctls.net.bridge.bridge-nf-call-iptables        1                                              built in
+sysctls.net.core.somaxconn                        1024                                           defaults, nodebake.yaml:34
+sysctls.net.ipv4.ip_forward                       1                                              built in
+labels.empty                                      ""                                             defaults, nodebake.yaml:35
+labels.example.com/pool                           large                                          the node, nodebake.yaml:48
+taints.example.com/large:NoSchedule               ""                                             group large, nodebake.yaml:42
+swap                                              -                                              built in
+templates                                         -                                              built in
+keepSeed                                          false                                          built in
 "#;
     let ran = world().run(&["explain", "a"]);
     assert_eq!(ran, Ran::ok(text, ""));
@@ -131,7 +149,7 @@ fn one_setting_and_those_below_it_can_be_asked_for() {
     let ran = world.run(&["explain", "a", "kubelet.config.evictionHard"]);
     let text = r#"FIELD                                          VALUE     FROM
 kubelet.config.evictionHard.memory.available   "100Mi"   defaults, nodebake.yaml:15
-kubelet.config.evictionHard.nodefs.available   null      group large, nodebake.yaml:39
+kubelet.config.evictionHard.nodefs.available   -         group large, nodebake.yaml:39
 "#;
     assert_eq!(ran, Ran::ok(text, ""));
 }

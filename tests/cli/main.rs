@@ -9,6 +9,7 @@
 mod architectures;
 mod building;
 mod bundle;
+mod checked;
 mod collecting;
 mod crowd;
 mod customising;

@@ -245,7 +245,7 @@ fn the_disk_must_hold_the_payload_too() {
         "worker-node-1: a disk of 4294967296 bytes is too small for base image debian-13, which needs 4294967296 and \
          {payload} more for its payload"
     );
-    let hint = "raise machine.disk, or the node's own disk, in the cluster file";
+    let hint = "raise defaults.disk, or the node's own disk, in the cluster file";
     assert_eq!(world.run(&BUILD), Ran::failed(2, &error, hint));
 }
 

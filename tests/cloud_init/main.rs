@@ -79,7 +79,7 @@ fn login() -> Ssh {
 
 fn bundle(config: &Config) -> Result<NodeBundle, RenderError> {
     let key = Secret::new("the key\n");
-    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
+    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &[] };
     let contents = PayloadContents::default();
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
     render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, PayloadPlace::Drive)

@@ -36,7 +36,7 @@ pub(crate) fn bundle(config: &Config, contents: PayloadContents) -> NodeBundle {
 /// Renders the node.
 pub(crate) fn bundle_from(config: &Config, contents: PayloadContents, place: PayloadPlace) -> NodeBundle {
     let key = Secret::new("SECRET BYTES\n");
-    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key };
+    let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &[] };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
     render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, place).unwrap()
 }

@@ -11,7 +11,8 @@
 //!   own and is no key of user-data.
 //! - Keys of the SSH server are taken where `ssh` gives a login: without one the server does not run.
 //!
-//! cloud-init runs as a whole on the first boot alone, so nothing here is done again later.
+//! The first stage, and with it `bootcmd`, `write_files` and `users`, runs before the network is up. cloud-init runs as a
+//! whole on the first boot alone, so nothing here is done again later.
 
 mod keys;
 mod read_back;
@@ -19,7 +20,7 @@ mod schema;
 
 use serde_json::{Map, Value};
 
-use super::error::{RenderError, Said};
+use super::error::{Origin, RenderError, Said};
 use super::field::{FieldProblem, type_name};
 use super::merge::merge;
 use super::templates::Templates;
@@ -43,7 +44,8 @@ enum Problem {
 /// Renders user-data.
 pub(super) fn user_data(config: &Config, node: &Node, templates: &Templates) -> Result<String, RenderError> {
     let name = "user-data";
-    finish(&templates.render(name)?, config, node).map_err(|problem| match problem {
+    let own = matches!(templates.origin(name), Origin::Own(_));
+    finish(&templates.render(name)?, config, node, own).map_err(|problem| match problem {
         Problem::Template(problem) => {
             RenderError::Check { node: node.name.clone(), template: templates.origin(name), problem }
         }
@@ -55,33 +57,35 @@ pub(super) fn user_data(config: &Config, node: &Node, templates: &Templates) -> 
     })
 }
 
-/// Makes user-data of what the template rendered. Without `cloudConfig` its text stays as it is, and the lists follow.
-fn finish(rendered: &str, config: &Config, node: &Node) -> Result<String, Problem> {
+/// Makes user-data of what the template rendered, which is the user's own (`own`) or ours. Without `cloudConfig` its text
+/// stays as it is, and the lists follow.
+fn finish(rendered: &str, config: &Config, node: &Node, own: bool) -> Result<String, Problem> {
     let given = &node.settings.cloud_config;
     let mut whole = read(rendered).map_err(Problem::Template)?;
     if let Some(list) = Stage::ALL.iter().map(|stage| stage.list()).find(|list| whole.contains_key(*list)) {
         return Err(Problem::Template(format!("{list}: nodebake computes it from the other keys")));
     }
-    if given.is_empty() {
-        let lists = modules(&whole).map_err(Problem::Template)?;
-        return Ok(format!("{}\n{}", rendered.trim_end(), yaml::text(&Value::Object(lists))));
-    }
     for (key, value) in given {
         allowed(key, value, config, node).map_err(Problem::Given)?;
     }
-    lay_over(&mut whole, given).map_err(Problem::Given)?;
+    lay_over(&mut whole, given);
     let lists = modules(&whole).map_err(Problem::Template)?;
+    if own || !given.is_empty() {
+        let keys = Value::Object(whole.clone());
+        schema::check(&keys).map_err(|mut problem| {
+            place_as_given(&mut problem.path, &keys, given);
+            match problem.path.first() {
+                Some(key) if given.contains_key(key) => Problem::Given(problem),
+                _ => Problem::Template(problem.to_string()),
+            }
+        })?;
+    }
+    if given.is_empty() {
+        return Ok(format!("{}\n{}", rendered.trim_end(), yaml::text(&Value::Object(lists))));
+    }
     whole.extend(lists);
-    let whole = Value::Object(whole);
-    schema::check(&whole).map_err(|mut problem| {
-        // In nodebake's lists the cluster file's elements come behind its own.
-        place_as_given(&mut problem.path, &whole, given);
-        match problem.path.first() {
-            Some(key) if given.contains_key(key) => Problem::Given(problem),
-            _ => Problem::Template(problem.to_string()),
-        }
-    })?;
-    Ok(format!("{HEADER}# Rendered by nodebake, with the cluster file's cloudConfig.\n{}", yaml::text(&whole)))
+    let text = yaml::text(&Value::Object(whole));
+    Ok(format!("{HEADER}# Rendered by nodebake, with the cluster file's cloudConfig.\n{text}"))
 }
 
 /// The keys of a `#cloud-config`.
@@ -114,6 +118,7 @@ fn allowed(key: &str, value: &Value, config: &Config, node: &Node) -> Result<(),
                 users.iter().enumerate().try_for_each(|(index, user)| own_user(node, index, user))
             }
             ("mounts", Value::Array(mounts)) => no_swap(mounts),
+            ("write_files", Value::Array(files)) => no_early_download(files),
             (key, Value::Array(_)) if ADDED.contains(&key) => Ok(()),
             (key, other) if ADDED.contains(&key) => {
                 refused(&format!("expected a list, to come behind nodebake's own, found {}", type_name(other)))
@@ -154,7 +159,19 @@ fn no_swap(mounts: &[Value]) -> Result<(), FieldProblem> {
     }
 }
 
-fn lay_over(whole: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), FieldProblem> {
+/// The first stage runs before the network is up (`dsmode: local` in meta-data).
+fn no_early_download(files: &[Value]) -> Result<(), FieldProblem> {
+    match files.iter().position(|file| !file["source"].is_null() && file["defer"] != true) {
+        Some(index) => {
+            let place = format!("[{index}]");
+            let problem = "is fetched before the network is up, unless `defer: true` puts it off";
+            Err(FieldProblem::new(&["write_files", &place, "source"], problem))
+        }
+        None => Ok(()),
+    }
+}
+
+fn lay_over(whole: &mut Map<String, Value>, given: &Map<String, Value>) {
     for (key, value) in given {
         match (whole.get_mut(key), value) {
             (Some(Value::Array(ours)), Value::Array(theirs)) if ADDED.contains(&key.as_str()) => {
@@ -164,7 +181,6 @@ fn lay_over(whole: &mut Map<String, Value>, given: &Map<String, Value>) -> Resul
             _ => merge(whole.entry(key.clone()).or_insert(Value::Null), value),
         }
     }
-    Ok(())
 }
 
 /// The three lists, for these keys.

@@ -22,7 +22,7 @@ fn config(given: &Value, ssh: bool) -> Config {
 
 fn made(given: &Value) -> Result<String, Problem> {
     let config = config(given, false);
-    finish(RENDERED, &config, &config.nodes[0])
+    finish(RENDERED, &config, &config.nodes[0], false)
 }
 
 fn keys(text: &str) -> Value {
@@ -36,7 +36,7 @@ fn refused(field: &str, problem: &str) -> Result<(), (String, String)> {
 fn verdict(given: &Value, ssh: bool, image: &str) -> Result<(), (String, String)> {
     let mut config = config(given, ssh);
     config.image = image.to_owned();
-    match finish(RENDERED, &config, &config.nodes[0]) {
+    match finish(RENDERED, &config, &config.nodes[0], false) {
         Ok(_) => Ok(()),
         Err(Problem::Given(field)) => Err((field.name(), field.problem)),
         Err(Problem::Template(problem)) => panic!("{problem}"),
@@ -177,6 +177,11 @@ fn what_cannot_be_is_refused_by_its_field() {
             json!({"users": [{"name": "a"}, {"name": "b", "ssh_import_id": ["gh:b"]}]}),
             "users[1].ssh_import_id",
             listens,
+        ),
+        (
+            json!({"write_files": [{"path": "/a", "source": {"uri": "http://own.example/a"}}]}),
+            "write_files[0].source",
+            "is fetched before the network is up, unless `defer: true` puts it off",
         ),
         // By cloud-init's schema.
         (json!({"packages": "jq"}), "packages", "want array, but got string"),

@@ -116,7 +116,7 @@ impl Reach {
         let ca = ca_path(&self.name);
         let section = |host: &Host, url| Section {
             url,
-            ca: self.ca.is_some().then_some(ca.as_str()),
+            ca: (self.ca.is_some() && is_encrypted(host.url.as_deref())).then_some(ca.as_str()),
             override_path: host.url.as_deref().is_some_and(is_whole_path),
             authorization: host.login.as_ref().filter(|_| form == Form::V3).map(Login::header),
         };
@@ -162,6 +162,11 @@ fn ca_path(name: &str) -> String {
 fn host_of(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     rest.split('/').next().map(str::to_owned)
+}
+
+/// containerd tries https first where a host has certificates, also one whose URL says http.
+fn is_encrypted(url: Option<&str>) -> bool {
+    url.is_none_or(|url| !url.starts_with("http://"))
 }
 
 /// Whether a URL has the API's own `/v2` within its path (`https://harbor.example/v2/hub`), so that containerd must not add
@@ -238,9 +243,10 @@ fn read_back(bundle: &NodeBundle, name: &str, registry: &Registry, table: &Table
     if found != wanted {
         return Err(format!("the hosts read back as {found:?}, not as {wanted:?}"));
     }
-    let sections = std::iter::once(table).chain(hosts.values().filter_map(Value::as_table));
-    for ca in sections.map(|section| section.get("ca").and_then(Value::as_str)) {
-        let wanted = registry.ca_file.is_some().then(|| ca_path(name));
+    let sections = hosts.iter().filter_map(|(url, section)| Some((Some(url.as_str()), section.as_table()?)));
+    for (url, section) in sections.chain([(server.as_deref(), table)]) {
+        let ca = section.get("ca").and_then(Value::as_str);
+        let wanted = (registry.ca_file.is_some() && is_encrypted(url)).then(|| ca_path(name));
         if ca != wanted.as_deref() || wanted.is_some_and(|path| bundle.file(&path).is_none()) {
             return Err(format!("ca reads back as {ca:?}, which is not what the cluster file says"));
         }

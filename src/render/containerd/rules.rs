@@ -11,6 +11,9 @@ pub(super) type Problem = (Vec<String>, String);
 /// Where the kubelet's configuration says that containerd listens (/var/run is /run).
 const SOCKETS: [&str; 2] = ["/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock"];
 
+/// Where containerd keeps images unless told otherwise.
+const ROOT: &str = "/var/lib/containerd";
+
 /// Plugins of one form that the other one calls otherwise, or has no more.
 const ONLY_V2: [(&str, &str); 4] = [
     ("io.containerd.internal.v1.restart", "io.containerd.monitor.container.v1.restart"),
@@ -49,6 +52,11 @@ pub(super) fn problems(form: Form, table: &Table, registries: bool) -> Vec<Probl
         && !address.as_str().is_some_and(|address| SOCKETS.contains(&address))
     {
         found.push((owned(&["grpc", "address"]), format!("the kubelet looks for containerd at {}", SOCKETS[0])));
+    }
+    // guest/images names it.
+    if table.get("root").is_some_and(|root| root.as_str() != Some(ROOT)) {
+        let problem = format!("the payload's images are written out at {ROOT}; mount another disk there instead");
+        found.push((owned(&["root"]), problem));
     }
     found.extend(runtimes(form, table));
     found.extend(registry(form, table, registries));

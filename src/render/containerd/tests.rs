@@ -196,6 +196,12 @@ fn what_contradicts_the_kubelet_is_refused_with_field_and_line() {
         ),
         (
             2,
+            json!({"root": "/data/containerd"}),
+            "containerd.config.root",
+            "the payload's images are written out at /var/lib/containerd; mount another disk there instead",
+        ),
+        (
+            2,
             json!({"grpc": {"address": "/run/own.sock"}}),
             "containerd.config.grpc.address",
             "the kubelet looks for containerd at /run/containerd/containerd.sock",
@@ -336,7 +342,6 @@ header = {{ Authorization = \"{BASIC}\" }}
 
 [host.\"http://10.0.0.1:5000/v2/hub/\"]
 capabilities = [\"pull\", \"resolve\"]
-ca = \"/etc/containerd/certs.d/docker.io/ca.pem\"
 override_path = true
 header = {{ Authorization = \"{BASIC}\" }}
 "

@@ -21,7 +21,9 @@ pub(super) enum Kind {
     Duration,
     /// The same, or nanoseconds.
     Nanoseconds,
-    /// An amount of a resource, not negative.
+    /// An amount of a resource as a text, not negative.
+    Amount,
+    /// The same, or an integer.
     Quantity,
     /// `50%`.
     Percentage,
@@ -43,7 +45,8 @@ impl Kind {
             Self::Integer(..) => "an integer",
             Self::Fraction => "a number",
             Self::Text | Self::Words(_) | Self::Percentage | Self::Threshold => "a text",
-            Self::Duration | Self::Nanoseconds => "a duration, which is a text,",
+            Self::Duration | Self::Nanoseconds => "a duration, which is a text",
+            Self::Amount => "a quantity, which is a text",
             Self::Quantity => "a quantity",
             Self::List(_) => "a list",
             Self::Map(..) | Self::Object(_) => "a map",
@@ -71,7 +74,8 @@ const fn since(since: u64, name: &'static str, kind: Kind) -> Field {
 }
 
 use Kind::{
-    Bool, Duration, Fraction, Integer, List, Map, Nanoseconds, Object, Percentage, Quantity, Text, Threshold, Words,
+    Amount, Bool, Duration, Fraction, Integer, List, Map, Nanoseconds, Object, Percentage, Quantity, Text, Threshold,
+    Words,
 };
 
 /// The largest integer of 32 bits.
@@ -109,7 +113,7 @@ pub(super) const KUBELET_CONFIGURATION: &[Field] = &[
     field("clusterDomain", Text),
     field("configMapAndSecretChangeDetectionStrategy", Words(&["Get", "Cache", "Watch"])),
     field("containerLogMaxFiles", Integer(2, MOST)),
-    field("containerLogMaxSize", Quantity),
+    field("containerLogMaxSize", Amount),
     field("containerLogMaxWorkers", Integer(1, MOST)),
     field("containerLogMonitorInterval", Duration),
     field("containerRuntimeEndpoint", Text),
@@ -171,7 +175,7 @@ pub(super) const KUBELET_CONFIGURATION: &[Field] = &[
     field("kind", Words(&["KubeletConfiguration"])),
     field("kubeAPIBurst", COUNT),
     field("kubeAPIQPS", COUNT),
-    field("kubeReserved", Map(RESOURCES, &Quantity)),
+    field("kubeReserved", Map(RESOURCES, &Amount)),
     field("kubeReservedCgroup", Text),
     field("kubeletCgroups", Text),
     field("localStorageCapacityIsolation", Bool),
@@ -230,7 +234,7 @@ pub(super) const KUBELET_CONFIGURATION: &[Field] = &[
     field("streamingConnectionIdleTimeout", Duration),
     field("syncFrequency", Duration),
     field("systemCgroups", Text),
-    field("systemReserved", Map(RESOURCES, &Quantity)),
+    field("systemReserved", Map(RESOURCES, &Amount)),
     field("systemReservedCgroup", Text),
     field("tlsCertFile", Text),
     field("tlsCipherSuites", List(&Text)),

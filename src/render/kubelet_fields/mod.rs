@@ -92,7 +92,7 @@ impl Reader {
             (Kind::Duration | Kind::Nanoseconds, Value::String(text)) => {
                 self.is(duration(text).is_some(), "expected a duration such as \"10s\" or \"1h30m\"")
             }
-            (Kind::Quantity, Value::String(text)) => self.is(is_quantity(text), NO_QUANTITY),
+            (Kind::Amount | Kind::Quantity, Value::String(text)) => self.is(is_quantity(text), NO_QUANTITY),
             (Kind::Quantity, Value::Number(number)) => self.is(number.is_u64(), NO_QUANTITY),
             (Kind::Percentage, Value::String(text)) => {
                 self.is(is_percentage(text), "expected a percentage such as \"50%\"")

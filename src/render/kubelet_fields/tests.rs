@@ -51,7 +51,7 @@ fn what_users_set_passes() {
     let fields = json!({
         "maxPods": 250,
         "systemReserved": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "10G", "pid": "1000"},
-        "kubeReserved": {"cpu": "0.5", "memory": 1_000_000},
+        "kubeReserved": {"cpu": "0.5", "memory": "1e6"},
         "evictionHard": {"memory.available": "5%", "nodefs.available": "1Gi", "pid.available": "10%"},
         "evictionSoft": {"memory.available": "500Mi"},
         "evictionSoftGracePeriod": {"memory.available": "1m30s"},
@@ -62,7 +62,7 @@ fn what_users_set_passes() {
         "featureGates": {"Own": true},
         "logging": {"format": "json", "flushFrequency": 5_000_000_000_u64, "options": {"json": {"infoBufferSize": "0"}}},
         "registerWithTaints": [{"key": "own", "effect": "NoSchedule"}],
-        "reservedMemory": [{"numaNode": 0, "limits": {"memory": "1Gi"}}],
+        "reservedMemory": [{"numaNode": 0, "limits": {"memory": "1Gi", "hugepages-2Mi": 0}}],
         "memoryThrottlingFactor": 0.9,
         "staticPodURLHeader": {"A": ["b"]},
         "serializeImagePulls": false,
@@ -111,7 +111,7 @@ fn what_a_kubelet_refuses_is_refused_by_its_field() {
             "evictionHard.memory.availible",
             "kubelet 1.35 knows no such field; did you mean memory.available?",
         ),
-        (json!({"systemReserved": {"gpu": "1"}}), "systemReserved.gpu", "kubelet 1.35 knows no such field"),
+        (json!({"systemReserved": {"nvidia": "1"}}), "systemReserved.nvidia", "kubelet 1.35 knows no such field"),
         (json!({"maxPods": "250"}), "maxPods", "expected an integer, found a text"),
         (json!({"maxPods": 2.5}), "maxPods", "expected an integer, found a number"),
         (json!({"maxPods": -1}), "maxPods", "expected an integer from 0 to 2147483647"),
@@ -139,6 +139,11 @@ fn what_a_kubelet_refuses_is_refused_by_its_field() {
             json!({"systemReserved": {"memory": "1GB"}}),
             "systemReserved.memory",
             "expected a quantity such as \"500m\" or \"1Gi\"",
+        ),
+        (
+            json!({"kubeReserved": {"memory": 1_000_000}}),
+            "kubeReserved.memory",
+            "expected a quantity, which is a text, found an integer",
         ),
         (
             json!({"evictionHard": {"memory.available": "120%"}}),

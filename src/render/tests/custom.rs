@@ -43,7 +43,7 @@ fn the_kubelets_configuration_is_patched_and_else_left_as_it_is() {
         patch(settings, shutdown);
         settings.kubelet.insert("maxPods".to_owned(), json!(60));
         settings.kubelet.insert("runtimeRequestTimeout".to_owned(), Value::Null);
-        settings.kubelet.insert("systemReserved".to_owned(), json!({"cpu": "100m", "memory": "1e3", "pid": "0x10"}));
+        settings.kubelet.insert("systemReserved".to_owned(), json!({"cpu": "100m", "memory": "1e3", "pid": "1000"}));
         settings.kubelet.insert("clusterDomain".to_owned(), json!("no"));
         settings.kubelet.insert("authentication".to_owned(), json!({"webhook": {"cacheTTL": "2m0s"}}));
     });
@@ -72,7 +72,7 @@ shutdownGracePeriodCriticalPods: "20s"
 systemReserved:
   cpu: "100m"
   memory: "1e3"
-  pid: "0x10"
+  pid: "1000"
 tlsCertFile: "/etc/kubernetes/pki/worker-node-1.pem"
 tlsPrivateKeyFile: "/etc/kubernetes/pki/worker-node-1-key.pem"
 "#;
@@ -409,7 +409,10 @@ fn a_template_of_the_users_replaces_ours() {
     assert_eq!(refused(&config), (wanted, Some(format!("mend {path}"))));
     let ours = include_str!("../../../cloud-init/user-data");
     let (_folder, config) = templates("user-data", &format!("{ours}timezone: Europe/Berlin\n"));
-    assert!(bundle(&config).user_data.ends_with("timezone: Europe/Berlin\n"));
+    let lists = "cloud_config_modules:\n  - \"timezone\"\ncloud_final_modules: []\ncloud_init_modules:\n  - \"bootcmd\"\n  \
+                 - \"set_hostname\"\n";
+    let user_data = bundle(&config).user_data;
+    assert!(user_data.ends_with(&format!("timezone: Europe/Berlin\n{lists}")), "{user_data}");
     let (_folder, config) = templates("user-data", &ours.replace("bootcmd:", "runcmd:"));
     assert!(refused(&config).0.ends_with("that bootcmd starts first boot reads back as false, not as true"));
 }
