@@ -475,8 +475,8 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
         [
             "# Whole or not at all; the network waits for none of it. The drive may be gone at the next boot.",
             "stage=payload-copied",
-            "# Room for it first.",
-            "sh \"$root/usr/local/lib/nodebake/grow\" || true",
+            "# Room for it first; the unit of that name says what went wrong, if anything did.",
+            "/usr/local/lib/nodebake/grow || true",
             "rm -rf /opt/nodebake/payload.new",
             "mkdir /opt/nodebake/payload.new",
             "cp -a \"$seed/nodebake/payload/.\" /opt/nodebake/payload.new",
