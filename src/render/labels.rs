@@ -6,7 +6,7 @@ use super::error::{RenderError, Said};
 use crate::config::{Config, Node};
 
 /// Labels of the kubernetes.io and k8s.io domains that a kubelet may give its own node (k8s.io/kubelet/pkg/apis,
-/// well_known_labels.go; the NodeRestriction admission plugin and the flag --node-labels go by the same list).
+/// `well_known_labels.go`; the `NodeRestriction` admission plugin and the flag --node-labels go by the same list).
 const OF_KUBELETS: [&str; 11] = [
     "beta.kubernetes.io/arch",
     "beta.kubernetes.io/instance-type",

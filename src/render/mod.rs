@@ -275,7 +275,7 @@ fn masked(node: &Node) -> Vec<&'static str> {
         .iter()
         .chain(without_login)
         .copied()
-        .filter(|unit| !units::wants(node, unit) && !(*unit == "swap.target" && node.settings.swap.is_some()))
+        .filter(|unit| !units::wants(node, unit) && (*unit != "swap.target" || node.settings.swap.is_none()))
         .collect()
 }
 
@@ -295,6 +295,7 @@ fn expected_sandbox_image(kubernetes: &semver::Version) -> &'static str {
 
 /// What templates can use.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that a template asks")]
 struct Values<'a> {
     cluster: ClusterValues<'a>,
     node: NodeValues<'a>,
