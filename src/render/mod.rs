@@ -295,7 +295,7 @@ fn expected_sandbox_image(kubernetes: &semver::Version) -> &'static str {
 
 /// What templates can use.
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "what a template asks about, each by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that a template asks")]
 struct Values<'a> {
     cluster: ClusterValues<'a>,
     node: NodeValues<'a>,
