@@ -245,8 +245,8 @@ fn no_cloud_reads_the_seed_as_it_was_meant() {
         let network: Value = serde_yaml::from_str(&bundle.network_config).unwrap();
         let wanted = json!({
             "seed": "/dev/vdb",
-            "dsmode": "net",
-            "metadata": {"instance-id": bundle.instance_id(), "local-hostname": "worker-node-1", "dsmode": "net"},
+            "dsmode": "local",
+            "metadata": {"instance-id": bundle.instance_id(), "local-hostname": "worker-node-1", "dsmode": "local"},
             "userdata": bundle.user_data,
             "vendordata": "",
             "network": network,
