@@ -29,7 +29,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nodebake::digest::Digest;
 
@@ -42,6 +42,8 @@ const KUBELET_SIZE: u64 = 60 << 20;
 const PLACE: &str = "/var/lib/libvirt/bench";
 /// How often the guests' words are looked at.
 const LOOK: Duration = Duration::from_millis(10);
+/// A way that takes longer has gone astray.
+const PATIENCE: Duration = Duration::from_mins(20);
 /// Clock ticks of /proc/PID/stat in a second: 100 on every Linux (`USER_HZ`).
 const TICKS: f64 = 100.0;
 
@@ -400,12 +402,13 @@ impl Bench {
         let mut up = self.nodebake(self.inside(&self.program));
         let mut up = up.arg("up").args(names.clone()).stderr(self.log("up")).stdout(Stdio::null()).spawn().unwrap();
         let mut machines: Vec<_> = names.clone().map(|name| Machine::found(self, name)).collect();
-        watch(&mut machines, |machine| ["finished", "kubelet-active"].iter().all(|s| machine.seen.contains_key(*s)));
-        assert!(up.wait().unwrap().success(), "nodebake up: {}", self.said("up"));
+        // Now, since a machine that is a node loses its seed.
         for name in names.clone() {
             let xml = self.virsh(&["dumpxml", "--inactive", name]);
             fs::write(self.folder.join(format!("{name}.xml")), xml).unwrap();
         }
+        watch(&mut machines, |machine| ["finished", "kubelet-active"].iter().all(|s| machine.seen.contains_key(*s)));
+        assert!(up.wait().unwrap().success(), "nodebake up: {}", self.said("up"));
         must(self.nodebake(self.inside(&self.program)).args(["down", "--yes"]).args(names));
         Run::of(Way::Ours, machines)
     }
@@ -539,7 +542,10 @@ impl Drop for Bench {
 }
 
 fn watch(machines: &mut [Machine], done: impl Fn(&Machine) -> bool) {
+    let start = Instant::now();
     until(|| {
+        let seen = || machines.iter().map(|machine| machine.seen.keys().collect::<Vec<_>>()).collect::<Vec<_>>();
+        assert!(start.elapsed() < PATIENCE, "no machine comes up; seen: {:?}", seen());
         machines.iter_mut().for_each(Machine::look);
         machines.iter().all(&done).then_some(())
     });

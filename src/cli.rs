@@ -45,7 +45,7 @@ pub enum Verb {
     Bundle(Bundle),
     /// Make the payload and the seeds of nodes; what is there and right is left alone.
     ///
-    /// Everything in them is of 2000-01-01 00:00:00 UTC, or of SOURCE_DATE_EPOCH (seconds since 1970) where that is set.
+    /// Everything in them is of 2000-01-01 00:00:00 UTC, or of `SOURCE_DATE_EPOCH` (seconds since 1970) where that is set.
     Build(Build),
     /// Print what goes into a node's seed: the list of its files, or one of them.
     Render(Render),

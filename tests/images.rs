@@ -404,7 +404,7 @@ fn others_images_read_as_they_were_meant() {
     ]);
     let mut path = String::new();
     for level in 1..=20 {
-        path += &format!("/level-{level}");
+        path = format!("{path}/level-{level}");
         tree.insert(path.clone(), Item::Directory(Attributes { mode: 0o750, owner }));
         tree.insert(format!("{path}/file"), Item::file(0o4755, level.to_string().as_bytes()));
     }

@@ -576,6 +576,7 @@ fn flattened(hypervisor: &dyn Hypervisor, daemon: &Daemon, root: &OverlaySpec) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one life")]
 fn a_machine_from_its_volumes_to_its_end() {
     let daemon = Daemon::start();
     let (path, hypervisor) = (daemon.pool(), daemon.open());

@@ -50,7 +50,7 @@ pub fn host_keys(state_dir: &Path, node: &NodeName) -> Result<Vec<HostKey>, Iden
         let made = PrivateKey::random(&mut OsRng, algorithm).map_err(failed)?;
         let text = made.to_openssh(LineEnding::LF).map_err(failed)?;
         store::write_private(&path, &Secret::new(text.as_bytes()))?;
-        host_key(name, made, Secret::new(text.as_bytes()), path.clone(), node)
+        host_key(name, &made, Secret::new(text.as_bytes()), path.clone(), node)
     };
     KINDS.into_iter().map(key).collect()
 }
@@ -65,12 +65,12 @@ fn read(name: &'static str, path: PathBuf, node: &NodeName) -> Result<Option<Hos
     let Some((bytes, _)) = store::read_key(&path)? else { return Ok(None) };
     let key = PrivateKey::from_openssh(bytes.expose())
         .map_err(|source| IdentityError::HostKey { path: path.clone(), source })?;
-    host_key(name, key, bytes, path, node).map(Some)
+    host_key(name, &key, bytes, path, node).map(Some)
 }
 
 fn host_key(
     name: &'static str,
-    key: PrivateKey,
+    key: &PrivateKey,
     private: Secret,
     path: PathBuf,
     node: &NodeName,

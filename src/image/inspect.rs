@@ -166,9 +166,9 @@ impl Inspection {
         let name = entry.path.rsplit('/').next().unwrap_or_default().to_lowercase().replace('_', "-");
         let named = matches!(name.as_str(), "user-data" | "vendor-data" | "network-config")
             || name.contains("kubeconfig")
-            || name.ends_with(".key")
-            || name.ends_with("-key.pem");
-        entry.kind == Kind::File && (named || entry.mode & 0o077 == 0)
+            || [".key", "-key.pem"].iter().any(|end| name.ends_with(end));
+        let others = entry.mode & 0o077;
+        entry.kind == Kind::File && (named || others == 0)
     }
 
     /// Architecture of the payload that the image is, or that is in it.

@@ -33,7 +33,8 @@ impl fmt::Debug for NodeBundle {
         let mut shown = f.debug_struct("NodeBundle");
         shown.field("node", &self.node).field("user_data", &format_args!("{} bytes", self.user_data.len()));
         shown.field("meta_data", &self.meta_data).field("network_config", &self.network_config);
-        shown.field("first_boot", &self.first_boot).field("files", &self.files).finish()
+        shown.field("first_boot", &self.first_boot).field("root_password", &self.root_password);
+        shown.field("files", &self.files).finish()
     }
 }
 

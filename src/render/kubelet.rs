@@ -7,8 +7,8 @@ use super::error::{Origin, RenderError, Said, UNITS};
 use super::kubelet_fields;
 use super::merge::{difference, merge};
 use super::templates::Templates;
-use super::yaml;
 use super::{Content, NodeBundle};
+use super::{labels, yaml};
 use crate::config::{Config, Node};
 
 /// Where the kubelet reads it.
@@ -163,6 +163,9 @@ fn meant(config: &Config, node: &Node) -> Value {
     });
     if node.settings.swap.is_some() {
         merge(&mut meant, &json!({"failSwapOn": false, "memorySwap": {"swapBehavior": "LimitedSwap"}}));
+    }
+    if !node.settings.taints.is_empty() {
+        merge(&mut meant, &json!({"registerWithTaints": labels::taints(node)}));
     }
     meant
 }

@@ -1,10 +1,12 @@
 //! Labels and taints of a Node object: what its kubelet may say itself, and what only an administrator may.
 
+use serde::Serialize;
+
 use super::error::{RenderError, Said};
 use crate::config::{Config, Node};
 
 /// Labels of the kubernetes.io and k8s.io domains that a kubelet may give its own node (k8s.io/kubelet/pkg/apis,
-/// well_known_labels.go; the NodeRestriction admission plugin and the flag --node-labels go by the same list).
+/// `well_known_labels.go`; the `NodeRestriction` admission plugin and the flag --node-labels go by the same list).
 const OF_KUBELETS: [&str; 11] = [
     "beta.kubernetes.io/arch",
     "beta.kubernetes.io/instance-type",
@@ -54,13 +56,19 @@ pub(super) fn flag(node: &Node) -> String {
     own.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-/// The value of its `--register-with-taints`.
-pub(super) fn taints(node: &Node) -> String {
-    let taint = |((key, effect), value): (&(String, _), &String)| match value.as_str() {
-        "" => format!("{key}:{effect}"),
-        value => format!("{key}={value}:{effect}"),
-    };
-    node.settings.taints.iter().map(taint).collect::<Vec<_>>().join(",")
+/// An entry of the kubelet's `registerWithTaints`.
+#[derive(Debug, Serialize)]
+pub(super) struct Taint<'a> {
+    key: &'a str,
+    value: &'a str,
+    effect: String,
+}
+
+/// The node's taints; its kubelet may register with any, and change none later.
+pub(super) fn taints(node: &Node) -> Vec<Taint<'_>> {
+    let taints =
+        node.settings.taints.iter().map(|((key, effect), value)| Taint { key, value, effect: effect.to_string() });
+    taints.collect()
 }
 
 #[cfg(test)]

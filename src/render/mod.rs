@@ -275,7 +275,7 @@ fn masked(node: &Node) -> Vec<&'static str> {
         .iter()
         .chain(without_login)
         .copied()
-        .filter(|unit| !units::wants(node, unit) && !(*unit == "swap.target" && node.settings.swap.is_some()))
+        .filter(|unit| !units::wants(node, unit) && (*unit != "swap.target" || node.settings.swap.is_none()))
         .collect()
 }
 
@@ -295,6 +295,7 @@ fn expected_sandbox_image(kubernetes: &semver::Version) -> &'static str {
 
 /// What templates can use.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that a template asks")]
 struct Values<'a> {
     cluster: ClusterValues<'a>,
     node: NodeValues<'a>,
@@ -330,9 +331,10 @@ struct Values<'a> {
     swap: Option<u64>,
     /// Whether root has a password at the console.
     console_login: bool,
-    /// Labels and taints as the kubelet's flags take them.
+    /// Labels as the kubelet's flag takes them.
     node_labels: String,
-    node_taints: String,
+    /// Taints that the kubelet registers with.
+    taints: Vec<labels::Taint<'a>>,
     /// Whether systemd must read all units anew.
     reload: bool,
 }
@@ -483,7 +485,7 @@ impl<'a> Values<'a> {
             swap: settings.swap,
             console_login: settings.console_login.is_some(),
             node_labels: labels::flag(node),
-            node_taints: labels::taints(node),
+            taints: labels::taints(node),
             reload: !settings.units.is_empty(),
         }
     }

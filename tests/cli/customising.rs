@@ -61,9 +61,11 @@ fn what_is_said_is_in_the_seed() {
     fs::write(world.path("own.service"), "[Service]\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n").unwrap();
     world.must(&["build", NODE]);
     let file = |path: &str| in_seed(&world, &format!("/root{path}"));
-    assert!(file("/etc/kubernetes/kubelet-config.yaml").contains("\nmaxPods: 60\n"));
+    let kubelet = file("/etc/kubernetes/kubelet-config.yaml");
+    let taint = "\nregisterWithTaints:\n  -\n    effect: \"NoSchedule\"\n    key: \"own\"\n    value: \"a\"\n";
+    assert!(kubelet.contains("\nmaxPods: 60\n") && kubelet.contains(taint), "{kubelet}");
     let unit = file("/etc/systemd/system/kubelet.service");
-    assert!(unit.contains(" --node-labels=own.example/disk=ssd --register-with-taints=own=a:NoSchedule\n"), "{unit}");
+    assert!(unit.contains(" --node-labels=own.example/disk=ssd\n"), "{unit}");
     assert_eq!(file("/etc/own.conf"), "a = 1\n");
     assert_eq!(file("/etc/modules-load.d/nodebake.conf"), "overlay\nbr_netfilter\nnf_conntrack\n");
     assert!(file("/etc/sysctl.d/90-nodebake.conf").ends_with("\nvm.max_map_count = 262144\n"));

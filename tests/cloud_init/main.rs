@@ -114,7 +114,7 @@ fn kinds() -> Vec<(&'static str, NodeBundle)> {
     let kind = |name, ssh: bool, given: Value| {
         let mut config = config();
         config.nodes[0].settings.ssh = ssh.then(login);
-        config.nodes[0].settings.cloud_config = given.as_object().unwrap().clone();
+        config.nodes[0].settings.cloud_config.clone_from(given.as_object().unwrap());
         (name, bundle(&config).unwrap())
     };
     vec![
@@ -168,7 +168,7 @@ fn what_is_not_valid_is_refused() {
 /// What nodebake says of an extra cloud-config.
 fn verdict(given: &Value) -> bool {
     let mut config = config();
-    config.nodes[0].settings.cloud_config = given.as_object().unwrap().clone();
+    config.nodes[0].settings.cloud_config.clone_from(given.as_object().unwrap());
     match bundle(&config) {
         Ok(_) => true,
         Err(RenderError::Setting { .. }) => false,
@@ -245,8 +245,8 @@ fn no_cloud_reads_the_seed_as_it_was_meant() {
         let network: Value = serde_yaml::from_str(&bundle.network_config).unwrap();
         let wanted = json!({
             "seed": "/dev/vdb",
-            "dsmode": "net",
-            "metadata": {"instance-id": bundle.instance_id(), "local-hostname": "worker-node-1", "dsmode": "net"},
+            "dsmode": "local",
+            "metadata": {"instance-id": bundle.instance_id(), "local-hostname": "worker-node-1", "dsmode": "local"},
             "userdata": bundle.user_data,
             "vendordata": "",
             "network": network,

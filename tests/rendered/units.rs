@@ -88,7 +88,8 @@ fn nothing_is_said_of_units_that_are_made_for_what_is_given() {
         no: vec![".own.example".to_owned()],
     });
     settings.swap = Some(2 << 30);
-    let errands = ["nodebake-images.service", "nodebake-packages.service"];
+    let errands =
+        ["nodebake-images.service", "nodebake-packages.service", "nodebake-swap.service", "var-lib-nodebake-swap.swap"];
     for (place, mount) in [(PayloadPlace::Drive, &["opt-nodebake-payload.mount"][..]), (PayloadPlace::Seed, &[])] {
         let (said, units) = verified(&config, contents(), place);
         assert_eq!((said.as_str(), units), ("", plain_and(&[&errands, mount].concat())));

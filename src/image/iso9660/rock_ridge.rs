@@ -188,6 +188,10 @@ fn split(fields: &[Field], space: usize) -> (&[Field], &[Field]) {
 
 /// What the system use fields of one record say.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of the format, and where the reading of two of its fields stands"
+)]
 pub(super) struct RockRidge {
     /// Fields were announced by SP; only in the root's first record.
     pub(super) skip: Option<u8>,

@@ -37,9 +37,8 @@ fn keep_siblings(schema: &mut Value) {
             map.values_mut().for_each(keep_siblings);
             if map.len() > 1 && map.get("$ref").is_some_and(Value::is_string) {
                 let reference: Map<_, _> = map.remove("$ref").map(|to| ("$ref".to_owned(), to)).into_iter().collect();
-                match map.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
-                    Value::Array(all) => all.push(Value::Object(reference)),
-                    _ => {}
+                if let Value::Array(all) = map.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
+                    all.push(Value::Object(reference));
                 }
             }
         }

@@ -123,6 +123,7 @@ pause_threshold = 0.5
 
 /// A patch of containerd MAJOR.x and what is said of it.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_contradicts_the_kubelet_is_refused_with_field_and_line() {
     let v2 = "containerd.config.plugins.io.containerd.grpc.v1.cri";
     let runtime = "containerd.config.plugins.io.containerd.cri.v1.runtime.containerd";

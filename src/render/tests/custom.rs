@@ -500,10 +500,19 @@ fn labels_and_taints_are_the_kubelets_where_it_may() {
     let bundle = bundle(&config);
     let unit = public(&bundle, "/etc/systemd/system/kubelet.service").0;
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-    let flags: Vec<_> =
-        start.split(' ').filter(|word| word.starts_with("--node-labels") || word.starts_with("--register")).collect();
+    let flags: Vec<_> = start.split(' ').filter(|word| word.starts_with("--node-labels")).collect();
     let labels = "--node-labels=own.example/disk=ssd,topology.kubernetes.io/zone=";
-    assert_eq!(flags, [labels, "--register-with-taints=own=a:NoSchedule,own:NoExecute"]);
+    assert_eq!(flags, [labels]);
+    let plain = super::bundle(&super::config("worker-node-1"));
+    let taints = lines_beyond(public(&bundle, kubelet::PATH).0, public(&plain, kubelet::PATH).0).join("\n");
+    let wanted = r#"registerWithTaints:
+  - key: "own"
+    value: "a"
+    effect: NoSchedule
+  - key: "own"
+    value: ""
+    effect: NoExecute"#;
+    assert_eq!(taints, wanted);
     config.cluster.kubeconfig = None;
     let wanted = "worker-node-1: labels.node-role.kubernetes.io/worker (nodebake.yaml:70): no kubelet may give its own node this \
                   label, and without cluster.kubeconfig nobody else can";
