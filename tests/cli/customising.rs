@@ -17,8 +17,8 @@ fn with(defaults: &str) -> World {
 
 /// Puts lines beneath `defaults:`.
 fn say(world: &World, defaults: &str) {
-    let lines: String = defaults.lines().map(|line| format!("  {line}\n")).collect();
-    world.edit("\ndefaults:\n", &format!("\ndefaults:\n{lines}"));
+    let lines: Vec<_> = defaults.lines().map(|line| format!("  {line}\n")).collect();
+    world.edit("\ndefaults:\n", &format!("\ndefaults:\n{}", lines.concat()));
 }
 
 /// Line of the cluster file that holds this text.

@@ -11,7 +11,7 @@ use crate::containerd::{Containerd, both};
 /// containerd says beside it.
 fn dumped(containerd: &Containerd, patch: &Value) -> (toml::Value, toml::Value, String) {
     let mut config = config(&containerd.version);
-    config.nodes[0].settings.containerd = patch.as_object().unwrap().clone();
+    config.nodes[0].settings.containerd.clone_from(patch.as_object().unwrap());
     let folder = tempfile::tempdir().unwrap();
     install(&bundle(&config, contents()), "/etc/containerd", folder.path());
     let file = folder.path().join("etc/containerd/config.toml");

@@ -37,7 +37,7 @@ impl Containerd {
         // containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1
         let said = String::from_utf8(output.stdout).unwrap();
         let version = said.split_whitespace().nth(2).unwrap();
-        containerd.version = version.trim_start_matches('v').split(['~', '+']).next().unwrap().to_owned();
+        version.trim_start_matches('v').split(['~', '+']).next().unwrap().clone_into(&mut containerd.version);
         containerd
     }
 
@@ -59,7 +59,7 @@ impl Containerd {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("notify");
         let notified = UnixDatagram::bind(&socket).unwrap();
-        notified.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        notified.set_read_timeout(Some(Duration::from_mins(2))).unwrap();
         let log = std::fs::File::create(log).unwrap();
         let child = self.command().env("NOTIFY_SOCKET", &socket).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let running = Running(child);

@@ -64,7 +64,7 @@ fn pulls(major: u64) {
     let running = containerd.start(&said);
 
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let runtime = Runtime::new(Path::new("/run/containerd/containerd.sock"), Duration::from_secs(120));
+    let runtime = Runtime::new(Path::new("/run/containerd/containerd.sock"), Duration::from_mins(2));
     let image = Image::new().id();
     for (name, is_there, wanted) in asked(major) {
         let pulled = threads.block_on(runtime.pull(name));

@@ -202,12 +202,13 @@ impl Answer {
 
     fn write(&self, stream: &mut impl Write, head_alone: bool) -> Option<()> {
         let Self { status, kind, challenge, body } = self;
-        let mut head = format!("HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Type: {kind}\r\n");
-        head += &format!("Content-Length: {}\r\nDocker-Content-Digest: sha256:{}\r\n", body.len(), Digest::of(body));
+        let (length, digest) = (body.len(), Digest::of(body));
+        write!(stream, "HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Type: {kind}\r\n").ok()?;
+        write!(stream, "Content-Length: {length}\r\nDocker-Content-Digest: sha256:{digest}\r\n").ok()?;
         if !challenge.is_empty() {
-            head += &format!("WWW-Authenticate: {challenge}\r\n");
+            write!(stream, "WWW-Authenticate: {challenge}\r\n").ok()?;
         }
-        stream.write_all((head + "\r\n").as_bytes()).ok()?;
+        stream.write_all(b"\r\n").ok()?;
         stream.write_all(if head_alone { &[] } else { body }).ok()
     }
 }
