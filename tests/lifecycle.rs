@@ -596,6 +596,9 @@ fn the_seed_of_a_node_that_is_up_goes() {
     assert_eq!(world.inventory(None).domains, []);
 }
 
+/// What a guest says, how far its machine has come by then, and what is told of it.
+type Case<'a> = (String, &'a dyn Fn(&World) -> bool, &'a str);
+
 /// What a guest has told decides how far its seed may go; the next `up` does the rest.
 #[test]
 fn a_seed_goes_no_further_than_its_guest_does() {
@@ -606,7 +609,7 @@ fn a_seed_goes_no_further_than_its_guest_does() {
         volumes == ["whole true"]
     };
     let ejected = |world: &World| world.seed_of("worker-node-1") == (Drive::Empty, vec!["whole true".to_owned()]);
-    let cases: [(String, &dyn Fn(&World) -> bool, &str); 3] = [
+    let cases: [Case; 3] = [
         (String::new(), &held, "its guest has not told that cloud-init is done; the next `up` tries again"),
         (
             done.clone(),

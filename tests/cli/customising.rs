@@ -175,13 +175,8 @@ fn what_cannot_be_is_refused_with_its_line() {
         // The first of them is found before anything is asked of anybody.
         assert_eq!(world.run(&["render", NODE]).code, 2);
         let ran = world.run(&["build", NODE]);
-        let said: String = ran
-            .stderr
-            .lines()
-            .skip_while(|line| !line.starts_with("error: "))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        assert_eq!(Ran { stderr: said, ..ran }, Ran::failed(2, &error, hint));
+        let said = ran.stderr.split_inclusive('\n').skip_while(|line| !line.starts_with("error: "));
+        assert_eq!(Ran { stderr: said.collect(), ..ran }, Ran::failed(2, &error, hint));
     }
 }
 

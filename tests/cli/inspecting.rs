@@ -143,7 +143,7 @@ fn what_is_no_image_is_refused() {
         world.run(&["inspect", "image.iso"])
     };
     assert_eq!(with(b"no image"), malformed(": it is too short"));
-    assert_eq!(with(&[0; 1 << 16]), malformed(": no primary volume descriptor in block 16"));
+    assert_eq!(with(&vec![0; 1 << 16]), malformed(": no primary volume descriptor in block 16"));
     let mut looped = whole.clone();
     // The record of /etc leads to the root.
     let at = looped.windows(3).rposition(|bytes| bytes == b"ETC").unwrap() - 33;
