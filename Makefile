@@ -27,9 +27,10 @@ lint: packages
 unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt, stand-ins
 	cargo test --release --locked --workspace
 
+# Images for a single drive and golden images have scenarios of their own, which `make soak` adds.
 e2e: packages ## real guests in the lab
 	$(LAB) build
-	cargo test --release --locked --workspace --features lab --test e2e -- --test-threads=1 --nocapture
+	cargo test --release --locked --workspace --features lab --test e2e workers -- --test-threads=1 --nocapture
 
 soak: packages ## the same with full counts; hours
 	NODEBAKE_TEST_TREES=500 cargo test --release --locked --workspace --test images
