@@ -43,7 +43,13 @@ fn kubelet_fields(node: &Node, templates: &Templates) -> Result<Map<String, Valu
         serde_yaml::from_str(&templates.render(TEMPLATE)?).map_err(|error| wrong(error.to_string()))?;
     merge(&mut fields, &Value::Object(node.settings.kubelet.clone()));
     match fields {
-        Value::Object(fields) => Ok(fields),
+        Value::Object(mut fields) => {
+            // The node's taints, which are settings of their own.
+            if !node.settings.kubelet.contains_key("registerWithTaints") {
+                fields.remove("registerWithTaints");
+            }
+            Ok(fields)
+        }
         _ => Err(wrong("it is no map".to_owned())),
     }
 }

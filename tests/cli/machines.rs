@@ -115,20 +115,28 @@ fn nothing(secrets: &str) -> String {
     format!("{head}     {:width$}   DIFFERS\n{}{}", "SECRETS", row(1), row(2))
 }
 
+/// What `status NODE` says: labels in a column of their own.
+fn lines(rows: &[(&str, &str)]) -> String {
+    let width = rows.iter().map(|(label, _)| label.len()).max().unwrap();
+    rows.iter().map(|(label, value)| format!("{label:width$}   {value}\n")).collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn without_machines_there_is_little_to_say() {
     let world = World::built();
     let before = world.tree("");
     assert_eq!(world.run(&["status"]), Ran::ok(nothing("build, .nodebake"), ""));
     assert_eq!(world.run(&["status", "--out", "elsewhere"]), Ran::ok(nothing(".nodebake"), ""));
-    let whole = "name           worker-node-2\n\
-                 machine        -\n\
-                 state          -\n\
-                 cluster        ?\n\
-                 address        10.0.0.37\n\
-                 secrets        build/worker-node-2/seed.iso\n               \
-                 FOLDER/.nodebake/identities/worker-node-2/key.pem\n\
-                 differs        -\n";
+    let whole = lines(&[
+        ("name", "worker-node-2"),
+        ("machine", "-"),
+        ("state", "-"),
+        ("cluster", "?"),
+        ("address", "10.0.0.37"),
+        ("secrets", "build/worker-node-2/seed.iso"),
+        ("", "FOLDER/.nodebake/identities/worker-node-2/key.pem"),
+        ("differs", "-"),
+    ]);
     assert_eq!(world.run(&["status", "worker-node-2"]), Ran::ok(whole, ""));
     // The test driver has a machine, and it is somebody else's.
     for verb in [&["down"][..], &["down", "--yes"], &["down", "worker-node-2"]] {
@@ -285,28 +293,32 @@ fn status_of_a_node_tells_all_that_is_known_of_it() {
     let ends = text(&manifest["certificate"]["notAfter"]);
     let ca = &text(&manifest["ca"])[..8];
     let volume = |node: &str| format!("nodebake/nodebake.seed.{ca}.{node}.seed.{}.iso", &seed[..12]);
-    let secrets = |node: &str| {
-        format!(
-            "secrets        the machine's own disk: the kubelet's key, and what cloud-init keeps of its seed\n               \
-             {}, in the machine's drive\n               build/{node}/seed.iso\n               \
-             FOLDER/.nodebake/identities/{node}/key.pem\n",
-            volume(node)
-        )
+    let of = |node: &str, own: &[(&str, &str)], images: &[(&str, &str)]| {
+        let disk = "the machine's own disk: the kubelet's key, and what cloud-init keeps of its seed";
+        let volume = format!("{}, in the machine's drive", volume(node));
+        let (built, key) = (format!("build/{node}/seed.iso"), format!("FOLDER/.nodebake/identities/{node}/key.pem"));
+        let secrets = [("secrets", disk), ("", &volume), ("", &built), ("", &key)];
+        lines(&[&[("name", node), ("machine", "running")], own, &secrets, images].concat())
     };
-    let first = format!(
-        "name           worker-node-1\nmachine        running\nstate          registered\ncluster        ?\n\
-         address        10.0.0.36\n{}differs        -\npayload        sha256:{payload}\nseed           sha256:{seed}\n\
-         base image     sha256:{seed}\ncertificate    ends {ends}\n",
-        secrets("worker-node-1")
+    let image = |digest: &str| format!("sha256:{digest}");
+    let (payload, seed, zeros) = (image(&payload), image(&seed), image(&"0".repeat(64)));
+    let first = of(
+        "worker-node-1",
+        &[("state", "registered"), ("cluster", "?"), ("address", "10.0.0.36")],
+        &[
+            ("differs", "-"),
+            ("payload", &payload),
+            ("seed", &seed),
+            ("base image", &seed),
+            ("certificate", &format!("ends {ends}")),
+        ],
     );
     assert_eq!(world.run(&["status", "worker-node-1"]), Ran::ok(first.clone(), ""));
     // The machine of the second was made from another seed than that which was built: its certificate is not known.
-    let second = format!(
-        "name           worker-node-2\nmachine        running\nstate          failed (containerd active)\n\
-         cluster        ?\naddress        10.0.0.37\n{}differs        payload, seed, changed by hand\n\
-         payload        sha256:{}\nseed           sha256:{seed}\nbase image     sha256:{seed}\n",
-        secrets("worker-node-2"),
-        "0".repeat(64)
+    let second = of(
+        "worker-node-2",
+        &[("state", "failed (containerd active)"), ("cluster", "?"), ("address", "10.0.0.37")],
+        &[("differs", "payload, seed, changed by hand"), ("payload", &zeros), ("seed", &seed), ("base image", &seed)],
     );
     let both = format!("{first}\n{second}");
     assert_eq!(world.run(&["status", "worker-node-2", "worker-node-1"]), Ran::ok(both, ""));
