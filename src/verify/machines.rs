@@ -29,7 +29,9 @@ pub fn machines(
         let Some(domain) = domains.iter().find(|domain| domain.uuid == uuid) else { continue };
         if let Some(mark) = domain.mark() {
             checks.extend(marked(domain, mark, expected));
-            volumes.extend(used(mark, cluster));
+            let payload = VolumeName::Payload(mark.payload);
+            let has_drive = domain.has_payload_drive(mark.payload);
+            volumes.extend(used(mark, cluster).into_iter().filter(|(name, _)| has_drive || *name != payload));
             if domain.drive() == Drive::Empty {
                 sealed.insert(VolumeName::seed(cluster, &mark.node, mark.seed));
             }
@@ -235,6 +237,24 @@ mod tests {
         // Of a node without a machine there is nothing to say.
         let other = Expected { node: "worker-node-2".parse().unwrap(), ..expected };
         assert_eq!(machines(&memory, &cluster(), POOL, &[other], &Silent).unwrap(), []);
+    }
+
+    /// The payload of a machine on a golden image is in its base image.
+    #[test]
+    fn without_a_payload_drive_no_volume_is_missing() {
+        let (memory, expected) = host();
+        memory.delete_volume(POOL, &VolumeName::Payload(expected.payload.unwrap())).unwrap();
+        let payload = format!("vms/nodebake.payload.{}.iso", expected.payload.unwrap());
+        let nodes = std::slice::from_ref(&expected);
+        let with = |serial: String| {
+            let domain = memory.domains().unwrap().pop().unwrap();
+            let xml = format!("<domain><devices><disk device='disk'>{serial}</disk></devices></domain>");
+            memory.put_domain(DomainInfo { xml, ..domain });
+        };
+        with(format!("<serial>{}</serial>", crate::render::payload_serial(expected.payload.unwrap())));
+        assert_eq!(differing(&memory, nodes), [(payload, "missing".to_owned())]);
+        with(String::new());
+        assert_eq!(differing(&memory, nodes), []);
     }
 
     /// A machine whose seed was taken out is no other machine; its seed cannot be read back.
