@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera, Value};
@@ -61,6 +62,20 @@ const TEMPLATES: [Template; 38] = templates![
     "guest/hostname",
 ];
 
+/// Our own templates, parsed once for all nodes; none if they cannot be parsed, which is told where they are needed.
+static BUILT_IN: LazyLock<Option<Tera>> = LazyLock::new(|| built_in().ok());
+
+fn built_in() -> tera::TeraResult<Tera> {
+    let mut tera = Tera::new();
+    tera.autoescape_on(Vec::<&'static str>::new());
+    tera.register_filter("yaml", yaml);
+    tera.register_filter("toml", toml_string);
+    tera.register_filter("shell", shell_word);
+    tera.register_filter("unit", unit_word);
+    tera.add_raw_templates(TEMPLATES)?;
+    Ok(tera)
+}
+
 /// Templates with one context.
 pub(super) struct Templates {
     tera: Tera,
@@ -72,14 +87,11 @@ pub(super) struct Templates {
 impl Templates {
     /// Parses every template, the user's own in place of ours; `context` must serialize to a map.
     pub(super) fn new(context: &impl Serialize, config: &Config, node: &Node) -> Result<Self, RenderError> {
-        let mut tera = Tera::new();
-        tera.autoescape_on(Vec::<&'static str>::new());
-        tera.register_filter("yaml", yaml);
-        tera.register_filter("toml", toml_string);
-        tera.register_filter("shell", shell_word);
-        tera.register_filter("unit", unit_word);
         let failed = |template| |source| RenderError::Template { template, source: Box::new(source) };
-        tera.add_raw_templates(TEMPLATES).map_err(failed(Origin::BuiltIn("cloud-init/")))?;
+        let mut tera = match &*BUILT_IN {
+            Some(parsed) => parsed.clone(),
+            None => built_in().map_err(failed(Origin::BuiltIn("cloud-init/")))?,
+        };
         let mut own = BTreeMap::new();
         for (name, path) in own_templates(config, node)? {
             let said = || Said::new(config, node, &["templates"]);
