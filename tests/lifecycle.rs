@@ -648,6 +648,21 @@ fn a_seed_goes_no_further_than_its_guest_does() {
     }
 }
 
+/// A seed that was never sealed holds a key: its bytes go before it does.
+#[test]
+fn a_seed_is_overwritten_whenever_it_is_removed() {
+    let world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let before = world.host.calls().len();
+    let node = "worker-node-1".parse().unwrap();
+    let all = plan::removals(&world.id, &world.config, &world.inventory(None));
+    world.apply().remove(&node, &all[&node]).unwrap();
+    let seed = VolumeName::seed(&world.id, &node, world.built[0].seed.digest).to_string();
+    let calls = world.host.calls().split_off(before);
+    let of_seed: Vec<_> = calls.into_iter().filter(|call| call.contains(&seed)).collect();
+    assert_eq!(of_seed, [format!("wipe {seed}"), format!("delete {seed}")]);
+}
+
 /// A guest that was made from another seed may be of a nodebake that does not seal; it is asked for nothing.
 #[test]
 fn a_guest_that_may_not_know_how_is_not_waited_for() {

@@ -273,9 +273,22 @@ impl Apply<'_> {
             self.hypervisor.undefine(uuid).map_err(doing(format!("removing the machine of {node}")))?;
         }
         for (pool, volume) in &removal.volumes {
-            self.hypervisor.delete_volume(pool, volume).map_err(doing(format!("deleting volume {volume}")))?;
+            self.delete(pool, volume)?;
         }
         Ok(())
+    }
+
+    /// Deletes a volume of ours; the bytes of a seed, which holds a node's key, are overwritten first.
+    fn delete(&self, pool: &str, volume: &VolumeName) -> Result<(), ApplyError> {
+        if matches!(volume, VolumeName::Seed { .. })
+            && let Err(error) = self.hypervisor.wipe_volume(pool, volume)
+            && !matches!(error, MachineError::Missing { .. })
+        {
+            // Better gone with its bytes left on the host's disk than still there to be read.
+            let why = crate::error::chain(&error);
+            self.progress.warn(&format!("{volume} is removed without being overwritten: {why}"));
+        }
+        self.hypervisor.delete_volume(pool, volume).map_err(doing(format!("deleting volume {volume}")))
     }
 
     /// Changes the mark of a machine that is there.

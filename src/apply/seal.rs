@@ -61,14 +61,7 @@ impl Apply<'_> {
             )));
         }
         for seed in &sealing.seeds {
-            if let Err(error) = self.hypervisor.wipe_volume(&plan.pool, seed)
-                && !matches!(error, crate::machine::MachineError::Missing { .. })
-            {
-                // Better gone with its bytes left on the host's disk than still there to be read.
-                let why = crate::error::chain(&error);
-                self.progress.warn(&format!("the seed of {node} is removed without being overwritten: {why}"));
-            }
-            self.hypervisor.delete_volume(&plan.pool, seed).map_err(doing(format!("removing the seed of {node}")))?;
+            self.delete(&plan.pool, seed)?;
         }
         Ok(Ok(()))
     }
