@@ -97,6 +97,11 @@ impl Reach {
                         let problem = "whose password is it? every registry without an entry of its own would get it";
                         return Err(Fault::Setting(setting("username"), problem.to_owned()));
                     };
+                    if !is_encrypted(url.as_deref()) {
+                        let problem =
+                            format!("the password would go to http://{host} for everybody on the way to read");
+                        return Err(Fault::Setting(setting("username"), problem));
+                    }
                     Some(Login { host, username: of.username.clone(), password: password.clone() })
                 }
                 _ => None,

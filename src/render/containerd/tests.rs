@@ -314,12 +314,10 @@ fn each_registry_has_a_hosts_file_and_a_password_is_a_secret_in_it() {
     let mut config = config(2);
     let all = [
         ("_default", registry(folder.path(), &[], true, false)),
-        ("docker.io", registry(folder.path(), &["https://hub.example", "http://10.0.0.1:5000/v2/hub/"], true, true)),
+        ("docker.io", registry(folder.path(), &["https://hub.example", "https://10.0.0.1:5000/v2/hub/"], true, true)),
         ("own.example:5000", registry(folder.path(), &[], false, true)),
-        (
-            "quay.io",
-            Registry { ca_file: None, ..registry(folder.path(), &["https://nexus.example/quay"], false, false) },
-        ),
+        // containerd would try https first where a host has certificates.
+        ("quay.io", registry(folder.path(), &["http://nexus.example/quay"], false, false)),
     ];
     config.nodes[0].settings.registries = all.into_iter().map(|(name, of)| (name.to_owned(), of)).collect();
     let bundle = render(&config).unwrap();
@@ -341,8 +339,9 @@ capabilities = [\"pull\", \"resolve\"]
 ca = \"/etc/containerd/certs.d/docker.io/ca.pem\"
 header = {{ Authorization = \"{BASIC}\" }}
 
-[host.\"http://10.0.0.1:5000/v2/hub/\"]
+[host.\"https://10.0.0.1:5000/v2/hub/\"]
 capabilities = [\"pull\", \"resolve\"]
+ca = \"/etc/containerd/certs.d/docker.io/ca.pem\"
 override_path = true
 header = {{ Authorization = \"{BASIC}\" }}
 "
@@ -359,7 +358,7 @@ header = {{ Authorization = \"{BASIC}\" }}
 "
     );
     let quay = "# Who is asked for images of quay.io: each [host] in its order, then `server`.
-server = \"https://nexus.example/quay\"
+server = \"http://nexus.example/quay\"
 capabilities = [\"pull\", \"resolve\"]
 
 # containerd 1.x takes no file without it.
@@ -372,6 +371,7 @@ capabilities = [\"pull\", \"resolve\"]
         ("docker.io/hosts.toml", &hub, 0o600),
         ("own.example:5000/ca.pem", &ca, 0o644),
         ("own.example:5000/hosts.toml", &own, 0o600),
+        ("quay.io/ca.pem", &ca, 0o644),
         ("quay.io/hosts.toml", quay, 0o644),
     ];
     let wanted = wanted.map(|(name, text, mode)| (format!("{REGISTRIES}/{name}"), text.to_owned(), mode));
@@ -390,7 +390,7 @@ capabilities = [\"pull\", \"resolve\"]
 fn containerd_1_has_users_and_passwords_in_its_configuration() {
     let (folder, _) = given();
     let mut config = config(1);
-    let mirrors = ["https://hub.example", "http://10.0.0.1:5000/v2/hub"];
+    let mirrors = ["https://hub.example", "https://10.0.0.1:5000/v2/hub"];
     let registries = &mut config.nodes[0].settings.registries;
     registries.insert("docker.io".to_owned(), registry(folder.path(), &mirrors, true, true));
     let bundle = render(&config).unwrap();
@@ -416,7 +416,7 @@ fn what_is_said_of_a_registry_and_cannot_be_is_told_without_the_password() {
     with_key.extend(std::fs::read(at("key.pem")).unwrap());
     std::fs::write(at("both.pem"), with_key).unwrap();
     std::fs::write(at("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    let changes: [(&str, Change, &str); 8] = [
+    let changes: [(&str, Change, &str); 9] = [
         (
             "a.example",
             |of, at| of.ca_file = Some(at.join("key.pem")),
@@ -456,6 +456,11 @@ fn what_is_said_of_a_registry_and_cannot_be_is_told_without_the_password() {
             "_default",
             |of, _| of.mirrors.clear(),
             "username: whose password is it? every registry without an entry of its own would get it",
+        ),
+        (
+            "a.example",
+            |of, _| of.mirrors = vec!["http://10.0.0.1:5000".to_owned()],
+            "username: the password would go to http://10.0.0.1:5000 for everybody on the way to read",
         ),
     ];
     for (name, change, wanted) in changes {
