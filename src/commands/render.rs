@@ -15,7 +15,7 @@ use crate::secret::Secret;
 pub(super) fn run(session: &Session, args: &Render) -> Result<(), Error> {
     for node in session.nodes(std::slice::from_ref(&args.node))? {
         let bundle = bundle(session, node, args)?;
-        let parts = parts(&bundle);
+        let parts = parts(&bundle, node);
         let Some(wanted) = &args.path else {
             session.ui.data(&list(&parts));
             continue;
@@ -25,8 +25,8 @@ pub(super) fn run(session: &Session, args: &Render) -> Result<(), Error> {
         };
         match part.shown {
             Shown::File(bytes) => session.ui.raw(bytes),
-            Shown::Secret(secret) if args.show_secrets => session.ui.raw(secret.expose()),
-            Shown::Secret(secret) => session.ui.data(&format!("(secret, {} bytes)\n", secret.expose().len())),
+            Shown::Secret(secret) if args.show_secrets => session.ui.raw(secret),
+            Shown::Secret(secret) => session.ui.data(&format!("(secret, {} bytes)\n", secret.len())),
             Shown::Link(target) => session.ui.data(&format!("{target}\n")),
         }
     }
@@ -110,24 +110,26 @@ struct Part<'a> {
 
 enum Shown<'a> {
     File(&'a [u8]),
-    Secret(&'a Secret),
+    Secret(&'a [u8]),
     Link(&'a str),
 }
 
-/// cloud-init's own files and the script that it starts, then the guest's by their paths.
-fn parts(bundle: &NodeBundle) -> Vec<Part<'_>> {
+/// cloud-init's own files and the script that it starts, then the guest's by their paths. What users add to user-data can
+/// hold passwords.
+fn parts<'a>(bundle: &'a NodeBundle, node: &Node) -> Vec<Part<'a>> {
+    let is_own = !node.settings.cloud_config.is_empty() || node.settings.templates.is_some();
+    let user_data = if is_own { Shown::Secret } else { Shown::File };
     let texts = [
-        ("user-data", 0o600, &bundle.user_data),
-        ("meta-data", 0o600, &bundle.meta_data),
-        ("network-config", 0o600, &bundle.network_config),
-        ("first-boot", 0o700, &bundle.first_boot),
+        ("user-data", 0o600, user_data(bundle.user_data.as_bytes())),
+        ("meta-data", 0o600, Shown::File(bundle.meta_data.as_bytes())),
+        ("network-config", 0o600, Shown::File(bundle.network_config.as_bytes())),
+        ("first-boot", 0o700, Shown::File(bundle.first_boot.as_bytes())),
     ];
-    let texts =
-        texts.map(|(path, mode, text)| Part { path, mode, owner: Owner::ROOT, shown: Shown::File(text.as_bytes()) });
+    let texts = texts.map(|(path, mode, shown)| Part { path, mode, owner: Owner::ROOT, shown });
     let guest = bundle.files.iter().map(|file| {
         let (mode, shown) = match &file.content {
             Content::Public(bytes, mode) => (*mode, Shown::File(bytes)),
-            Content::Secret(secret, mode) => (*mode, Shown::Secret(secret)),
+            Content::Secret(secret, mode) => (*mode, Shown::Secret(secret.expose())),
             Content::Link(target) => (0o777, Shown::Link(target)),
         };
         Part { path: &file.path, mode, owner: file.owner.clone(), shown }
@@ -136,7 +138,7 @@ fn parts(bundle: &NodeBundle) -> Vec<Part<'_>> {
         path: "root-password",
         mode: 0o600,
         owner: Owner::ROOT,
-        shown: Shown::Secret(password),
+        shown: Shown::Secret(password.expose()),
     });
     texts.into_iter().chain(password).chain(guest).collect()
 }
@@ -146,7 +148,7 @@ fn list(parts: &[Part]) -> String {
     rows.extend(parts.iter().map(|part| {
         let (size, kind) = match part.shown {
             Shown::File(bytes) => (bytes.len().to_string(), "file".to_owned()),
-            Shown::Secret(secret) => (secret.expose().len().to_string(), "secret".to_owned()),
+            Shown::Secret(secret) => (secret.len().to_string(), "secret".to_owned()),
             Shown::Link(target) => ("-".to_owned(), format!("link to {target}")),
         };
         vec![part.path.to_owned(), format!("{:04o}", part.mode), part.owner.to_string(), size, kind]

@@ -192,3 +192,13 @@ fn a_template_of_the_users_is_rendered_and_its_faults_are_named() {
     let hint = "mend FOLDER/own/guest/hosts";
     assert_eq!(world.run(&["build", NODE]), Ran::failed(2, error, hint));
 }
+
+/// What is added to user-data can hold a password.
+#[test]
+fn user_data_with_additions_is_shown_only_to_whoever_asks_for_secrets() {
+    let world = with("cloudConfig: {chpasswd: {users: [{name: own, password: hunter2, type: text}]}}");
+    let ran = world.run(&["render", NODE, "user-data"]);
+    let shown = world.must(&["render", NODE, "user-data", "--show-secrets"]);
+    assert_eq!((ran.code, ran.stdout), (0, format!("(secret, {} bytes)\n", shown.stdout.len())));
+    assert!(shown.stdout.contains("hunter2"), "{}", shown.stdout);
+}
