@@ -213,13 +213,13 @@ impl Making<'_> {
         self.apply.seal_disk(plan).map_err(failed)?;
         make_output_folder(self.out)?;
         let hypervisor = self.apply.hypervisor;
-        let [qcow2, raw] = [DiskFormat::Qcow2, DiskFormat::Raw].map(|format| {
+        let disk = |format| {
             let volume = VolumeName::golden(self.apply.id, &plan.node, format);
             hypervisor.flatten(&plan.pool, &creation.overlay.name, &volume)?;
             let stored = self.download(hypervisor, &plan.pool, &volume, format)?;
             hypervisor.delete_volume(&plan.pool, &volume)?;
             Ok::<_, Error>(stored)
-        });
+        };
         let base = self.build.lock.get(Kind::BaseImage, creation.domain.arch);
         let golden = Golden {
             api_version: Golden::API_VERSION.to_owned(),
@@ -228,8 +228,8 @@ impl Making<'_> {
             payload: payload.digest,
             packages: payload.contents.packages.clone(),
             disk: creation.overlay.capacity,
-            qcow2: qcow2?,
-            raw: raw?,
+            qcow2: disk(DiskFormat::Qcow2)?,
+            raw: disk(DiskFormat::Raw)?,
         };
         let path = self.out.join(format!("{}.json", self.name));
         whole_file::write(&path, &golden.to_json(), 0o644).map_err(|source| ImageError::Output { path, source })?;
