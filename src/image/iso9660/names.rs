@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn identifiers_are_short_plain_and_unique() {
         let mut identifiers = Identifiers::default();
-        let long = "x".repeat(60);
+        let long = "a".repeat(60);
         let cases = [
             ("kubelet", false, "KUBELET.;1"),
             ("config.toml", false, "CONFIG.TOML;1"),
@@ -77,8 +77,8 @@ mod tests {
             ("a.b.service", false, "A_B.SERVI;1"),
             ("é", false, "_.;1"),
             ("ü", false, "_1.;1"),
-            (&long, false, "XXXXXXXXXXXXXXXXXXXXXXXX.;1"),
-            (&long, true, "XXXXXXXXXXXXXXXXXXXXXXX1"),
+            (&long, false, "AAAAAAAAAAAAAAAAAAAAAAAA.;1"),
+            (&long, true, "AAAAAAAAAAAAAAAAAAAAAAA1"),
         ];
         for (name, directory, wanted) in cases {
             assert_eq!(String::from_utf8_lossy(&identifiers.assign(name, directory).bytes()), wanted, "{name}");
