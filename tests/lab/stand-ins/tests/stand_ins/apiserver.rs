@@ -189,6 +189,39 @@ async fn the_watcher_of_kube_follows_a_node() {
     }
 }
 
+/// What nodebake does with the administrator's kubeconfig, and what a second time finds nothing to do.
+#[test]
+fn labels_and_taints_are_given_and_others_stay() {
+    use nodebake::cluster::{Cluster, Metadata};
+    let server = Server::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let nodes = runtime.block_on(server.nodes("admin"));
+    let mut there = node("a");
+    there.spec = serde_json::from_value(json!({"taints": [{"key": "other", "effect": "NoExecute"}]})).unwrap();
+    runtime.block_on(nodes.create(&PostParams::default(), &there)).unwrap();
+    let path = server.pki.file("kubeconfig");
+    std::fs::write(&path, server.kubeconfig(Some("admin")).to_string()).unwrap();
+    let cluster = Cluster::open(&path).unwrap();
+    let name = "a".parse().unwrap();
+    let wanted = Metadata {
+        labels: [("node-role.kubernetes.io/worker".to_owned(), String::new())].into(),
+        taints: [(("own".to_owned(), nodebake::config::TaintEffect::NoSchedule), "1".to_owned())].into(),
+    };
+    assert!(cluster.give(&name, &wanted).unwrap());
+    let before = runtime.block_on(nodes.get("a")).unwrap();
+    assert!(!cluster.give(&name, &wanted).unwrap());
+    let given = runtime.block_on(nodes.get("a")).unwrap();
+    assert_eq!(given.metadata.resource_version, before.metadata.resource_version);
+    let labels = [("kubernetes.io/hostname", "a"), ("node-role.kubernetes.io/worker", "")];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    assert_eq!(given.metadata.labels, Some(labels));
+    let taints = serde_json::to_value(given.spec.unwrap().taints).unwrap();
+    let not_ready = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
+    let taints: Vec<_> = taints.as_array().unwrap().iter().filter(|taint| **taint != not_ready).collect();
+    let own = json!({"key": "own", "effect": "NoSchedule", "value": "1"});
+    assert_eq!(taints, [&json!({"key": "other", "effect": "NoExecute"}), &own]);
+}
+
 #[tokio::test]
 async fn every_request_is_recorded_with_its_certificate() {
     let server = Server::start();

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub struct Pki {
     folder: tempfile::TempDir,
@@ -92,6 +92,12 @@ impl Server {
     }
 
     pub async fn client(&self, who: Option<&str>) -> Client {
+        let kubeconfig: Kubeconfig = serde_json::from_value(self.kubeconfig(who)).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+
+    pub fn kubeconfig(&self, who: Option<&str>) -> Value {
         let user = who.map_or_else(
             || json!({}),
             |who| {
@@ -101,16 +107,13 @@ impl Server {
                 })
             },
         );
-        let kubeconfig: Kubeconfig = serde_json::from_value(json!({
+        json!({
             "clusters": [{"name": "c", "cluster": {
                 "server": format!("https://{}", self.address), "certificate-authority": self.pki.file("ca.pem"),
             }}],
             "users": [{"name": "u", "user": user}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
-        }))
-        .unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        Client::try_from(config).unwrap()
+        })
     }
 }
