@@ -31,6 +31,7 @@ pub mod error;
 pub mod identity;
 pub mod image;
 pub mod machine;
+mod parallel;
 pub mod plan;
 pub mod printable;
 pub mod progress;

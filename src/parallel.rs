@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Transfers at once: enough to fill a line over several servers' limits, few enough to be polite.
+/// Items at once: enough to fill a line over several servers' limits, and most machines' processors; few enough to be
+/// polite.
 const AT_ONCE: usize = 4;
 
 /// `work` for every item, a few at a time, results in the items' order. After a result that `stop` names no further

@@ -8,11 +8,11 @@ use url::Url;
 
 use super::checksum::Checksum;
 use super::lock::{Entry, Trust, list};
-use super::parallel;
 use super::source::{Body, Resume, Site, Source, SourceError};
 use super::store::{Begun, Held, Note, Part, Store, StoreError};
 use crate::config::Location;
 use crate::error::chain;
+use crate::parallel;
 use crate::progress::{Progress, Task};
 
 /// A locked file in the store, verified.

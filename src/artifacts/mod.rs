@@ -12,8 +12,6 @@ pub mod signature;
 pub mod source;
 pub mod store;
 
-mod parallel;
-
 pub use advisories::{Warning, warnings};
 pub use catalog::{BaseImage, Firmware, ImageFormat, Kind, Wanted, wanted};
 pub use checksum::{Algorithm, Checksum};

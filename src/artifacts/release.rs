@@ -8,9 +8,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::catalog::Kind;
-use super::parallel;
 use super::source::{Source, SourceError};
 use crate::config::{Config, VersionKey, Versions};
+use crate::parallel;
 
 /// Larger than what upstream publishes there.
 const LIMIT: usize = 1 << 20;

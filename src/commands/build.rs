@@ -1,14 +1,15 @@
 //! `nodebake build`: images, without touching a machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
-use crate::build::{Build, NodeOutput};
+use crate::build::{Build, BuildError, NodeOutput};
 use crate::cli;
 use crate::config::{Arch, Node};
 use crate::error::Error;
 use crate::identity::Origin;
 use crate::image::Payload;
+use crate::parallel;
 use crate::render::PayloadPlace;
 
 /// What was built.
@@ -59,14 +60,18 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
 /// Payloads and seeds of the nodes; says what was done for their identities.
 pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], self_contained: bool) -> Result<Outputs, Error> {
     build.sweep();
-    let (mut payloads, mut outputs) = (BTreeMap::new(), Vec::new());
-    for node in nodes {
-        let (payload, _) = match payloads.entry(node.arch) {
-            std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => place.insert(build.payload(node.arch)?),
-        };
+    let architectures: BTreeSet<Arch> = nodes.iter().map(|node| node.arch).collect();
+    let payloads = architectures.into_iter().map(|arch| Ok((arch, build.payload(arch)?)));
+    let payloads = payloads.collect::<Result<BTreeMap<_, _>, BuildError>>()?;
+    let one = |node: &&Node| {
+        let (payload, _) = payloads.get(&node.arch)?;
         let place = if self_contained { PayloadPlace::Seed } else { build.place(node.arch, payload) };
-        let output = build.node(node, payload, place)?;
+        Some(build.node(node, payload, place))
+    };
+    let built = parallel::map(nodes, one, |built| matches!(built, Some(Err(_))));
+    let mut outputs = Vec::new();
+    for (node, output) in nodes.iter().zip(built.into_iter().flatten().flatten()) {
+        let output = output?;
         for warning in &output.identity.warnings {
             session.ui.say(&format!("warning: {}: {warning}", node.name));
         }

@@ -10,11 +10,11 @@ use url::Url;
 use super::{Entry, Lock, LockError, Trust};
 use crate::artifacts::catalog::{Published, Signed, Supply, Wanted};
 use crate::artifacts::checksum::{self, Algorithm, Checksum};
-use crate::artifacts::parallel;
 use crate::artifacts::release::{Release, ReleaseError};
 use crate::artifacts::signature::{Keyring, SignatureError, Signer};
 use crate::artifacts::source::{Source, SourceError};
 use crate::config::Location;
+use crate::parallel;
 use crate::progress::Progress;
 
 /// Larger than any checksum file that upstream publishes.
