@@ -21,6 +21,8 @@
 
 #[path = "shared/http.rs"]
 mod http;
+#[path = "shared/spread.rs"]
+mod spread;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,6 +34,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nodebake::digest::Digest;
+
+use spread::{shown, spread};
 
 const CLONE: &str = env!("CARGO_MANIFEST_DIR");
 const WORKERS: [(&str, &str); 2] = [("worker-node-1", "10.0.0.36"), ("worker-node-2", "10.0.0.37")];
@@ -556,19 +560,6 @@ fn must(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Median, least and most.
-fn spread(values: impl IntoIterator<Item = f64>) -> Option<[f64; 3]> {
-    let mut values: Vec<_> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    Some([values[values.len().checked_sub(1)? / 2], *values.first()?, *values.last()?])
-}
-
-fn shown(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
-    spread(values).map_or_else(String::new, |[median, least, most]| {
-        format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
-    })
 }
 
 fn print_table(runs: &BTreeMap<(Way, usize), Vec<Run>>, pairs: usize) {

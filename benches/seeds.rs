@@ -14,10 +14,17 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::process::ExitCode;
 
 use nodebake::digest::Digest;
+
+#[path = "shared/pairs.rs"]
+mod pairs;
+#[path = "shared/spread.rs"]
+mod spread;
+
+use pairs::{Took, pairs_of};
+use spread::{shown, spread};
 
 const NODEBAKE: &str = env!("CARGO_BIN_EXE_nodebake");
 const NODES: usize = 100;
@@ -89,8 +96,9 @@ fn main() -> ExitCode {
     assert_eq!(seeds.len(), NODES);
 
     println!("{pairs} pairs a row; seconds: median (least to most)\n");
-    let anew = pairs_of(pairs, &bench, &build, || nodes().for_each(|node| fs::remove_dir_all(node).unwrap()));
-    let nothing = pairs_of(pairs, &bench, &build, || {});
+    let in_turn = |before: &dyn Fn()| pairs_of(pairs, before, || bench.run(&build), || bench.shell(LOCALDS));
+    let anew = in_turn(&|| nodes().for_each(|node| fs::remove_dir_all(node).unwrap()));
+    let nothing = in_turn(&|| {});
     let mut fine = row(&format!("{NODES} seeds"), &anew);
     fine &= row("nothing to do", &nothing);
     let largest = seeds.into_iter().max().unwrap_or_default();
@@ -104,14 +112,6 @@ fn main() -> ExitCode {
 /// A folder with a cluster of many nodes, and all that their images are made of.
 struct Bench {
     folder: PathBuf,
-}
-
-/// What one process took.
-#[derive(Clone, Copy)]
-struct Took {
-    wall: f64,
-    /// KiB.
-    peak: u64,
 }
 
 impl Bench {
@@ -184,21 +184,8 @@ impl Bench {
         self.run(&["bash", "-euo", "pipefail", "-c", script])
     }
 
-    /// Runs a command to its end, which must be a good one.
     fn run(&self, command: &[&str]) -> Took {
-        let told = self.folder.join("time");
-        let start = Instant::now();
-        let output = Command::new("/usr/bin/time")
-            .args(["-q", "-f", "%M", "-o"])
-            .arg(&told)
-            .args(command)
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let wall = start.elapsed().as_secs_f64();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Took { wall, peak: fs::read_to_string(told).unwrap().trim().parse().unwrap() }
+        pairs::run(&self.folder, &[], command)
     }
 }
 
@@ -207,28 +194,14 @@ fn measure(path: &Path) -> (Digest, u64) {
     (Digest::of_reader(&mut file).unwrap(), file.metadata().unwrap().len())
 }
 
-/// Runs ours and the peer in turn; `before` comes before each of ours and is not measured.
-fn pairs_of(count: usize, bench: &Bench, ours: &[&str], before: impl Fn()) -> Vec<[Took; 2]> {
-    let pair = |_| {
-        before();
-        [bench.run(ours), bench.shell(LOCALDS)]
-    };
-    // The first pair fills the page cache.
-    (0..=count).map(pair).skip(1).collect()
-}
-
 /// Shows a row; says whether its limit is met.
 fn row(name: &str, pairs: &[[Took; 2]]) -> bool {
-    let of = |value: &dyn Fn(&[Took; 2]) -> f64| {
-        let mut values: Vec<_> = pairs.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        [values[values.len() / 2], values[0], values[values.len() - 1]]
-    };
-    let show = |[median, least, most]: [f64; 3]| format!("{median:.3} ({least:.3} to {most:.3})");
-    let ratio = of(&|[ours, peer]| ours.wall / peer.wall);
-    let (ours, peer) = (show(of(&|[ours, _]| ours.wall)), show(of(&|[_, peer]| peer.wall)));
-    let fine = ratio[0] <= RATIO;
-    println!("{name}: ours {ours}, cloud-localds {peer}, ratio {}, limit {RATIO}: {}", show(ratio), word(fine));
+    let wall = |which: usize| shown(pairs.iter().map(|pair| pair[which].wall), 3);
+    let ratios = || pairs::ratios(pairs, |took| took.wall);
+    let fine = spread(ratios()).is_some_and(|[median, ..]| median <= RATIO);
+    let (ours, peer, ratio, cpu) =
+        (wall(0), wall(1), shown(ratios(), 3), shown(pairs::ratios(pairs, |took| took.cpu), 3));
+    println!("{name}: ours {ours}, cloud-localds {peer}, ratio {ratio}, of cpu {cpu}, limit {RATIO}: {}", word(fine));
     fine
 }
 

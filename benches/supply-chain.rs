@@ -18,16 +18,22 @@
 
 #[path = "shared/http.rs"]
 mod http;
+#[path = "shared/pairs.rs"]
+mod pairs;
+#[path = "shared/spread.rs"]
+mod spread;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
 use nodebake::digest::Digest;
+
+use pairs::{Took, pairs_of};
+use spread::{shown, spread};
 
 const NODEBAKE: &str = env!("CARGO_BIN_EXE_nodebake");
 /// Size of the lab's guest image, in bytes.
@@ -89,15 +95,18 @@ fn main() {
     let build = [NODEBAKE, "--offline", "--cache-dir", "store", "build", "--out", "out", "worker-node-1"];
     // The first run issues a certificate, which stays.
     bench.run(&build);
+    let in_turn = |ours: &[&str], peer: &str, before: &dyn Fn()| {
+        pairs_of(pairs, before, || bench.run(ours), || bench.shell(peer))
+    };
     let out = bench.folder.join("out");
-    let payload = pairs_of(pairs, &bench, &build, PIPELINE, || fs::remove_dir_all(&out).unwrap());
+    let payload = in_turn(&build, PIPELINE, &|| fs::remove_dir_all(&out).unwrap());
     table.push(row("payload", &payload, 0.25, 32 << 10));
-    let nothing = pairs_of(pairs, &bench, &build, PIPELINE, || {});
+    let nothing = in_turn(&build, PIPELINE, &|| {});
     table.push(row("nothing to do", &nothing, 0.02, u64::MAX));
     let mirror = bench.mirror.clone();
     let fetch = [NODEBAKE, "--mirror", &mirror, "--cache-dir", "fetched-store", "fetch"];
     let store = bench.folder.join("fetched-store");
-    let fetched = pairs_of(pairs, &bench, &fetch, CURL, || drop(fs::remove_dir_all(&store)));
+    let fetched = in_turn(&fetch, CURL, &|| drop(fs::remove_dir_all(&store)));
     table.push(row("fetch", &fetched, 0.5, u64::MAX));
     print_table(&table);
 
@@ -112,15 +121,6 @@ fn main() {
 struct Bench {
     folder: PathBuf,
     mirror: String,
-}
-
-/// What one process took.
-#[derive(Clone, Copy)]
-struct Took {
-    wall: f64,
-    cpu: f64,
-    /// KiB.
-    peak: u64,
 }
 
 impl Bench {
@@ -201,25 +201,8 @@ impl Bench {
         self.run(&["bash", "-euo", "pipefail", "-c", script])
     }
 
-    /// Runs a command to its end, which must be a good one.
     fn run(&self, command: &[&str]) -> Took {
-        let told = self.folder.join("time");
-        let start = Instant::now();
-        let output = Command::new("/usr/bin/time")
-            .args(["-q", "-f", "%U %S %M", "-o"])
-            .arg(&told)
-            .args(command)
-            .current_dir(&self.folder)
-            .env("MIRROR", &self.mirror)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let wall = start.elapsed().as_secs_f64();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let told = fs::read_to_string(told).unwrap();
-        let [user, system, peak] = told.split_whitespace().collect::<Vec<_>>().try_into().unwrap();
-        let cpu = user.parse::<f64>().unwrap() + system.parse::<f64>().unwrap();
-        Took { wall, cpu, peak: peak.parse().unwrap() }
+        pairs::run(&self.folder, &[("MIRROR", &self.mirror)], command)
     }
 
     /// How many of a command's system calls make, change or rename a file; "unknown" where strace cannot trace.
@@ -259,38 +242,24 @@ fn changes_a_file(line: &str) -> bool {
     }
 }
 
-/// Runs ours and the peer in turn; `before` comes before each of ours and is not measured.
-fn pairs_of(count: usize, bench: &Bench, ours: &[&str], peer: &str, before: impl Fn()) -> Vec<[Took; 2]> {
-    let pair = |_| {
-        before();
-        [bench.run(ours), bench.shell(peer)]
-    };
-    // The first pair fills the page cache.
-    (0..=count).map(pair).skip(1).collect()
-}
-
 fn row(name: &str, pairs: &[[Took; 2]], limit: f64, peak_limit: u64) -> [String; 8] {
-    let of = |value: &dyn Fn(&[Took; 2]) -> f64| {
-        let mut values: Vec<_> = pairs.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        [values[values.len() / 2], values[0], values[values.len() - 1]]
-    };
-    let show = |[median, least, most]: [f64; 3]| format!("{median:.3} ({least:.3} to {most:.3})");
-    let ratio = of(&|[ours, peer]| ours.wall / peer.wall);
+    let wall = |which: usize| shown(pairs.iter().map(|pair| pair[which].wall), 3);
+    let ratios = || pairs::ratios(pairs, |took| took.wall);
     let peak = pairs.iter().map(|[ours, _]| ours.peak).max().unwrap_or_default();
     let (limits, within) = match peak_limit {
         u64::MAX => (format!("{limit}"), true),
         most => (format!("{limit}, {} MiB", most >> 10), peak <= most),
     };
-    let met = if ratio[0] <= limit && within { "yes" } else { "NO" };
+    let met = spread(ratios()).is_some_and(|[median, ..]| median <= limit) && within;
+    let cpu = spread(pairs::ratios(pairs, |took| took.cpu)).map_or(0.0, |[median, ..]| median);
     [
         name.to_owned(),
-        show(of(&|[ours, _]| ours.wall)),
-        show(of(&|[_, peer]| peer.wall)),
-        show(ratio),
+        wall(0),
+        wall(1),
+        shown(ratios(), 3),
         limits,
-        met.to_owned(),
-        format!("{:.3}", of(&|[ours, peer]| ours.cpu / peer.cpu)[0]),
+        if met { "yes" } else { "NO" }.to_owned(),
+        format!("{cpu:.3}"),
         format!("{} MiB", peak.div_ceil(1 << 10)),
     ]
 }
