@@ -281,12 +281,6 @@ pub(super) fn drive(xml: &str) -> Drive {
     document.as_ref().and_then(drive_node).map_or(Drive::Missing, |(_, held)| held)
 }
 
-/// Whether a domain's XML has a drive with this serial; also where that cannot be read.
-pub(super) fn has_serial(xml: &str, serial: &str) -> bool {
-    let Ok(document) = roxmltree::Document::parse(xml) else { return true };
-    document.descendants().any(|node| node.has_tag_name("serial") && node.text() == Some(serial))
-}
-
 /// The drive of a domain that holds a seed of ours, as the same `<disk>` with nothing in it, and where that stands in
 /// the domain's XML; `None` if no drive holds one.
 pub(super) fn emptied_drive(xml: &str) -> Option<(String, std::ops::Range<usize>)> {

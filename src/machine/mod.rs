@@ -325,12 +325,6 @@ impl DomainInfo {
         domain_xml::stored_digest(&self.xml)
     }
 
-    /// Whether the payload of this digest is in a drive of the machine, by the definition; on a golden base image it is
-    /// not.
-    pub fn has_payload_drive(&self, payload: Digest) -> bool {
-        domain_xml::has_serial(&self.xml, &crate::render::payload_serial(payload))
-    }
-
     /// What the drive for seeds holds, by the definition.
     pub fn drive(&self) -> Drive {
         domain_xml::drive(&self.xml)

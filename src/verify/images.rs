@@ -34,6 +34,8 @@ pub struct Expected {
     pub seed: Option<Digest>,
     /// SHA-256 of its base image.
     pub base: Option<Digest>,
+    /// The base image is a golden one that holds the payload.
+    pub golden: bool,
 }
 
 /// Hashes every locked file that goes into the nodes, builds all their images again in a scratch folder and compares
@@ -57,8 +59,9 @@ pub fn images(build: &Build<'_>, nodes: &[&Node]) -> Result<Images, VerifyError>
             verifier.unchecked(&name, &build.out.join(&name), "there is no payload");
             None
         };
+        let golden = payload.as_ref().is_some_and(|payload| build.place(node.arch, payload) == PayloadPlace::BaseImage);
         let payload = payload.map(|payload| payload.digest);
-        expected.push(Expected { node: node.name.clone(), payload, seed, base });
+        expected.push(Expected { node: node.name.clone(), payload, seed, base, golden });
     }
     Ok(Images { checks: verifier.checks, expected })
 }
