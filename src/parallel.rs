@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Items at once: enough to fill a line over several servers' limits, and most machines' processors; few enough to be
 /// polite.
-const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 4;
 
 /// `work` for every item, a few at a time, results in the items' order. After a result that `stop` names no further
 /// item is begun, and `None` stands for it.

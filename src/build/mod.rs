@@ -152,6 +152,15 @@ pub struct NodeOutput {
     pub identity: NodeIdentity,
 }
 
+/// A node of which nothing is written yet. It holds a key: no `Debug`.
+pub struct Prepared {
+    identity: NodeIdentity,
+    bundle: NodeBundle,
+    place: PayloadPlace,
+    /// None: a self-contained image is too large to be held in memory.
+    seed: Option<seed::Made>,
+}
+
 /// The kinds that go into a payload, in the order of its inputs.
 const PAYLOAD: [Kind; 7] =
     [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
@@ -245,7 +254,8 @@ impl Build<'_> {
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
         let host_keys = node.settings.ssh.as_ref().map(|_| host_keys(&self.state(), &node.name)).transpose()?;
-        self.node_as(node, payload, place, identity, &host_keys.unwrap_or_default())
+        let prepared = self.prepare_as(node, payload, place, identity, &host_keys.unwrap_or_default())?;
+        self.finish(node, payload, prepared)
     }
 
     /// The same with the identity that it has already; none where one would have to be issued.
@@ -255,6 +265,12 @@ impl Build<'_> {
         payload: &Payload,
         place: PayloadPlace,
     ) -> Result<Option<NodeOutput>, BuildError> {
+        let prepared = self.prepare(node, payload, place)?;
+        prepared.map(|prepared| self.finish(node, payload, prepared)).transpose()
+    }
+
+    /// All of a node that can be made without writing anything; none where an identity would have to be issued first.
+    pub fn prepare(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<Option<Prepared>, BuildError> {
         self.check_disk(node, payload, place)?;
         let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
         let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
@@ -264,17 +280,17 @@ impl Build<'_> {
             .as_ref()
             .map_or(Ok(Some(Vec::new())), |_| standing_host_keys(&self.state(), &node.name))?;
         let (Some(identity), Some(host_keys)) = (identity, host_keys) else { return Ok(None) };
-        self.node_as(node, payload, place, identity, &host_keys).map(Some)
+        self.prepare_as(node, payload, place, identity, &host_keys).map(Some)
     }
 
-    fn node_as(
+    fn prepare_as(
         &self,
         node: &Node,
         payload: &Payload,
         place: PayloadPlace,
         identity: NodeIdentity,
         host_keys: &[HostKey],
-    ) -> Result<NodeOutput, BuildError> {
+    ) -> Result<Prepared, BuildError> {
         let config = self.config;
         let credentials = Credentials {
             ca: &identity.ca_pem,
@@ -284,18 +300,25 @@ impl Build<'_> {
         };
         let mac = config.mac(&self.cluster_id(), node);
         let bundle = render::render(config, node, mac, credentials, payload, place)?;
+        let seed = match place {
+            PayloadPlace::Drive | PayloadPlace::BaseImage => Some(seed::make(&bundle, self.time)?),
+            PayloadPlace::Seed => None,
+        };
+        Ok(Prepared { identity, bundle, place, seed })
+    }
+
+    /// Writes what was prepared for a node.
+    pub fn finish(&self, node: &Node, payload: &Payload, prepared: Prepared) -> Result<NodeOutput, BuildError> {
+        let Prepared { identity, bundle, place, seed } = prepared;
         let folder = self.out.join(node.name.to_string());
         output::node_folder(&folder)?;
         let (path, manifest) = node_files(&folder, place);
-        let (baked, mut changed) = match place {
-            PayloadPlace::Drive | PayloadPlace::BaseImage => {
-                let baked = seed::bake(&bundle, self.time, &path)?;
-                (baked, baked.changed | texts(&bundle, &folder)?)
-            }
-            PayloadPlace::Seed => {
-                let baked = self_contained::bake(&bundle, payload, self.time, &path, self.progress)?;
-                (baked, baked.changed)
-            }
+        let (baked, mut changed) = if let Some(seed) = seed {
+            let baked = seed.store(&path)?;
+            (baked, baked.changed | texts(&bundle, &folder)?)
+        } else {
+            let baked = self_contained::bake(&bundle, payload, self.time, &path, self.progress)?;
+            (baked, baked.changed)
         };
         let Baked { digest, size, .. } = baked;
         let seed = ImageFile { path, digest, size };

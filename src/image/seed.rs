@@ -92,10 +92,15 @@ impl SeedError {
     }
 }
 
-/// Writes the seed of `bundle` to `path`, with mode 0600 from its first byte; the folder must exist. It is not waited for
-/// the disk: whoever comes by again compares all of it. Everything in it
-/// has the time `time` ([`Time::FIXED`] unless the user has another) and belongs to root.
-pub fn bake(bundle: &NodeBundle, time: Time, path: &Path) -> Result<Baked, SeedError> {
+/// A seed that is whole, and nowhere yet. It holds a key: no `Debug`.
+pub struct Made {
+    image: Vec<u8>,
+    digest: Digest,
+}
+
+/// Makes the seed of `bundle` and reads it back. Everything in it has the time `time` ([`Time::FIXED`] unless the user has
+/// another).
+pub fn make(bundle: &NodeBundle, time: Time) -> Result<Made, SeedError> {
     let node = || bundle.node.to_string();
     let image = encode(bundle, time).map_err(|source| SeedError::Write { node: node(), source })?;
     let size = image.len() as u64;
@@ -103,12 +108,25 @@ pub fn bake(bundle: &NodeBundle, time: Time, path: &Path) -> Result<Baked, SeedE
         return Err(SeedError::TooLarge { node: node(), size });
     }
     read_back(bundle, time, &image)?;
-    let baked = Baked { digest: Digest::of(&image), size, changed: !stands(&image, path) };
-    if baked.changed {
-        whole_file::write_soon(path, &image, SECRET_MODE)
-            .map_err(|source| SeedError::Output { path: path.to_owned(), source })?;
+    Ok(Made { digest: Digest::of(&image), image })
+}
+
+impl Made {
+    /// Writes it to `path`, with mode 0600 from its first byte; the folder must exist. It is not waited for the disk:
+    /// whoever comes by again compares all of it.
+    pub fn store(&self, path: &Path) -> Result<Baked, SeedError> {
+        let changed = !stands(&self.image, path);
+        if changed {
+            whole_file::write_soon(path, &self.image, SECRET_MODE)
+                .map_err(|source| SeedError::Output { path: path.to_owned(), source })?;
+        }
+        Ok(Baked { digest: self.digest, size: self.image.len() as u64, changed })
     }
-    Ok(baked)
+}
+
+/// Makes the seed of `bundle` and writes it to `path`.
+pub fn bake(bundle: &NodeBundle, time: Time, path: &Path) -> Result<Baked, SeedError> {
+    make(bundle, time)?.store(path)
 }
 
 /// What a seed holds, in the order in which it is written.
