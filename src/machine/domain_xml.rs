@@ -145,13 +145,15 @@ impl DomainSpec {
     }
 
     fn cpu(&self) -> Element {
-        Element::new("cpu").attr(
-            "mode",
-            match self.virt {
-                VirtType::Kvm => "host-passthrough",
-                VirtType::Qemu => "maximum",
-            },
-        )
+        let cpu = |mode| Element::new("cpu").attr("mode", mode);
+        match (self.virt, self.arch) {
+            (VirtType::Kvm, _) => cpu("host-passthrough"),
+            // Virtual machines in an emulated one: nobody runs them, but every boot would load their modules.
+            (VirtType::Qemu, Arch::Amd64) => {
+                cpu("maximum").child(Element::new("feature").attr("policy", "disable").attr("name", "svm"))
+            }
+            (VirtType::Qemu, Arch::Arm64) => cpu("maximum"),
+        }
     }
 
     fn devices(&self) -> Element {
@@ -163,7 +165,8 @@ impl DomainSpec {
             .child(self.network_card())
             .child(self.console())
             .child(self.first_boot_channel())
-            .child(Element::new("memballoon").attr("model", "virtio"))
+            // The kubelet counts on its memory: none is ever taken back.
+            .child(Element::new("memballoon").attr("model", "none"))
             .child(
                 Element::new("rng")
                     .attr("model", "virtio")
