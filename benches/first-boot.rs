@@ -86,7 +86,31 @@ nodes:
     address: 10.0.0.37
 ";
 
+const NETWORK: &str = "\
+version: 2
+ethernets:
+  primary:
+    match: {macaddress: 'MAC'}
+    dhcp4: false
+    dhcp6: false
+    accept-ra: false
+    link-local: []
+    addresses: [ADDRESS/24]
+    routes: [{to: 0.0.0.0/0, via: 10.0.0.1}]
+    nameservers: {addresses: [10.0.0.1]}
+";
 const PLAIN: &str = "#cloud-config\nssh_authorized_keys: [KEY]\n";
+/// The prototype's, of which cloud-init does nothing else; without `dsmode: local`, and so in the stage behind the network.
+const PROTOTYPE: &str = "#cloud-config
+bootcmd:
+  - \"echo '<5>nodebake: bootcmd' >/dev/kmsg\"
+  - mkdir -p /run/nodebake/seed
+  - mount -o ro LABEL=CIDATA /run/nodebake/seed
+  - systemd-run --no-block --collect --quiet --unit=nodebake-first-boot /bin/sh /run/nodebake/seed/nodebake/first-boot
+cloud_init_modules: [bootcmd]
+cloud_config_modules: []
+cloud_final_modules: []
+";
 /// cloud-init brings the network up and does nothing else.
 const BARE: &str = "#cloud-config\ncloud_init_modules: []\ncloud_config_modules: []\ncloud_final_modules: []\n";
 
@@ -119,8 +143,9 @@ impl Way {
     }
 }
 
-/// What bootcmd and systemd write on the console.
-const BOOTCMD: &str = "nodebake: bootcmd";
+/// What cloud-init's first word to a seed writes on the console, the boothook of ours or the bootcmd of the prototype.
+const BOOTCMD: &str = "nodebake: boot";
+/// What systemd writes there.
 const ONLINE: &str = "Reached target \u{1b}[0;1;39mnetwork-online.target";
 
 fn main() {
@@ -449,15 +474,23 @@ impl Bench {
                 must(Command::new("cp").arg("-a").arg(ours.join("nodebake")).arg(&folder));
                 fs::copy(Path::new(CLONE).join("benches/first-boot/prototype"), folder.join("nodebake/first-boot"))
                     .unwrap();
-                fs::read_to_string(ours.join("user-data")).unwrap()
+                PROTOTYPE.to_owned()
             }
             _ => BARE.to_owned(),
         };
         fs::write(folder.join("user-data"), user_data).unwrap();
         fs::write(folder.join("meta-data"), format!("instance-id: bench\nlocal-hostname: {name}\n")).unwrap();
-        fs::copy(ours.join("network-config"), folder.join("network-config")).unwrap();
+        fs::write(folder.join("network-config"), self.network_config(name)).unwrap();
         let image = self.outside(&format!("{PLACE}/{name}.iso"));
         must(Command::new("genisoimage").args(["-quiet", "-R", "-V", "CIDATA", "-o"]).arg(image).arg(folder));
+    }
+
+    /// The node's own network, by cloud-init's means: as static as nodebake's.
+    fn network_config(&self, name: &str) -> String {
+        let xml = fs::read_to_string(self.folder.join(format!("{name}.xml"))).unwrap();
+        let (_, mac) = xml.split_once("<mac address='").unwrap();
+        let (_, address) = WORKERS.iter().find(|(known, _)| *known == name).unwrap();
+        NETWORK.replace("MAC", mac.split('\'').next().unwrap()).replace("ADDRESS", address)
     }
 
     /// The machine that nodebake made for this node, with disks and logs of its own.
