@@ -14,6 +14,7 @@
 #![expect(clippy::case_sensitive_file_extension_comparisons, reason = "units, which are no files of a user")]
 
 mod audit;
+mod customised;
 mod disk;
 mod failures;
 mod findings;
@@ -52,7 +53,9 @@ fn workers_are_made_join_survive_and_go() {
         workers::stay_as_made(&cluster, "worker-node-1", &all);
         failures::third_worker_changes_no_other(&cluster);
         failures::killed_guest(&cluster);
+        customised::ask_for_everything(&cluster);
         rebuild::and_meanwhile(&cluster, || failures::containerd_cannot_start(&lab));
+        customised::is_as_asked(&cluster);
         soak(&cluster);
         workers::go(&cluster, &users);
         wire::only_what_belongs_there(&lab);
