@@ -21,6 +21,8 @@ lint: packages
 	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/containerds tests/lab/cloud-init tests/lab/demo tests/lab/cluster-file .ci/run
 	shellcheck benches/first-boot/ssh-way benches/first-boot/prototype
 	sed '/^{%-.*%}$$/d' cloud-init/guest/report | shellcheck -s sh -
+	sed '1d;/^{%-.*%}$$/d' cloud-init/vendor-data | shellcheck -s sh -
+	sed 1d cloud-init/golden/vendor-data | shellcheck -s sh -
 	shellcheck -s sh cloud-init/guest/grow cloud-init/guest/packages cloud-init/guest/seal
 
 # Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice.

@@ -163,7 +163,7 @@ pub struct Render {
     /// Which node.
     #[arg(value_name = "NODE")]
     pub node: NodeName,
-    /// A path in the guest, or user-data, meta-data, network-config or first-boot [default: list them].
+    /// A path in the guest, or user-data, vendor-data, meta-data, network-config or first-boot [default: list them].
     #[arg(value_name = "PATH")]
     pub path: Option<String>,
     /// Print secrets as they are, not only how long they are.

@@ -8,7 +8,7 @@
 //! Lock --fetch (network or mirror)-------> Store         content-addressed cache, verified
 //! Lock + Store --bake--------------------> Payload       binaries: public, shared by all nodes
 //! Config + CA --identity-----------------> NodeIdentity  key, certificate: secret, one per node
-//! Node + NodeIdentity --render-----------> NodeBundle    user-data, meta-data, network-config, files
+//! Node + NodeIdentity --render-----------> NodeBundle    user-data, vendor-data, meta-data, network-config, files
 //! NodeBundle --bake----------------------> Seed          `NoCloud` ISO, mode 0600
 //! Config + digests + Inventory --plan----> Plan          a list of actions, nothing left to choose
 //! Plan --apply(Hypervisor)---------------> Domain        a running VM

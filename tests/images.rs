@@ -277,10 +277,16 @@ fn directories_in_path_table(image: &Path) -> usize {
 }
 
 /// What 7-Zip takes out.
+/// 7-Zip: `7z` of Debian's package since trixie, `7zz` before.
+fn seven_zip() -> &'static str {
+    let is_there = |name: &&str| Command::new(name).output().is_ok();
+    ["7z", "7zz"].into_iter().find(is_there).expect("7-Zip (see this file's head for its package)")
+}
+
 fn extracted_by_7zip(image: &Path) -> Vec<Line> {
     let folder = tempfile::tempdir().unwrap();
     let to = format!("-o{}", folder.path().to_str().unwrap());
-    run("7zz", &["x", "-y", "-snld20", "-bso0", "-bsp0", &to, image.to_str().unwrap()]);
+    run(seven_zip(), &["x", "-y", "-snld20", "-bso0", "-bsp0", &to, image.to_str().unwrap()]);
     as_7zip_extracts(&list(folder.path()))
 }
 
@@ -453,6 +459,7 @@ fn bundle(node: &str) -> NodeBundle {
     NodeBundle {
         node: node.parse().unwrap(),
         user_data: "#cloud-config\n".to_owned(),
+        vendor_data: "#cloud-boothook\n".to_owned(),
         meta_data: format!("local-hostname: {node}\n"),
         network_config: "version: 2\n".to_owned(),
         first_boot: "#!/bin/sh\n".to_owned(),
@@ -497,6 +504,7 @@ fn a_seed_is_a_nocloud_volume_for_everyone() {
         ("/meta-data", file(0o600, "local-hostname: worker-node-1\n")),
         ("/network-config", file(0o600, "version: 2\n")),
         ("/user-data", file(0o600, "#cloud-config\n")),
+        ("/vendor-data", file(0o600, "#cloud-boothook\n")),
         ("/nodebake", directory(0o700)),
         ("/nodebake/first-boot", file(0o700, "#!/bin/sh\n")),
         ("/nodebake/root/etc/kubernetes/pki/node-key.pem", file(0o600, "key")),
@@ -713,7 +721,7 @@ fn large_directories_and_files_read_back_by_others() {
     let (start, to) = ((SEAM - 8).to_string(), cut.to_str().unwrap());
     run("xorriso", &["-osirrox", "on", "-indev", image, "-extract_cut", "/large", &start, "16", to]);
     assert_eq!(fs::read(cut).unwrap(), b"\0\0\0left right\0\0\0");
-    let listed = String::from_utf8(run("7zz", &["l", "-slt", image])).unwrap();
+    let listed = String::from_utf8(run(seven_zip(), &["l", "-slt", image])).unwrap();
     let files: Vec<_> = listed.lines().filter_map(|line| line.strip_prefix("Path = ")).skip(1).collect();
     let sizes: Vec<_> = listed.lines().filter_map(|line| line.strip_prefix("Size = ")).collect();
     assert_eq!((files.len(), sizes[0]), (paths.len() - 1, SIZE.to_string().as_str()));

@@ -127,6 +127,7 @@ impl Manifest {
 fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
     let texts = [
         ("user-data", &bundle.user_data),
+        ("vendor-data", &bundle.vendor_data),
         ("meta-data", &bundle.meta_data),
         ("network-config", &bundle.network_config),
         ("first-boot", &bundle.first_boot),

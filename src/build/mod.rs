@@ -1,5 +1,5 @@
 //! From lock, store and identities to images in the output folder: OUT/payload-DIGEST12.iso and, per node,
-//! OUT/NODE/{seed.iso,user-data,meta-data,network-config,manifest.json}; for machines that take one drive
+//! OUT/NODE/{seed.iso,user-data,vendor-data,meta-data,network-config,manifest.json}; for machines that take one drive
 //! OUT/NODE/self-contained.{iso,json}, the latter being its manifest. What is there and right is left alone.
 
 mod manifest;
@@ -399,6 +399,7 @@ fn texts(bundle: &NodeBundle, folder: &Path) -> Result<bool, BuildError> {
     for (name, text, mode) in [
         // What the cluster file gives as cloudConfig may hold passwords.
         ("user-data", &bundle.user_data, output::SECRET),
+        ("vendor-data", &bundle.vendor_data, output::PUBLIC),
         ("meta-data", &bundle.meta_data, output::PUBLIC),
         ("network-config", &bundle.network_config, output::PUBLIC),
     ] {

@@ -121,6 +121,7 @@ fn parts<'a>(bundle: &'a NodeBundle, node: &Node) -> Vec<Part<'a>> {
     let user_data = if is_own { Shown::Secret } else { Shown::File };
     let texts = [
         ("user-data", 0o600, user_data(bundle.user_data.as_bytes())),
+        ("vendor-data", 0o600, Shown::File(bundle.vendor_data.as_bytes())),
         ("meta-data", 0o600, Shown::File(bundle.meta_data.as_bytes())),
         ("network-config", 0o600, Shown::File(bundle.network_config.as_bytes())),
         ("first-boot", 0o700, Shown::File(bundle.first_boot.as_bytes())),

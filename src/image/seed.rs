@@ -1,6 +1,6 @@
 //! The seed: a `NoCloud` image (label CIDATA) with all that one node has for itself, its secrets included.
 //!
-//! cloud-init reads /user-data, /meta-data and /network-config; what first boot needs stands under /nodebake.
+//! cloud-init reads /user-data, /vendor-data, /meta-data and /network-config; what first boot needs stands under /nodebake.
 
 use std::fs;
 use std::io;
@@ -146,6 +146,7 @@ fn items(bundle: &NodeBundle) -> Vec<Item<'_>> {
     let own = |path: &str, mode: u32, what| Item { path: path.to_owned(), attributes: mode.into(), what };
     let mut items = vec![
         own("/user-data", SECRET_MODE, What::File(bundle.user_data.as_bytes())),
+        own("/vendor-data", SECRET_MODE, What::File(bundle.vendor_data.as_bytes())),
         own("/meta-data", SECRET_MODE, What::File(bundle.meta_data.as_bytes())),
         own("/network-config", SECRET_MODE, What::File(bundle.network_config.as_bytes())),
         own("/nodebake", 0o700, What::Directory),
@@ -265,6 +266,7 @@ mod tests {
         NodeBundle {
             node: "worker-node-1".parse().unwrap(),
             user_data: "#cloud-config\n".to_owned(),
+            vendor_data: "#cloud-boothook\n".to_owned(),
             meta_data: "instance-id: x\n".to_owned(),
             network_config: "version: 2\n".to_owned(),
             first_boot: "#!/bin/sh\n".to_owned(),
@@ -310,6 +312,7 @@ mod tests {
             ("/nodebake/root/etc/systemd/system/multi-user.target.wants", 0o755, 0),
             ("/nodebake/root/etc/systemd/system/multi-user.target.wants/kubelet.service", 0o777, 0),
             ("/user-data", 0o600, 14),
+            ("/vendor-data", 0o600, 16),
         ];
         assert_eq!(listing(&image), wanted.map(|(path, mode, size)| (path.to_owned(), mode, size)));
     }
@@ -342,7 +345,7 @@ mod tests {
         let cases = [
             (
                 file("/big", Content::Public(vec![0; 500 << 10], 0o644)),
-                "the seed of worker-node-1 has 585728 bytes; at most 524288 are allowed",
+                "the seed of worker-node-1 has 587776 bytes; at most 524288 are allowed",
             ),
             (
                 file("etc/x", Content::Public(Vec::new(), 0o644)),

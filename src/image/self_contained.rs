@@ -272,6 +272,7 @@ mod tests {
         NodeBundle {
             node: "worker-node-1".parse().unwrap(),
             user_data: "#cloud-config\n".to_owned(),
+            vendor_data: "#cloud-boothook\n".to_owned(),
             meta_data: "instance-id: x\n".to_owned(),
             network_config: "version: 2\n".to_owned(),
             first_boot: "#!/bin/sh\n".to_owned(),
@@ -332,6 +333,7 @@ mod tests {
             ("/nodebake/root/usr/local/bin", 0o755, 0),
             ("/nodebake/root/usr/local/bin/kubelet", 0o777, 0),
             ("/user-data", 0o600, 14),
+            ("/vendor-data", 0o600, 16),
         ];
         assert_eq!(listing.collect::<Vec<_>>(), wanted);
         let read = |path| image.read(image.entry(path).unwrap(), 1 << 24).unwrap().unwrap();

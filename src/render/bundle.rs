@@ -15,9 +15,11 @@ pub struct NodeBundle {
     pub node: NodeName,
     /// `#cloud-config` text.
     pub user_data: String,
+    /// `#cloud-boothook` text: what starts first boot.
+    pub vendor_data: String,
     /// YAML with instance-id and local-hostname.
     pub meta_data: String,
-    /// cloud-init network-config, version 2.
+    /// cloud-init network-config.
     pub network_config: String,
     /// The script that first boot runs from the seed (`nodebake/first-boot` there).
     pub first_boot: String,
@@ -32,6 +34,7 @@ impl fmt::Debug for NodeBundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("NodeBundle");
         shown.field("node", &self.node).field("user_data", &format_args!("{} bytes", self.user_data.len()));
+        shown.field("vendor_data", &self.vendor_data);
         shown.field("meta_data", &self.meta_data).field("network_config", &self.network_config);
         shown.field("first_boot", &self.first_boot).field("root_password", &self.root_password);
         shown.field("files", &self.files).finish()
@@ -141,7 +144,7 @@ impl NodeBundle {
             sha256.update((bytes.len() as u64).to_be_bytes());
             sha256.update(bytes);
         };
-        for text in [&self.user_data, &self.network_config, &self.first_boot] {
+        for text in [&self.user_data, &self.vendor_data, &self.network_config, &self.first_boot] {
             part(text.as_bytes());
         }
         if let Some(password) = &self.root_password {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::templates::Templates;
 use super::{
     Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, cloud_config, containerd,
-    kubelet, network_config, preloaded, proxy, seal,
+    kubelet, network, preloaded, proxy, seal,
 };
 use crate::config::{Config, Mac, Node};
 use crate::image::PayloadContents;
@@ -25,14 +25,24 @@ pub(super) fn check(
 ) -> Result<(), RenderError> {
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
-    let checks: [(&'static str, Result<(), String>); 13] = [
+    let own_network = network::is_own(node);
+    let checks: [(&'static str, Result<(), String>); 15] = [
         ("user-data", cloud_config::check(&bundle.user_data, node, own("user-data"))),
+        ("vendor-data", vendor_data(&bundle.vendor_data)),
         (
             "network-config",
-            if own("network-config") {
-                network_config::check_own(&bundle.network_config, mac)
+            if own_network {
+                network::check_own(&bundle.network_config, mac)
             } else {
-                network_config::check(&bundle.network_config, config, node, mac)
+                network::check(&bundle.network_config)
+            },
+        ),
+        (
+            network::FILE.2,
+            if own_network {
+                Ok(())
+            } else {
+                ours(network::FILE.2, &|| network::check_file(bundle, config, node, mac))
             },
         ),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
@@ -78,6 +88,12 @@ pub(super) fn text<'a>(bundle: &'a NodeBundle, path: &str) -> Result<&'a str, St
         Some(Content::Public(bytes, _)) => std::str::from_utf8(bytes).map_err(|error| error.to_string()),
         _ => Err(format!("{path} is not there")),
     }
+}
+
+/// Without it nothing else of the seed is ever looked at.
+fn vendor_data(text: &str) -> Result<(), String> {
+    same("the first line", &text.lines().next(), &Some("#cloud-boothook"))?;
+    same("that it starts first boot", &text.contains("/nodebake/first-boot"), &true)
 }
 
 #[derive(Deserialize)]

@@ -11,14 +11,13 @@ pub fn render(config: &Config, node: &Node, mac: Mac, payload: &Payload) -> Resu
     let units = Units::default();
     let values = Values::new(config, node, mac, payload, PayloadPlace::Drive, (&[], &units));
     let mut templates = Templates::new(&values, config, node)?;
-    let bootcmd = templates.render("guest/bootcmd")?;
-    templates.set("bootcmd", bootcmd.trim_end());
     let script = |path: &str, template| {
         Ok(GuestFile::new(path, Content::Public(templates.render(template)?.into_bytes(), 0o755)))
     };
     let mut bundle = NodeBundle {
         node: node.name.clone(),
         user_data: templates.render("golden/user-data")?,
+        vendor_data: templates.render("golden/vendor-data")?,
         meta_data: String::new(),
         network_config: templates.render("golden/network-config")?,
         first_boot: templates.render("golden/first-boot")?,

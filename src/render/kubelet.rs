@@ -6,7 +6,7 @@ use super::check::{files_are_there, text};
 use super::error::{Origin, RenderError, Said, UNITS};
 use super::kubelet_fields;
 use super::merge::{difference, merge};
-use super::templates::Templates;
+use super::templates::{Templates, has_template};
 use super::{Content, NodeBundle};
 use super::{labels, yaml};
 use crate::config::{Config, Node};
@@ -52,6 +52,13 @@ pub(super) fn configuration(
     }
     let text = yaml::text(&patched);
     Ok(format!("# With what the cluster file lays over nodebake's own (kubelet.config).\n{text}"))
+}
+
+/// Whether the kubelet holds a shutdown up until its pods have ended. What a template of the user's own says is not known
+/// here, and may.
+pub(super) fn shuts_down_gracefully(node: &Node) -> bool {
+    let asks = ["shutdownGracePeriod", "shutdownGracePeriodByPodPriority"];
+    has_template(node, "kubelet/config.yaml") || asks.iter().any(|field| node.settings.kubelet.contains_key(*field))
 }
 
 /// Refuses what the locked kubelet would not start with: of the cluster file, where it led to it, else of the template.

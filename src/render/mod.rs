@@ -13,7 +13,7 @@ mod kubelet;
 mod kubelet_fields;
 mod labels;
 mod merge;
-mod network_config;
+mod network;
 mod own;
 mod preloaded;
 mod proxy;
@@ -82,8 +82,6 @@ pub fn render(
     let (own, units) = (own::files(config, node)?, units::units(config, node)?);
     let values = Values::new(config, node, mac, payload, place, (&own, &units));
     let mut templates = Templates::new(&values, config, node)?;
-    let bootcmd = templates.render("guest/bootcmd")?;
-    templates.set("bootcmd", bootcmd.trim_end());
     let mut files = guest_files(config, node, &payload.contents, &values, credentials, &templates)?;
     let template = |path: &str| template_at(path, config, node, &payload.contents, place);
     own::add(&mut files, own.into_iter().chain(units.files).collect(), node, template)?;
@@ -91,6 +89,7 @@ pub fn render(
     let mut bundle = NodeBundle {
         node: node.name.clone(),
         user_data: cloud_config::user_data(config, node, &templates)?,
+        vendor_data: templates.render("vendor-data")?,
         meta_data: String::new(),
         network_config: templates.render("network-config")?,
         first_boot: templates.render("guest/first-boot")?,
@@ -152,7 +151,7 @@ const ENABLED: [&str; 3] = ["containerd.service", "kubelet.service", "nodebake-r
 const PAYLOAD_MOUNT: &str = "opt-nodebake-payload.mount";
 
 /// Path in the guest, mode and template of what is the same kind of file on every node.
-const RENDERED: [(&str, u32, &str); 13] = [
+const RENDERED: [(&str, u32, &str); 14] = [
     ("/etc/apt/apt.conf.d/99-nodebake", 0o644, "guest/apt.conf"),
     ("/etc/hostname", 0o644, "guest/hostname"),
     ("/etc/hosts", 0o644, "guest/hosts"),
@@ -164,6 +163,7 @@ const RENDERED: [(&str, u32, &str); 13] = [
     ("/etc/systemd/resolved.conf.d/50-nodebake.conf", 0o644, "guest/resolved.conf"),
     ("/etc/systemd/system/containerd.service", 0o644, "systemd/containerd.service"),
     ("/etc/systemd/system/kubelet.service", 0o644, "systemd/kubelet.service"),
+    ("/etc/systemd/system/nodebake-first-boot.service", 0o644, "systemd/nodebake-first-boot.service"),
     ("/etc/systemd/system/nodebake-report.service", 0o644, "systemd/nodebake-report.service"),
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
@@ -212,7 +212,8 @@ fn guest_files(
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
     let given = rendered_when_given(node, contents, values.payload_place);
-    for (path, mode, template) in RENDERED.into_iter().chain(given) {
+    let network = (!network::is_own(node)).then_some(network::FILE);
+    for (path, mode, template) in RENDERED.into_iter().chain(network).chain(given) {
         let mut text = templates.render(template)?;
         if path == kubelet::PATH {
             text = kubelet::configuration(text, config, node, &templates.origin(template))?;
@@ -263,7 +264,7 @@ fn template_at(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Option<&'static str> {
-    let mut rendered = RENDERED.into_iter().chain(rendered_when_given(node, contents, place));
+    let mut rendered = RENDERED.into_iter().chain([network::FILE]).chain(rendered_when_given(node, contents, place));
     let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
     found.or_else(|| containerd::template_at(path, config))
 }
@@ -337,6 +338,10 @@ struct Values<'a> {
     taints: Vec<labels::Taint<'a>>,
     /// Whether systemd must read all units anew.
     reload: bool,
+    /// Whether the kubelet holds a shutdown up, and so needs logind.
+    graceful_shutdown: bool,
+    /// Whether a network-config of the user's own says what the network is.
+    own_network: bool,
 }
 
 #[derive(Serialize)]
@@ -487,6 +492,8 @@ impl<'a> Values<'a> {
             node_labels: labels::flag(node),
             taints: labels::taints(node),
             reload: !settings.units.is_empty(),
+            graceful_shutdown: kubelet::shuts_down_gracefully(node),
+            own_network: network::is_own(node),
         }
     }
 }

@@ -48,7 +48,8 @@ pub(super) fn check(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{}", pair.unit);
         let there = [unit, script, &link].map(|path| bundle.file(path).is_some());
         super::check::same(&format!("the presence of {unit}, its script and its link"), &there, &[is_wanted; 3])?;
-        let mut starts = bundle.first_boot.lines().filter_map(|line| line.strip_prefix("systemctl start --no-block "));
+        let lines = bundle.first_boot.lines().map(str::trim_start);
+        let mut starts = lines.filter_map(|line| line.strip_prefix("systemctl start --no-block "));
         let started = starts.any(|units| units.split(' ').any(|unit| unit == pair.unit));
         super::check::same(&format!("the start of {} at first boot", pair.unit), &started, &is_wanted)?;
         if is_wanted {

@@ -21,9 +21,10 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 38] = templates![
+const TEMPLATES: [Template; 41] = templates![
     "user-data",
     "meta-data",
+    "vendor-data",
     "network-config",
     "kubelet/config.yaml",
     "kubelet/kubeconfig",
@@ -33,6 +34,7 @@ const TEMPLATES: [Template; 38] = templates![
     "systemd/containerd-proxy.conf",
     "systemd/containerd.service",
     "systemd/kubelet.service",
+    "systemd/nodebake-first-boot.service",
     "systemd/nodebake-grow.service",
     "systemd/nodebake-images.service",
     "systemd/nodebake-packages.service",
@@ -44,8 +46,8 @@ const TEMPLATES: [Template; 38] = templates![
     "golden/first-boot",
     "golden/network-config",
     "golden/user-data",
+    "golden/vendor-data",
     "guest/apt.conf",
-    "guest/bootcmd",
     "guest/first-boot",
     "guest/grow",
     "guest/hosts",
@@ -53,6 +55,7 @@ const TEMPLATES: [Template; 38] = templates![
     "guest/modules-load.conf",
     "guest/networkd.conf",
     "guest/packages",
+    "guest/primary.network",
     "guest/report",
     "guest/resolved.conf",
     "guest/seal",
@@ -140,6 +143,11 @@ impl Templates {
         }
         self.tera.render(name, context).map_err(failed)
     }
+}
+
+/// Whether the user has a template of this name.
+pub(super) fn has_template(node: &Node, name: &'static str) -> bool {
+    node.settings.templates.as_ref().is_some_and(|folder| folder.join(name).exists())
 }
 
 fn unreadable(node: &Node, said: Said, path: &Path, source: io::Error) -> RenderError {

@@ -63,7 +63,7 @@ fn build_makes_a_payload_and_seeds_once() {
             "worker-node-2: issued a certificate".to_owned(),
         ]
     );
-    let files = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data"];
+    let files = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data", "vendor-data"];
     let mut wanted = vec!["build".to_owned(), payload.clone(), payload.replace(".iso", ".json")];
     for node in NODES {
         wanted.push(format!("build/{node}"));

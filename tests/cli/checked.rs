@@ -75,13 +75,13 @@ fn what_is_given_stands_in_the_seed_of_its_node_alone() {
     world.must(&["build", "--all"]);
     let one = world.read("build/worker-node-1/user-data");
     let other = world.read("build/worker-node-2/user-data");
-    assert!(one.ends_with(
-        "cloud_config_modules: []\ncloud_final_modules: []\ncloud_init_modules:\n  - \"bootcmd\"\n  - \"set_hostname\"\n"
-    ));
+    assert!(
+        one.ends_with("cloud_config_modules: []\ncloud_final_modules: []\ncloud_init_modules:\n  - \"set_hostname\"\n")
+    );
     let keys: serde_json::Value = serde_yaml::from_str(&other).unwrap();
     assert_eq!(keys["cloud_config_modules"], serde_json::json!(["timezone", "runcmd"]));
     assert_eq!(keys["cloud_final_modules"], serde_json::json!(["scripts_user"]));
-    assert_eq!(keys["cloud_init_modules"], serde_json::json!(["bootcmd", "set_hostname"]));
+    assert_eq!(keys["cloud_init_modules"], serde_json::json!(["set_hostname"]));
     assert_eq!(keys["runcmd"], serde_json::json!(["echo own"]));
     let Ran { code, stdout, .. } = world.run(&["render", NODE, "user-data"]);
     assert_eq!((code, stdout), (0, one));

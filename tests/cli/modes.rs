@@ -42,7 +42,7 @@ fn modes_do_not_depend_on_the_umask() {
             put(&format!("build/{node}"), 0o040_755);
             put(&format!("build/{node}/seed.iso"), 0o100_600);
             put(&format!("build/{node}/user-data"), 0o100_600);
-            for file in ["meta-data", "network-config", "manifest.json"] {
+            for file in ["vendor-data", "meta-data", "network-config", "manifest.json"] {
                 put(&format!("build/{node}/{file}"), 0o100_644);
             }
             put(&format!(".nodebake/identities/{node}"), 0o040_700);

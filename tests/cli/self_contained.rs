@@ -24,9 +24,9 @@ fn baked(world: &World) -> String {
 }
 
 fn mac(world: &World) -> String {
-    let text = String::from_utf8(inside(world, IMAGE, "/network-config")).unwrap();
-    let config: Value = serde_yaml::from_str(&text).unwrap();
-    config["ethernets"]["primary"]["match"]["macaddress"].as_str().unwrap().to_owned()
+    let path = "/nodebake/root/etc/systemd/network/05-nodebake.network";
+    let text = String::from_utf8(inside(world, IMAGE, path)).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("PermanentMACAddress=")).unwrap().to_owned()
 }
 
 /// What `build` prints, as `word` says of the payload and of the node.
@@ -211,7 +211,7 @@ fn verify_makes_it_again() {
     // With a seed beside it both are looked at.
     world.must(&["build", "worker-node-1"]);
     let ran = verify();
-    let files = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data"];
+    let files = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data", "vendor-data"];
     let mut wanted: Vec<_> = files.map(|file| row(&format!("build/worker-node-1/{file}"), "ok")).into();
     wanted.extend([row(IMAGE, "ok"), row(MANIFEST, "ok")]);
     assert_eq!((ran.code, rows(&ran)), (0, wanted), "{ran:?}");

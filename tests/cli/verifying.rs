@@ -8,7 +8,7 @@ use crate::mirror::Item;
 use crate::world::{Ran, World, changed, must};
 
 const NODES: [&str; 2] = ["worker-node-1", "worker-node-2"];
-const FILES: [&str; 5] = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data"];
+const FILES: [&str; 6] = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data", "vendor-data"];
 const INPUTS: [Item; 4] = [Item::Kubelet, Item::Containerd, Item::Runc, Item::CniPlugins];
 const BUILD: &str = "run `nodebake build`";
 const REBUILD: &str = "`nodebake rebuild NODE` makes a machine anew, with its volumes";
@@ -468,7 +468,7 @@ fn machines_are_held_to_what_would_be_built() {
     ];
     assert_eq!((ran.code, said(&ran)), (4, errors(&found, REBUILD)));
     let base = world.cached(Item::BaseImage).rsplit('/').next().unwrap().to_owned();
-    let rows: Vec<_> = printed(&ran).into_iter().skip(18).take(7).map(|row| row.join(" ")).collect();
+    let rows: Vec<_> = printed(&ran).into_iter().skip(20).take(7).map(|row| row.join(" ")).collect();
     let second = world.sha256("build/worker-node-2/seed.iso");
     let wanted = [
         format!("worker-node-1 domain worker-node-1: payload sha256:{payload} ok"),

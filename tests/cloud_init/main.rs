@@ -1,6 +1,6 @@
-//! cloud-init itself, as Debian 12 and 13 have it, reads what nodebake renders: its schema says that user-data and
-//! network-config are valid, `ds-identify` and `NoCloud` find the seed and read from it what was put in; and of what a cluster
-//! file gives as `cloudConfig`, nodebake and cloud-init refuse the same.
+//! cloud-init itself, as Debian 12 and 13 have it, reads what nodebake renders: its schema says that user-data is
+//! valid, `ds-identify` and `NoCloud` find the seed and read from it what was put in, and the network is left alone; and of what
+//! a cluster file gives as `cloudConfig`, nodebake and cloud-init refuse the same.
 //!
 //! `tests/lab/cloud-init` fetches both versions where they are not there yet; nothing is installed.
 
@@ -140,13 +140,6 @@ fn what_is_rendered_is_valid() {
             };
             assert_eq!(cloud_init.schema(&[], &path), (Some(0), said, String::new()), "{kind}: {}", bundle.user_data);
         }
-        if is_new {
-            let path = folder.path().join("network-config");
-            fs::write(&path, &bundle(&config()).unwrap().network_config).unwrap();
-            let said = format!("Valid schema {}\n", path.display());
-            let arguments = ["--schema-type", "network-config"];
-            assert_eq!(cloud_init.schema(&arguments, &path), (Some(0), said, String::new()));
-        }
     }
 }
 
@@ -160,9 +153,6 @@ fn what_is_not_valid_is_refused() {
         let (code, ..) = cloud_init.schema(&[], &path);
         assert_eq!(code, Some(1));
     }
-    fs::write(&path, plain.network_config.replace("addresses:", "adresses:")).unwrap();
-    let (code, ..) = CloudInit::of("trixie").schema(&["--schema-type", "network-config"], &path);
-    assert_eq!(code, Some(1));
 }
 
 /// What nodebake says of an extra cloud-config.
@@ -242,15 +232,15 @@ fn no_cloud_reads_the_seed_as_it_was_meant() {
     for cloud_init in CloudInit::all() {
         let ran = cloud_init.script("no_cloud.py").args([&image, &files]).output().unwrap();
         let found: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
-        let network: Value = serde_yaml::from_str(&bundle.network_config).unwrap();
         let wanted = json!({
             "seed": "/dev/vdb",
             "dsmode": "local",
             "metadata": {"instance-id": bundle.instance_id(), "local-hostname": "worker-node-1", "dsmode": "local"},
             "userdata": bundle.user_data,
-            "vendordata": "",
-            "network": network,
-            "netplan": {"/etc/netplan/50-cloud-init.yaml": {"network": network}},
+            "vendordata": bundle.vendor_data,
+            "network": {"network": {"config": "disabled"}},
+            "applied": null,
+            "handlers": ["text/cloud-config", "text/cloud-boothook"],
         });
         assert_eq!(found, wanted, "{}", cloud_init.root.display());
     }

@@ -4,14 +4,12 @@ Devices are found by blkid's word on the image, and mounting gives the folder; e
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 
 import yaml
-from cloudinit import helpers, util
-from cloudinit.net import netplan, network_state
+from cloudinit import handlers, helpers, stages, util
 from cloudinit.sources import DataSourceNoCloud
 
 image, folder = sys.argv[1:]
@@ -38,23 +36,20 @@ with tempfile.TemporaryDirectory() as top:
     paths = helpers.Paths({"cloud_dir": top, "run_dir": top})
     source = DataSourceNoCloud.DataSourceNoCloud({}, None, paths)
     assert source._get_data()
-    network = source.network_config
-    state = network_state.parse_net_config_data(network)
-    # Relative: an absolute path would be that of this machine.
-    netplan.Renderer({"netplan_path": "etc/netplan/50-cloud-init.yaml"}).render_network_state(state, target=top + "/root")
-    files = {}
-    for where, _, names in os.walk(top + "/root"):
-        for name in names:
-            path = os.path.join(where, name)
-            with open(path) as file:
-                files[path.removeprefix(top + "/root")] = yaml.safe_load(file)
+    init = stages.Init([])
+    init._cfg = {"system_info": {"paths": {"cloud_dir": top, "run_dir": top}}}
+    init.datasource = source
+    # What it would write of the network.
+    applied, _ = init._find_networking_config()
     found = {
         "seed": source.seed,
         "dsmode": source.dsmode,
         "metadata": source.metadata,
         "userdata": util.decode_binary(source.userdata_raw),
         "vendordata": util.decode_binary(source.vendordata_raw),
-        "network": network,
-        "netplan": files,
+        "network": source.network_config,
+        "applied": applied,
+        # By what its first line says, each part goes to one of cloud-init's handlers.
+        "handlers": [handlers.type_from_starts_with(util.decode_binary(part)) for part in (source.userdata_raw, source.vendordata_raw)],
     }
 json.dump(found, sys.stdout)

@@ -210,6 +210,7 @@ fn is_ours(path: &str) -> bool {
         "/etc/apt/apt.conf.d/99-nodebake",
         "/etc/modules-load.d/nodebake.conf",
         "/etc/sysctl.d/90-nodebake.conf",
+        "/etc/systemd/network/05-nodebake.network",
         "/etc/systemd/networkd.conf.d/50-nodebake.conf",
         "/etc/systemd/resolved.conf.d/50-nodebake.conf",
         "/etc/systemd/timesyncd.conf.d/50-nodebake.conf",
@@ -262,11 +263,13 @@ fn wanted_files(cluster: &Cluster, name: &str) -> Vec<Entry> {
         (&format!("{pki}-key.pem"), "0600"),
         ("/etc/modules-load.d/nodebake.conf", "0644"),
         ("/etc/sysctl.d/90-nodebake.conf", "0644"),
+        ("/etc/systemd/network/05-nodebake.network", "0644"),
         ("/etc/systemd/networkd.conf.d/50-nodebake.conf", "0644"),
         ("/etc/systemd/resolved.conf.d/50-nodebake.conf", "0644"),
         ("/etc/systemd/timesyncd.conf.d/50-nodebake.conf", "0644"),
         (&format!("{units}/containerd.service"), "0644"),
         (&format!("{units}/kubelet.service"), "0644"),
+        (&format!("{units}/nodebake-first-boot.service"), "0644"),
         (&format!("{units}/nodebake-grow.service"), "0644"),
         (&format!("{units}/nodebake-images.service"), "0644"),
         (&format!("{units}/nodebake-packages.service"), "0644"),
@@ -345,7 +348,7 @@ pub fn files_are_as_made(cluster: &Cluster, name: &str, tree: &Path) {
 pub fn cloud_init_has_nothing(tree: &Path) {
     let mut findings = Findings::of("what cloud-init kept of the seed is gone");
     findings.holds("it is off", tree.join("etc/cloud/cloud-init.disabled").exists(), tree);
-    findings.holds("what it made of the network stays", tree.join("etc/netplan/50-cloud-init.yaml").exists(), tree);
+    findings.holds("it has no part in the network", !tree.join("etc/netplan/50-cloud-init.yaml").exists(), tree);
     findings.holds(
         "its link to the instance",
         fs::symlink_metadata(tree.join("var/lib/cloud/instance")).is_err(),

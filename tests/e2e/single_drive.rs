@@ -65,9 +65,9 @@ fn make_machine(cluster: &Cluster) {
 /// As the image itself says, to a program that is not ours.
 fn mac(lab: &Lab, image: &Path) -> String {
     let mut read = lab.inside("isoinfo");
-    let text = Ran::quietly(read.args(["-R", "-x", "/network-config", "-i"]).arg(image)).succeeded();
-    let config: Value = serde_yaml::from_str(&text).unwrap();
-    config["ethernets"]["primary"]["match"]["macaddress"].as_str().unwrap().to_owned()
+    let path = "/nodebake/root/etc/systemd/network/05-nodebake.network";
+    let text = Ran::quietly(read.args(["-R", "-x", path, "-i"]).arg(image)).succeeded();
+    text.lines().find_map(|line| line.strip_prefix("PermanentMACAddress=")).unwrap().to_owned()
 }
 
 /// One disk, one drive, one network card; the channel alone is more than any machine has, to see how far it comes.

@@ -24,13 +24,15 @@ fn verified(config: &Config, contents: PayloadContents, place: PayloadPlace) -> 
     verify(root.path())
 }
 
-/// The payload's, which units run in place.
+/// The payload's, which units run in place, and the shell.
 fn programs(root: &Path) {
     let folder = root.join("opt/nodebake/payload/bin");
     fs::create_dir_all(&folder).unwrap();
-    for name in ["containerd", "kubelet"] {
-        fs::write(folder.join(name), "#!/bin/sh\n").unwrap();
-        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    let shell = root.join("bin");
+    fs::create_dir_all(&shell).unwrap();
+    for program in ["containerd", "kubelet"].map(|name| folder.join(name)).into_iter().chain([shell.join("sh")]) {
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 
@@ -61,7 +63,7 @@ fn verify(root: &Path) -> (String, Vec<String>) {
 
 /// Those of a plain node, and others, sorted.
 fn plain_and(others: &[&str]) -> Vec<String> {
-    let plain = ["containerd", "kubelet", "nodebake-grow", "nodebake-report", "nodebake-seal"];
+    let plain = ["containerd", "kubelet", "nodebake-first-boot", "nodebake-grow", "nodebake-report", "nodebake-seal"];
     let plain = plain.map(|name| format!("{name}.service"));
     let mut units: Vec<_> = plain.into_iter().chain(others.iter().map(ToString::to_string)).collect();
     units.sort();

@@ -106,7 +106,6 @@ pub(super) const KEYS: [(&str, &[&str], Rule); 98] = [
     ("apt_upgrade", &["package_update_upgrade_install"], Given),
     ("authkey_hash", &["ssh_authkey_fingerprints"], Ssh),
     ("autoinstall", &[], Refused("it is for Ubuntu's installer, and the image is installed already")),
-    // Ours come first.
     ("bootcmd", &["bootcmd"], Given),
     ("byobu_by_default", &["byobu"], Given),
     ("ca-certs", &["ca_certs"], Given),
@@ -191,7 +190,7 @@ pub(super) const KEYS: [(&str, &[&str], Rule); 98] = [
     ("user", &["users_groups"], Given),
     // Ours come first.
     ("users", &["users_groups"], Given),
-    ("vendor_data", &[], Refused("a seed holds no vendor-data")),
+    ("vendor_data", &[], Refused("nodebake's own vendor-data starts first boot")),
     ("version", &[], Refused("it means nothing beside the other keys")),
     ("wireguard", &["wireguard"], Ubuntu),
     ("write_files", &["write_files"], Given),

@@ -5,7 +5,7 @@
 //!
 //! - The lists of modules hold what the keys of the result need and no more: the stages of cloud-init that have nothing to
 //!   do cost no time. A key whose module would not run is refused, and so is one that cloud-init does not know.
-//! - `bootcmd` and `users` come behind nodebake's own; nodebake's cannot be taken away.
+//! - `users` come behind nodebake's own, which cannot be taken away.
 //! - Refused are keys that fight with what nodebake does itself: the node's name and /etc/hosts, its root file system,
 //!   SSH host keys, time servers, swap, reboots. The setting that does the same is named. The network has a file of its
 //!   own and is no key of user-data.
@@ -97,7 +97,7 @@ fn read(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// Lists of nodebake's own that the cluster file can only add to.
-const ADDED: [&str; 2] = ["bootcmd", "users"];
+const ADDED: [&str; 1] = ["users"];
 
 fn allowed(key: &str, value: &Value, config: &Config, node: &Node) -> Result<(), FieldProblem> {
     let refused = |why: &str| Err(FieldProblem::new(&[key], why));

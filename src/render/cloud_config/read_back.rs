@@ -24,7 +24,6 @@ struct UserData {
     _ssh_genkeytypes: Vec<String>,
     #[serde(default)]
     users: Vec<User>,
-    bootcmd: Vec<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -52,12 +51,10 @@ pub(in crate::render) fn check(text: &str, node: &Node, own: bool) -> Result<(),
     if own { check_own(&keys, node) } else { check_ours(keys, node) }
 }
 
-/// It gives the node its name, and its bootcmd starts first boot.
+/// It gives the node its name, and leaves vendor-data alone, which starts first boot.
 fn check_own(keys: &Map<String, Value>, node: &Node) -> Result<(), String> {
     same("hostname", &keys.get("hostname").and_then(Value::as_str), &Some(node.name.to_string().as_str()))?;
-    let starts = |command: &Value| command.to_string().contains("/run/nodebake/seed/nodebake/first-boot");
-    let commands = keys.get("bootcmd").and_then(Value::as_array);
-    same("that bootcmd starts first boot", &commands.is_some_and(|all| all.iter().any(starts)), &true)
+    same("vendor_data", &keys.get("vendor_data"), &None)
 }
 
 fn check_ours(keys: Map<String, Value>, node: &Node) -> Result<(), String> {
@@ -67,9 +64,7 @@ fn check_ours(keys: Map<String, Value>, node: &Node) -> Result<(), String> {
     same("manage_etc_hosts", &data.manage_etc_hosts, &false)?;
     let users: Vec<_> = data.users.iter().map(|u| (&u.name, u.lock_passwd, &u.ssh_authorized_keys)).collect();
     let wanted: Vec<_> = node.settings.ssh.iter().map(|ssh| (&ssh.user, true, &ssh.authorized_keys)).collect();
-    same("users", &users, &wanted)?;
-    let [command] = data.bootcmd.as_slice() else { return Err("bootcmd is not one command".to_owned()) };
-    same("the length of bootcmd", &command.len(), &3)
+    same("users", &users, &wanted)
 }
 
 /// The lists of modules as they must be: of our own template alone they are known beforehand.
@@ -79,7 +74,7 @@ fn lists(keys: &Map<String, Value>, node: &Node, own: bool) -> Result<Map<String
         let others = keys.iter().filter(|(key, _)| !is_list(key)).map(|(key, value)| (key.clone(), value.clone()));
         return modules(&others.collect());
     }
-    let mut network = vec!["bootcmd", "set_hostname"];
+    let mut network = vec!["set_hostname"];
     if node.settings.ssh.is_some() {
         network.extend(["users_groups", "ssh"]);
     }

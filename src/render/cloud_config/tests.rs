@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{INIT, Ssh, parse};
 
 const RENDERED: &str = "#cloud-config\n# About it.\nhostname: \"worker-node-1\"\npreserve_hostname: false\n\
-                        manage_etc_hosts: false\nbootcmd:\n  - - sh\n    - -c\n    - \"true\"\n";
+                        manage_etc_hosts: false\n";
 
 /// The seed cluster, whose first node is given this.
 fn config(given: &Value, ssh: bool) -> Config {
@@ -81,7 +81,7 @@ fn keys_need_the_modules_that_the_schema_says() {
 
 #[test]
 fn without_cloud_config_the_template_keeps_its_text() {
-    let lists = "cloud_config_modules: []\ncloud_final_modules: []\ncloud_init_modules:\n  - \"bootcmd\"\n  - \"set_hostname\"\n";
+    let lists = "cloud_config_modules: []\ncloud_final_modules: []\ncloud_init_modules:\n  - \"set_hostname\"\n";
     assert_eq!(made(&json!({})), Ok(format!("{RENDERED}{lists}")));
 }
 
@@ -99,7 +99,7 @@ fn cloud_config_is_laid_over_ours_and_turns_on_what_it_needs() {
         "hostname": "worker-node-1",
         "preserve_hostname": false,
         "manage_etc_hosts": false,
-        "bootcmd": [["sh", "-c", "true"], "echo own", ["echo", "second"]],
+        "bootcmd": ["echo own", ["echo", "second"]],
         "packages": ["jq"],
         "runcmd": ["true"],
         "timezone": "Europe/Berlin",
@@ -125,7 +125,7 @@ fn a_list_holds_no_module_that_nothing_needs() {
                 .collect::<Vec<_>>()
         })
     };
-    let ours = ["bootcmd", "set_hostname"];
+    let ours = ["set_hostname"];
     for (given, init, config, last) in [
         (json!({"write_files": [{"path": "/b", "defer": true}]}), &[][..], &[][..], &["write_files_deferred"][..]),
         (json!({"write_files": [{"path": "/b"}]}), &["write_files"], &[], &[]),
@@ -165,7 +165,8 @@ fn what_cannot_be_is_refused_by_its_field() {
         ),
         (json!({"power_state": {"mode": "reboot"}}), "power_state", "nodebake starts, stops and reboots the machine"),
         (json!({"yum_repos": {}}), "yum_repos", "its module runs on neither Debian nor Ubuntu"),
-        (json!({"bootcmd": null}), "bootcmd", "expected a list, to come behind nodebake's own, found null"),
+        (json!({"vendor_data": {"enabled": true}}), "vendor_data", "nodebake's own vendor-data starts first boot"),
+        (json!({"users": null}), "users", "expected a list, to come behind nodebake's own, found null"),
         (json!({"users": "ops"}), "users", "expected a list, to come behind nodebake's own, found a text"),
         (
             json!({"mounts": [["a", "/a"], ["/dev/vdb", "none", "swap"]]}),

@@ -77,7 +77,10 @@ tlsCertFile: "/etc/kubernetes/pki/worker-node-1.pem"
 tlsPrivateKeyFile: "/etc/kubernetes/pki/worker-node-1-key.pem"
 "#;
     assert_eq!(kubelet_config(&config), wanted);
-    assert_eq!(differences(&bundle(&config), &bundle(&super::config("worker-node-1"))), [kubelet::PATH]);
+    let (unit, bundle) = ("/etc/systemd/system/kubelet.service", bundle(&config));
+    assert_eq!(differences(&bundle, &super::bundle(&super::config("worker-node-1"))), [kubelet::PATH, unit]);
+    let after = public(&bundle, unit).0.lines().filter(|line| line.contains("logind")).collect::<Vec<_>>();
+    assert_eq!(after, ["Wants=systemd-logind.service", "After=systemd-logind.service"]);
 }
 
 #[test]
@@ -163,7 +166,8 @@ fn own_files_have_their_modes_and_owners() {
     let added: Vec<_> = bundle.files.iter().filter(|file| without.file(&file.path).is_none()).cloned().collect();
     assert_eq!(added, wanted);
     assert!(bundle.files.is_sorted_by(|a, b| a.path < b.path));
-    let chown: Vec<_> = bundle.first_boot.lines().filter(|line| line.starts_with("chown ")).collect();
+    let chown: Vec<_> =
+        bundle.first_boot.lines().map(str::trim_start).filter(|line| line.starts_with("chown ")).collect();
     // Numbers stand in the image.
     assert_eq!(chown, ["chown -h 'root:adm' '/etc/own.conf'"]);
 }
@@ -236,7 +240,8 @@ fn units_of(entries: &[(&str, OwnUnit)]) -> (Vec<(String, Option<String>)>, Vec<
         (file.path.strip_prefix("/etc/systemd/system/").unwrap().to_owned(), target)
     });
     let old: Vec<_> = without.first_boot.lines().collect();
-    let lines = bundle.first_boot.lines().filter(|line| !old.contains(line)).map(String::from).collect();
+    let lines =
+        bundle.first_boot.lines().filter(|line| !old.contains(line)).map(|line| line.trim_start().to_owned()).collect();
     (added.collect(), lines)
 }
 
@@ -249,7 +254,7 @@ fn own_units_start_when_they_are_enabled() {
         let read = "# The cluster file's own units and drop-ins may be of units that systemd has read already.";
         let start = format!("systemctl start --no-block nodebake-grow.service kubelet.service{units}");
         let start = (!units.is_empty()).then_some(start);
-        std::iter::once(read.to_owned()).chain(start).collect()
+        start.into_iter().chain([read.to_owned(), "reload=yes".to_owned()]).collect()
     };
     let timer = "[Timer]\nOnBootSec=1\n[Install]\n# WantedBy=no.target\nWantedBy=old.target\nWantedBy=\nWantedBy = timers.target \\\n  own.target\n";
     assert_eq!(
@@ -308,11 +313,11 @@ fn units_of_the_image_are_enabled_and_masked() {
     let (on, off) = (OwnUnit { body: None, enabled: Some(true) }, OwnUnit { body: None, enabled: Some(false) });
     let (files, lines) = units_of(&[("cron.service", on.clone()), ("multipathd.service", off.clone())]);
     assert_eq!(files, [("multipathd.service".to_owned(), Some("/dev/null".to_owned()))]);
-    assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert!(lines[0].starts_with("systemctl stop --no-block apt-daily"), "{}", lines[0]);
-    assert!(lines[0].contains(" multipathd.service "), "{}", lines[0]);
-    assert_eq!(lines[1], "systemctl --quiet --no-reload enable 'cron.service'");
-    assert_eq!(lines[3], "systemctl start --no-block nodebake-grow.service kubelet.service 'cron.service'");
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert_eq!(lines[0], "systemctl start --no-block nodebake-grow.service kubelet.service 'cron.service'");
+    assert_eq!(lines[3], "systemctl --quiet --no-reload enable 'cron.service'");
+    assert!(lines[4].starts_with("systemctl stop --no-block apt-daily"), "{}", lines[4]);
+    assert!(lines[4].contains(" multipathd.service "), "{}", lines[4]);
     // What we mask, and the user wants.
     let config = with(|settings| {
         settings.units.insert("ssh.socket".to_owned(), on);
@@ -370,7 +375,8 @@ fn modules_and_kernel_parameters_are_added() {
     let wanted = "net.bridge.bridge-nf-call-iptables = 1\nnet.bridge.bridge-nf-call-ip6tables = 1\nnet.ipv4.ip_forward = 1\n\
                   net.ipv4.ip_local_port_range = 1024 65000\nvm.max_map_count = 262144\n";
     assert_eq!(public(&bundle, "/etc/sysctl.d/90-nodebake.conf").0, wanted);
-    let probe: Vec<_> = bundle.first_boot.lines().filter(|line| line.starts_with("modprobe")).collect();
+    let probe: Vec<_> =
+        bundle.first_boot.lines().map(str::trim_start).filter(|line| line.starts_with("modprobe")).collect();
     assert_eq!(probe, ["modprobe -a overlay br_netfilter 'ip_vs' 'nf_conntrack'"]);
 }
 
@@ -409,12 +415,30 @@ fn a_template_of_the_users_replaces_ours() {
     assert_eq!(refused(&config), (wanted, Some(format!("mend {path}"))));
     let ours = include_str!("../../../cloud-init/user-data");
     let (_folder, config) = templates("user-data", &format!("{ours}timezone: Europe/Berlin\n"));
-    let lists = "cloud_config_modules:\n  - \"timezone\"\ncloud_final_modules: []\ncloud_init_modules:\n  - \"bootcmd\"\n  \
-                 - \"set_hostname\"\n";
+    let lists =
+        "cloud_config_modules:\n  - \"timezone\"\ncloud_final_modules: []\ncloud_init_modules:\n  - \"set_hostname\"\n";
     let user_data = bundle(&config).user_data;
     assert!(user_data.ends_with(&format!("timezone: Europe/Berlin\n{lists}")), "{user_data}");
-    let (_folder, config) = templates("user-data", &ours.replace("bootcmd:", "runcmd:"));
-    assert!(refused(&config).0.ends_with("that bootcmd starts first boot reads back as false, not as true"));
+    let (_folder, config) = templates("user-data", &format!("{ours}vendor_data: {{enabled: false}}\n"));
+    let (problem, _) = refused(&config);
+    assert!(
+        problem.ends_with("vendor_data reads back as Some(Object {\"enabled\": Bool(false)}), not as None"),
+        "{problem}"
+    );
+    let (_folder, config) = templates("vendor-data", "#cloud-boothook\n#!/bin/sh\n");
+    assert!(refused(&config).0.ends_with("that it starts first boot reads back as false, not as true"));
+}
+
+#[test]
+fn a_network_config_of_the_users_takes_the_place_of_ours() {
+    let text = "version: 2\nethernets:\n  own:\n    match: {macaddress: \"{{ node.mac }}\"}\n    dhcp4: true\n";
+    let (_folder, config) = templates("network-config", text);
+    let bundle = bundle(&config);
+    assert_eq!(bundle.network_config, text.replace("{{ node.mac }}", "52:54:00:12:34:56"));
+    assert_eq!(bundle.file(network::FILE.0), None);
+    let (_folder, config) = templates("network-config", &text.replace("{{ node.mac }}", "52:54:00:00:00:00"));
+    let wanted = "that a card is matched by the node's MAC reads back as false, not as true";
+    assert!(refused(&config).0.ends_with(wanted));
 }
 
 #[test]
@@ -530,7 +554,7 @@ fn a_console_login_is_a_secret_of_the_seed() {
     assert_eq!(differences(&bundle, &plain), [""; 0]);
     assert_eq!((&bundle.user_data, &plain.root_password), (&plain.user_data, &None));
     let lines = lines_beyond(&bundle.first_boot, &plain.first_boot);
-    assert_eq!(lines, ["chpasswd --encrypted <\"$seed/nodebake/root-password\""]);
+    assert_eq!(lines, ["    chpasswd --encrypted <\"$seed/nodebake/root-password\""]);
     let other = NodeBundle { root_password: Some(Secret::new("root:other\n")), ..bundle.clone() };
     assert!(other.instance_id() != bundle.instance_id() && plain.instance_id() != bundle.instance_id());
     assert!(!format!("{bundle:?}").contains("SALT"));
@@ -547,9 +571,8 @@ fn host_keys_are_the_nodes_own() {
         assert_eq!(public(&bundle, &format!("/etc/ssh/{name}.pub")), (&*format!("{name} public\n"), 0o644));
     }
     assert!(bundle.user_data.contains("\nssh_deletekeys: false\nssh_genkeytypes: [ed25519, ecdsa]\n"));
-    let copy =
-        "rm -f /etc/ssh/ssh_host_*; cp -p /run/nodebake/seed/nodebake/root/etc/ssh/ssh_host_* /etc/ssh/; systemd-run ";
-    assert!(bundle.user_data.contains(copy), "{}", bundle.user_data);
     let plain = super::bundle(&super::config("worker-node-1"));
-    assert!(plain.files.iter().all(|file| !file.path.contains("ssh_host")) && !plain.user_data.contains("ssh_host"));
+    assert!(plain.files.iter().all(|file| !file.path.contains("ssh_host")) && !plain.first_boot.contains("ssh_host"));
+    let others = "    for key in /etc/ssh/ssh_host_*; do";
+    assert!(lines_beyond(&bundle.first_boot, &plain.first_boot).contains(&others), "{}", bundle.first_boot);
 }

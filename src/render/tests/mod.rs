@@ -87,28 +87,15 @@ fn names_that_yaml_reads_as_something_else_stay_names() {
 }
 
 #[test]
-fn the_network_is_static_and_matched_by_mac() {
-    let wanted = r#"version: 2
-ethernets:
-  primary:
-    match:
-      macaddress: "52:54:00:12:34:56"
-    dhcp4: false
-    dhcp6: false
-    accept-ra: false
-    link-local: []
-    addresses:
-      - "10.0.0.36/24"
-    # Not "default": cloud-init refuses that word outside netplan.
-    routes:
-      - to: 0.0.0.0/0
-        via: "10.0.0.1"
-    nameservers:
-      addresses:
-        - "10.0.0.1"
-        - "fd00::1"
-"#;
-    assert_eq!(bundle(&config("worker-node-1")).network_config, wanted);
+fn the_network_is_static_and_of_the_nodes_own_card() {
+    let wanted = "# Rendered by nodebake: the node's own network card, and no card that takes its address, such as a bridge.\n\
+                  [Match]\nPermanentMACAddress=52:54:00:12:34:56\n\n\
+                  [Network]\nAddress=10.0.0.36/24\nGateway=10.0.0.1\nDNS=10.0.0.1\nDNS=fd00::1\n\
+                  DHCP=no\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n";
+    let bundle = bundle(&config("worker-node-1"));
+    assert_eq!(public(&bundle, network::FILE.0), (wanted, 0o644));
+    let lines: Vec<_> = bundle.network_config.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines, ["network:", "  config: disabled"]);
 }
 
 #[test]
@@ -189,13 +176,24 @@ fn another_node_changes_no_byte() {
     assert_eq!(bundle(&config), alone);
 }
 
+fn in_network(bundle: &mut NodeBundle, from: &str, to: &str) {
+    let file = bundle.files.iter_mut().find(|file| file.path == network::FILE.0).unwrap();
+    let Content::Public(bytes, _) = &mut file.content else { panic!("{file:?}") };
+    *bytes = String::from_utf8_lossy(bytes).replace(from, to).into_bytes();
+}
+
 #[test]
 fn a_bundle_that_reads_back_otherwise_is_refused() {
     let config = config("worker-node-1");
-    let spoil: [(&str, Spoil); 4] = [
+    let spoil: [(&str, Spoil); 9] = [
         ("user-data", |b| b.user_data = b.user_data.replace("preserve_hostname", "preserve_hostnam")),
         ("meta-data", |b| b.first_boot.push('\n')),
-        ("network-config", |b| b.network_config = b.network_config.replace("0.0.0.0/0", "default")),
+        ("vendor-data", |b| b.vendor_data.insert(0, '\n')),
+        ("vendor-data", |b| b.vendor_data = b.vendor_data.replace("nodebake/first-boot", "first-boot")),
+        ("network-config", |b| b.network_config = b.network_config.replace("disabled", "enabled")),
+        (network::FILE.2, |b| in_network(b, "10.0.0.36", "10.0.0.37")),
+        (network::FILE.2, |b| in_network(b, "DHCP=no", "DHCP=yes")),
+        (network::FILE.2, |b| in_network(b, "Gateway=", "Gatevay=")),
         ("kubelet/config.yaml", |b| b.files.retain(|f| !f.path.ends_with("ca.pem"))),
     ];
     for (wanted, spoil) in spoil {
@@ -468,7 +466,11 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
     assert_eq!(found, wanted);
     assert_eq!(
         lines_beyond(&drive.first_boot, &seed.first_boot),
-        ["cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/"]
+        [
+            "    # With all that it needs. Growing goes on beside it; the kubelet itself waits for it.",
+            "    start_node",
+            "cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/",
+        ]
     );
     assert_eq!(
         lines_beyond(&seed.first_boot, &drive.first_boot),
@@ -478,12 +480,13 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
             "# Room for it first; the unit of that name says what went wrong, if anything did.",
             "/usr/local/lib/nodebake/grow || true",
             "rm -rf /opt/nodebake/payload.new",
-            "mkdir /opt/nodebake/payload.new",
+            "mkdir -p /opt/nodebake/payload.new",
             "cp -a \"$seed/nodebake/payload/.\" /opt/nodebake/payload.new",
             "echo 'nb-239f59ed55e7' >/opt/nodebake/payload.new/serial",
             "rm -rf /opt/nodebake/payload",
             "mv /opt/nodebake/payload.new /opt/nodebake/payload",
             "send ok payload-copied ''",
+            "start_node",
             "mv -f /opt/nodebake/payload/cni/* /opt/cni/bin/",
         ]
     );
@@ -511,12 +514,12 @@ fn a_machine_that_makes_a_golden_image_has_no_identity() {
     assert_eq!(paths, ["/usr/local/lib/nodebake/packages", "/usr/local/lib/nodebake/report"]);
     assert!(golden.files.iter().all(|file| matches!(file.content, Content::Public(_, 0o755))));
     // Neither its address nor that of anybody else.
-    for text in [&golden.user_data, &golden.network_config, &golden.first_boot] {
+    for text in [&golden.user_data, &golden.vendor_data, &golden.network_config, &golden.first_boot] {
         assert!(!text.contains("10.0.0.") && !text.contains("worker-node-1"), "{text}");
     }
     assert!(golden.first_boot.contains("/dev/disk/by-id/virtio-nb-239f59ed55e7 "), "{}", golden.first_boot);
     let modules = golden.user_data.lines().find(|line| line.starts_with("cloud_init_modules"));
-    assert_eq!(modules, Some("cloud_init_modules: [bootcmd, growpart, resizefs]"));
+    assert_eq!(modules, Some("cloud_init_modules: [growpart, resizefs]"));
 }
 
 #[test]
@@ -526,10 +529,11 @@ fn on_a_golden_image_nothing_is_mounted_or_copied_and_the_payload_is_asked_for()
         .map(|place| bundle_from(&config, contents(), place));
     assert_eq!(differences(&base, &seed), [""; 0]);
     let added = lines_beyond(&base.first_boot, &drive.first_boot);
-    let asked = "if [ \"$(cat /opt/nodebake/payload/serial 2>/dev/null)\" != 'nb-239f59ed55e7' ]; then";
-    let told = "    echo 'the base image does not hold the payload nb-239f59ed55e7' >&2";
-    let comment = "# Another base image than this node was rendered for would start other programs, or none.";
-    assert_eq!(added, [comment, asked, told, "    exit 1"]);
+    let read = "    read -r serial 2>/dev/null </opt/nodebake/payload/serial || serial=";
+    let asked = "    if [ \"$serial\" != 'nb-239f59ed55e7' ]; then";
+    let told = "        echo 'the base image does not hold the payload nb-239f59ed55e7' >&2";
+    let comment = "    # Another base image than this node was rendered for would start other programs, or none.";
+    assert_eq!(added, [comment, read, asked, told, "        exit 1"]);
     assert_eq!(
         lines_beyond(&drive.first_boot, &base.first_boot),
         ["cp -f --preserve=mode,ownership /opt/nodebake/payload/cni/* /opt/cni/bin/"]
