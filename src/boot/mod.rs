@@ -22,10 +22,10 @@ const LINE_LIMIT: usize = 16 * 1024;
 pub enum Stage {
     /// cloud-init found the seed and started our first boot.
     SeedRead,
-    /// The payload is copied to the disk, where it came with the seed.
-    PayloadCopied,
     /// The bundle's files stand in the guest.
     FilesInstalled,
+    /// The payload is copied to the disk, where it came with the seed.
+    PayloadCopied,
     /// The binaries are there.
     PayloadMounted,
     /// The container runtime runs.

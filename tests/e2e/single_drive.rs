@@ -30,7 +30,7 @@ pub fn is_enough(cluster: &Cluster) {
         guest.wait_for_stage(errand);
     }
     is_registered(cluster, &first);
-    stages(&guest, &first, &["seed-read", "payload-copied", "files-installed", "containerd-active", "kubelet-active"]);
+    stages(&guest, &first, &["seed-read", "files-installed", "payload-copied", "containerd-active", "kubelet-active"]);
 
     step("the drive is ejected, and the machine reboots");
     lab.virsh(&["change-media", NODE, "sda", "--eject", "--live", "--config"]);
