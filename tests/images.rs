@@ -276,13 +276,13 @@ fn directories_in_path_table(image: &Path) -> usize {
         .count()
 }
 
-/// What 7-Zip takes out.
 /// 7-Zip: `7z` of Debian's package since trixie, `7zz` before.
 fn seven_zip() -> &'static str {
     let is_there = |name: &&str| Command::new(name).output().is_ok();
     ["7z", "7zz"].into_iter().find(is_there).expect("7-Zip (see this file's head for its package)")
 }
 
+/// What 7-Zip takes out.
 fn extracted_by_7zip(image: &Path) -> Vec<Line> {
     let folder = tempfile::tempdir().unwrap();
     let to = format!("-o{}", folder.path().to_str().unwrap());
