@@ -33,6 +33,8 @@ struct Daemon {
 }
 
 /// The shell stays as PID 1: QEMU, once it is nobody's child, must be reaped before libvirtd believes in its end.
+/// No KVM: where only root may use it, libvirtd finds what it keeps of QEMU's capabilities stale at every look, and
+/// takes a minute for what takes a second; libvirtd's own namespace for QEMU fails at what hides it.
 const NAMESPACES: &str = "set -e
 mount -t tmpfs none /run
 mkdir /run/libvirt /run/lock
@@ -40,6 +42,10 @@ for name in lib log cache; do mkdir -p $0/$name /var/$name/libvirt; mount --bind
 mkdir -p $0/etc
 mount --bind $0/etc /etc/libvirt
 mount --bind $0/run /run/libvirt
+if test -e /dev/kvm; then : >$0/kvm; chmod 0 $0/kvm; mount --bind $0/kvm /dev/kvm; fi
+echo 'namespaces = []' >$0/etc/qemu.conf
+cat /usr/share/libvirt/schemas/domain.rng >$0/domain.rng
+mount --bind $0/domain.rng /usr/share/libvirt/schemas/domain.rng
 ip link set lo up
 virtlogd -d
 libvirtd & wait";
@@ -376,6 +382,36 @@ fn every_golden_definition_passes_validation() {
         count += 1;
     }
     assert_eq!(count, 5);
+}
+
+/// What libvirtd says when two threads of it are the first to validate: libxml2 lets the second see the table of XML
+/// Schema's types half filled. That race is too narrow to be met here; a schema that is broken for a while is not.
+#[test]
+fn a_schema_that_libvirtd_cannot_read_for_a_moment_is_asked_again() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let path = daemon.folder.path();
+    let (schema, log) = (path.join("domain.rng"), path.join("daemon.log"));
+    let whole = fs::read(&schema).unwrap();
+    let machine = spec(path.to_str().unwrap());
+    let xml = machine.to_xml(&mark(&machine));
+    let complaint = "Unable to parse RelaxNG schema";
+    fs::write(&schema, "<grammar/>").unwrap();
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let defined = scope.spawn(|| daemon.open().define(&xml).map_err(|error| chain(&error)));
+        while !defined.is_finished() && !fs::read_to_string(&log).unwrap().contains(complaint) {
+            assert!(begin.elapsed() < Duration::from_mins(1), "the daemon does not mind its schema");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        fs::write(&schema, &whole).unwrap();
+        assert_eq!(defined.join().unwrap().map(|domain| domain.name), Ok(machine.name.clone()));
+    });
+    fs::write(&schema, "<grammar/>").unwrap();
+    let error = daemon.open().define(&xml).unwrap_err();
+    assert!(matches!(error, MachineError::Refused { .. }) && chain(&error).contains(complaint), "{}", chain(&error));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! code everywhere.
 
 use std::io::{Read, Write};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ const BUSY_LIMIT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(200);
 /// A volume is read back in blocks of this size, in bytes.
 const DOWNLOAD_BLOCK: usize = 1 << 20;
+/// For how long the daemon may fail to read its own schema.
+const SCHEMA_LIMIT: Duration = Duration::from_secs(5);
 /// An upload that has not grown for so long has been given up.
 const UPLOAD_STALL: Duration = Duration::from_secs(15);
 
@@ -50,7 +53,7 @@ pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
         });
     }
     match Connect::open(Some(uri)) {
-        Ok(connection) => Ok(Box::new(Libvirt { connection, uri: uri.to_owned() })),
+        Ok(connection) => Ok(Box::new(Libvirt { connection, uri: uri.to_owned(), defining: Mutex::new(()) })),
         Err(error) => Err(not_open(uri.to_owned(), &error)),
     }
 }
@@ -114,9 +117,28 @@ fn answer(kind: &'static str, name: &(impl ToString + ?Sized)) -> impl FnOnce(St
 struct Libvirt {
     connection: Connect,
     uri: String,
+    /// Held while a domain is defined; see [`Libvirt::define_valid`].
+    defining: Mutex<()>,
 }
 
 impl Libvirt {
+    /// Defines a domain whose XML fits libvirt's schema. One at a time: libxml2 makes its table of XML Schema's types
+    /// when it first needs one, and lets a second thread of the daemon see it half made ("Unable to parse RelaxNG
+    /// schema: type 'int' is not exported"). Other clients may meet ours in the same way, so that complaint, which tells
+    /// nothing of our XML, is no answer yet.
+    fn define_valid(&self, xml: &str) -> std::result::Result<Domain, VirtError> {
+        let _one = self.defining.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = Instant::now();
+        let unread =
+            |error: &VirtError| error.code().is(ErrorNumber::InternalError) && error.message().contains("RelaxNG");
+        loop {
+            match self.connection.define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE) {
+                Err(error) if unread(&error) && begin.elapsed() < SCHEMA_LIMIT => sleep(POLL),
+                result => return result,
+            }
+        }
+    }
+
     /// The error of a failed call; `action` reads after "cannot".
     fn failed(&self, action: impl Into<String>) -> impl FnOnce(VirtError) -> MachineError {
         let action = action.into();
@@ -727,14 +749,13 @@ impl Hypervisor for Libvirt {
         if let Some(domain) = self.find_domain(uuid)? {
             self.check_ours(&domain)?;
         }
-        let domain =
-            self.connection.define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE).map_err(|error| {
-                if self.connection.is_alive().unwrap_or(false) {
-                    MachineError::Refused { kind: "domain", name: name.clone(), source: cause(&error) }
-                } else {
-                    self.failed(format!("define domain {name:?}"))(error)
-                }
-            })?;
+        let domain = self.define_valid(xml).map_err(|error| {
+            if self.connection.is_alive().unwrap_or(false) {
+                MachineError::Refused { kind: "domain", name: name.clone(), source: cause(&error) }
+            } else {
+                self.failed(format!("define domain {name:?}"))(error)
+            }
+        })?;
         self.describe_domain(&domain)?.ok_or_else(|| missing("domain", &name))
     }
 
