@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 
 /// Items at once: enough to fill a line over several servers' limits, and most machines' processors; few enough to be
 /// polite.
@@ -32,6 +33,32 @@ pub(crate) fn map<T: Sync, R: Send>(
     results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect()
 }
 
+/// `work` for every item, on as many threads as there are processors; `take` gets the results one by one, in the items'
+/// order, while the next are at work. Of these no more are held than two a thread. Ends with the first error of `take`.
+pub(crate) fn ahead<T: Sync, R: Send, E>(
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    mut take: impl FnMut(&T, R) -> Result<(), E>,
+) -> Result<(), E> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let work = &work;
+    std::thread::scope(|scope| {
+        let line = |thread| {
+            let (give, get) = sync_channel(1);
+            let mut own = items.iter().skip(thread).step_by(threads);
+            scope.spawn(move || own.try_for_each(|item| give.send(work(item))));
+            get
+        };
+        let lines: Vec<_> = (0..threads).map(line).collect();
+        for (item, line) in items.iter().zip(lines.iter().cycle()) {
+            // Nobody gives what is awaited: a thread has panicked, and so does the scope.
+            let Ok(result) = line.recv() else { break };
+            take(item, result)?;
+        }
+        Ok(())
+    })
+}
+
 fn pick<'a, T, S>(next: &AtomicUsize, items: &'a [T], slots: &'a [S]) -> Option<(&'a T, &'a S)> {
     let at = next.fetch_add(1, Ordering::Relaxed);
     items.get(at).zip(slots.get(at))
@@ -52,5 +79,23 @@ mod tests {
         let results = map(&items, slowly, |n| *n == 0);
         assert!(results[0] == Some(0) && results[99].is_none(), "{results:?}");
         assert_eq!(map(&[0; 0], |n| *n, |_| false), vec![]);
+    }
+
+    #[test]
+    fn what_comes_ahead_is_taken_in_order_until_an_error() {
+        let items: Vec<usize> = (0..100).collect();
+        let mut taken = Vec::new();
+        let mut take = |n: &usize, square| {
+            taken.push((*n, square));
+            if *n == 49 { Err("enough") } else { Ok(()) }
+        };
+        assert_eq!(ahead(&items, |n| n * n, &mut take), Err("enough"));
+        assert_eq!(taken, items.iter().take(50).map(|n| (*n, n * n)).collect::<Vec<_>>());
+        let begun = AtomicUsize::new(0);
+        let begin = |_: &usize| begun.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(ahead(&items, begin, |_, _| Err("none")), Err("none"));
+        let most = 1 + 2 * std::thread::available_parallelism().unwrap().get();
+        assert!(begun.into_inner() <= most, "work goes on for nothing");
+        assert_eq!(ahead(&[0; 0], |n| *n, |_, _| Err("nothing to take")), Ok(()));
     }
 }

@@ -63,48 +63,36 @@ pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], self_contai
     let architectures: BTreeSet<Arch> = nodes.iter().map(|node| node.arch).collect();
     let payloads = architectures.into_iter().map(|arch| Ok((arch, build.payload(arch)?)));
     let payloads = payloads.collect::<Result<BTreeMap<_, _>, BuildError>>()?;
-    let mut outputs = Vec::new();
-    for output in in_order(build, &payloads, nodes, self_contained) {
-        let (node, output) = output?;
-        for warning in &output.identity.warnings {
-            session.ui.say(&format!("warning: {}: {warning}", node.name));
-        }
-        if output.identity.origin == Origin::Issued {
-            let reasons: Vec<_> = output.identity.replaced.iter().map(ToString::to_string).collect();
-            let because = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };
-            session.ui.say(&format!("{}: issued a certificate{because}", node.name));
-        }
-        outputs.push(output);
-    }
-    if outputs.iter().any(|output| output.changed) {
-        build.settle()?;
-    }
-    Ok(Outputs { payloads, nodes: outputs })
-}
-
-/// Builds the nodes in their order, and ends with the first that fails. Rendering, which writes nothing, is done for a few
-/// at once.
-fn in_order<'a>(
-    build: &'a Build,
-    payloads: &'a BTreeMap<Arch, (Payload, bool)>,
-    nodes: &'a [&'a Node],
-    self_contained: bool,
-) -> impl Iterator<Item = Result<(&'a Node, NodeOutput), BuildError>> {
-    let with_payload = move |node: &&'a Node| {
+    let with_payload = nodes.iter().filter_map(|node| {
         let (payload, _) = payloads.get(&node.arch)?;
         let place = if self_contained { PayloadPlace::Seed } else { build.place(node.arch, payload) };
         Some((*node, payload, place))
-    };
-    nodes.chunks(parallel::AT_ONCE).flat_map(move |few| {
-        let few: Vec<_> = few.iter().filter_map(with_payload).collect();
-        let prepared = parallel::map(&few, |(node, payload, place)| build.prepare(node, payload, *place), |_| false);
-        few.into_iter().zip(prepared).map(move |((node, payload, place), prepared)| {
-            let output = match prepared {
-                Some(Ok(Some(prepared))) => build.finish(node, payload, prepared),
-                // What fails now may be mended by an identity that is issued anew.
-                _ => build.node(node, payload, place),
-            };
-            Ok((node, output?))
-        })
-    })
+    });
+    let nodes: Vec<_> = with_payload.collect();
+    let mut outputs = Vec::new();
+    // What is rendered ahead writes nothing: nodes are written in their order, and none behind one that fails.
+    let prepare = |(node, payload, place): &(&Node, &Payload, PayloadPlace)| build.prepare(node, payload, *place);
+    parallel::ahead(&nodes, prepare, |(node, payload, place), prepared| {
+        let output = match prepared {
+            Ok(Some(prepared)) => build.finish(node, payload, prepared)?,
+            // What fails now may be mended by an identity that is issued anew.
+            _ => build.node(node, payload, *place)?,
+        };
+        tell(session, node, &output);
+        outputs.push(output);
+        Ok::<(), BuildError>(())
+    })?;
+    Ok(Outputs { payloads, nodes: outputs })
+}
+
+/// Says what was done for the identity of a node.
+fn tell(session: &Session, node: &Node, output: &NodeOutput) {
+    for warning in &output.identity.warnings {
+        session.ui.say(&format!("warning: {}: {warning}", node.name));
+    }
+    if output.identity.origin == Origin::Issued {
+        let reasons: Vec<_> = output.identity.replaced.iter().map(ToString::to_string).collect();
+        let because = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };
+        session.ui.say(&format!("{}: issued a certificate{because}", node.name));
+    }
 }

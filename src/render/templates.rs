@@ -1,5 +1,6 @@
 //! The templates of cloud-init/, embedded, and the rules by which they are filled.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -81,7 +82,7 @@ fn built_in() -> tera::TeraResult<Tera> {
 
 /// Templates with one context.
 pub(super) struct Templates {
-    tera: Tera,
+    tera: Cow<'static, Tera>,
     context: Context,
     /// Files that stand in for templates.
     own: BTreeMap<&'static str, PathBuf>,
@@ -92,14 +93,14 @@ impl Templates {
     pub(super) fn new(context: &impl Serialize, config: &Config, node: &Node) -> Result<Self, RenderError> {
         let failed = |template| |source| RenderError::Template { template, source: Box::new(source) };
         let mut tera = match &*BUILT_IN {
-            Some(parsed) => parsed.clone(),
-            None => built_in().map_err(failed(Origin::BuiltIn("cloud-init/")))?,
+            Some(parsed) => Cow::Borrowed(parsed),
+            None => Cow::Owned(built_in().map_err(failed(Origin::BuiltIn("cloud-init/")))?),
         };
         let mut own = BTreeMap::new();
         for (name, path) in own_templates(config, node)? {
             let said = || Said::new(config, node, &["templates"]);
             let text = fs::read_to_string(&path).map_err(|source| unreadable(node, said(), &path, source))?;
-            tera.add_raw_template(name, &text).map_err(failed(Origin::Own(path.clone())))?;
+            tera.to_mut().add_raw_template(name, &text).map_err(failed(Origin::Own(path.clone())))?;
             own.insert(name, path);
         }
         let context = Context::from_serialize(context).map_err(failed(Origin::BuiltIn("cloud-init/")))?;

@@ -247,16 +247,17 @@ impl Encoder<'_> {
 
 /// A directory record, of an even length.
 fn record(extent: Extent, time: Time, flags: u8, identifier: &[u8], system_use: &[u8]) -> Vec<u8> {
-    let mut record = vec![0, 0];
-    record.extend(both32(extent.block));
-    record.extend(both32(extent.size));
-    record.extend(time.record());
-    record.extend([flags, 0, 0]);
-    record.extend(both16(1));
+    let mut record = Vec::with_capacity(MAX_RECORD);
+    record.extend_from_slice(&[0, 0]);
+    record.extend_from_slice(&both32(extent.block));
+    record.extend_from_slice(&both32(extent.size));
+    record.extend_from_slice(&time.record());
+    record.extend_from_slice(&[flags, 0, 0]);
+    record.extend_from_slice(&both16(1));
     record.push(u8::try_from(identifier.len()).unwrap_or(u8::MAX));
-    record.extend(identifier);
+    record.extend_from_slice(identifier);
     record.resize(record.len().next_multiple_of(2), 0);
-    record.extend(system_use);
+    record.extend_from_slice(system_use);
     record.resize(record.len().next_multiple_of(2), 0);
     record[0] = u8::try_from(record.len()).unwrap_or(u8::MAX);
     record

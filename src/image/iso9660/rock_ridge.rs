@@ -49,13 +49,13 @@ pub(super) fn er() -> Field {
 
 /// POSIX attributes. `serial` is unique for each file, link and directory.
 pub(super) fn px(mode: u32, links: u32, owner: Owner, serial: u32) -> Field {
-    field(*b"PX", &[mode, links, owner.uid, owner.gid, serial].map(both32).concat())
+    field(*b"PX", [mode, links, owner.uid, owner.gid, serial].map(both32).as_flattened())
 }
 
 /// Times of modification, access and attribute change, all the same.
 pub(super) fn tf(time: Time) -> Field {
-    let mut body = vec![0x0E];
-    body.extend([time.record(); 3].concat());
+    let mut body = [0x0E; 1 + 3 * 7];
+    body[1..].copy_from_slice([time.record(); 3].as_flattened());
     field(*b"TF", &body)
 }
 
@@ -88,12 +88,13 @@ pub(super) fn sl(target: &str) -> Vec<Field> {
 
 /// Points to where the fields go on.
 pub(super) fn ce(block: u32, offset: u32, length: u32) -> Field {
-    field(*b"CE", &[block, offset, length].map(both32).concat())
+    field(*b"CE", [block, offset, length].map(both32).as_flattened())
 }
 
 fn field(signature: [u8; 2], body: &[u8]) -> Field {
-    let mut field = vec![signature[0], signature[1], length(4 + body.len()), 1];
-    field.extend(body);
+    let mut field = Vec::with_capacity(4 + body.len());
+    field.extend_from_slice(&[signature[0], signature[1], length(4 + body.len()), 1]);
+    field.extend_from_slice(body);
     field
 }
 
