@@ -11,10 +11,10 @@
 //! - Nobody removes a name without holding the lock on the file that has it, and nobody renames one either. So a live
 //!   file is never lost, except in the instant between its making and its locking: its maker sees that and makes another.
 //!
-//! What is compared whole whenever it is used needs less: it can be written without waiting for the disk ([`write_soon`],
-//! [`make_folder_soon`]), and a whole run's files brought there at once ([`settle`]). Each fsync(2) takes milliseconds; a
-//! hundred nodes have five hundred files. Only a loss of power before the run has ended can then leave a name without its
-//! bytes, and the next run puts that right.
+//! What is compared whole whenever it is used, and made again in milliseconds, needs less: it is written without waiting
+//! for the disk ([`write_soon`], [`make_folder_soon`]). Each fsync(2) takes milliseconds, and a hundred nodes have five
+//! hundred files; a syncfs(2) waits for whatever else the machine has to write. So a loss of power can leave a name without
+//! its bytes, and the next run puts that right.
 //!
 //! `O_TMPFILE` leaves nothing behind either, but cannot replace what stands at the target: linkat(2) fails when the name is
 //! taken, and a rename needs a name again. Random names cannot be told from those of a run that is still at work.
@@ -75,18 +75,13 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     publish(filled(path, bytes)?, mode, path)
 }
 
-/// Puts `bytes` at `path`, whatever stands there, in one step; they are on disk after [`settle`].
+/// Puts `bytes` at `path`, whatever stands there, in one step; when they are on disk is up to the kernel.
 pub(crate) fn write_soon(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = begin(path)?;
     file.as_file_mut().write_all(bytes)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
-}
-
-/// Brings to disk all that was written to the file system of a folder.
-pub(crate) fn settle(folder: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }
 
 /// A new file for `path` with these bytes, on disk and without its name: for several files, all of which are to be there
@@ -110,7 +105,7 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     if make_folder_soon(path, mode)? { sync_folder(path) } else { Ok(()) }
 }
 
-/// The same; it is on disk after [`settle`]. Says whether it was made here.
+/// The same without waiting for the disk. Says whether it was made here.
 pub(crate) fn make_folder_soon(path: &Path, mode: u32) -> io::Result<bool> {
     // A folder, too, has its mode before it has its name: killed in between, the next run would take the umask's for ours.
     match fs::metadata(path) {

@@ -211,12 +211,6 @@ impl Build<'_> {
         baked
     }
 
-    /// Brings what was built to disk: the files of nodes are written without waiting for it, since each costs milliseconds.
-    /// Whatever a loss of power leaves of them before that, the next run compares and puts right.
-    pub fn settle(&self) -> Result<(), BuildError> {
-        output::settle(self.out)
-    }
-
     /// Clears what killed runs left, also of files that this one has no reason to write.
     pub fn sweep(&self) {
         let state = self.state();

@@ -13,7 +13,7 @@ pub(crate) fn folder(path: &Path) -> Result<(), BuildError> {
     whole_file::make_folder(path, 0o755).map_err(|source| unmade(path, source))
 }
 
-/// Makes the folder of a node in it, on disk after [`settle`].
+/// Makes the folder of a node in it.
 pub(super) fn node_folder(path: &Path) -> Result<(), BuildError> {
     whole_file::make_folder_soon(path, 0o755).map(|_| ()).map_err(|source| unmade(path, source))
 }
@@ -22,18 +22,13 @@ fn unmade(path: &Path, source: io::Error) -> BuildError {
     BuildError::File { action: "make", path: path.to_owned(), source }
 }
 
-/// Brings all that was written to the output to disk.
-pub(super) fn settle(out: &Path) -> Result<(), BuildError> {
-    whole_file::settle(out).map_err(|source| BuildError::File { action: "write", path: out.to_owned(), source })
-}
-
 /// Mode of what others may read.
 pub(super) const PUBLIC: u32 = 0o644;
 /// Mode of what can hold a secret.
 pub(super) const SECRET: u32 = 0o600;
 
-/// Puts `bytes` at `path`, on disk after [`settle`]; says whether they were not there already. A secret file that others
-/// could read is put anew.
+/// Puts `bytes` at `path`; says whether they were not there already. A secret file that others could read is put anew. It
+/// is not waited for the disk: whoever comes by again compares all of it.
 pub(super) fn file(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, BuildError> {
     let is_closed = || fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o7777 == mode);
     if fs::read(path).is_ok_and(|old| old == bytes) && (mode != SECRET || is_closed()) {
