@@ -391,11 +391,11 @@ pub fn node_files(folder: &Path, place: PayloadPlace) -> (PathBuf, PathBuf) {
 fn texts(bundle: &NodeBundle, folder: &Path) -> Result<bool, BuildError> {
     let mut changed = false;
     for (name, text, mode) in [
-        // What the cluster file gives as cloudConfig may hold passwords.
+        // cloudConfig and templates of the user's own may hold passwords.
         ("user-data", &bundle.user_data, output::SECRET),
-        ("vendor-data", &bundle.vendor_data, output::PUBLIC),
+        ("vendor-data", &bundle.vendor_data, output::SECRET),
         ("meta-data", &bundle.meta_data, output::PUBLIC),
-        ("network-config", &bundle.network_config, output::PUBLIC),
+        ("network-config", &bundle.network_config, output::SECRET),
     ] {
         changed |= output::file(&folder.join(name), text.as_bytes(), mode)?;
     }

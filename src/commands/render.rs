@@ -114,19 +114,22 @@ enum Shown<'a> {
     Link(&'a str),
 }
 
-/// cloud-init's own files and the script that it starts, then the guest's by their paths. What users add to user-data can
+/// cloud-init's own files and the script that it starts, then the guest's by their paths. What users write themselves can
 /// hold passwords.
 fn parts<'a>(bundle: &'a NodeBundle, node: &Node) -> Vec<Part<'a>> {
-    let is_own = !node.settings.cloud_config.is_empty() || node.settings.templates.is_some();
-    let user_data = if is_own { Shown::Secret } else { Shown::File };
+    let added = !node.settings.cloud_config.is_empty();
     let texts = [
-        ("user-data", 0o600, user_data(bundle.user_data.as_bytes())),
-        ("vendor-data", 0o600, Shown::File(bundle.vendor_data.as_bytes())),
-        ("meta-data", 0o600, Shown::File(bundle.meta_data.as_bytes())),
-        ("network-config", 0o600, Shown::File(bundle.network_config.as_bytes())),
-        ("first-boot", 0o700, Shown::File(bundle.first_boot.as_bytes())),
+        ("user-data", "user-data", 0o600, &bundle.user_data),
+        ("vendor-data", "vendor-data", 0o600, &bundle.vendor_data),
+        ("meta-data", "meta-data", 0o600, &bundle.meta_data),
+        ("network-config", "network-config", 0o600, &bundle.network_config),
+        ("first-boot", "guest/first-boot", 0o700, &bundle.first_boot),
     ];
-    let texts = texts.map(|(path, mode, shown)| Part { path, mode, owner: Owner::ROOT, shown });
+    let texts = texts.map(|(path, template, mode, text)| {
+        let own = render::has_template(node, template) || (added && path == "user-data");
+        let shown = if own { Shown::Secret } else { Shown::File };
+        Part { path, mode, owner: Owner::ROOT, shown: shown(text.as_bytes()) }
+    });
     let guest = bundle.files.iter().map(|file| {
         let (mode, shown) = match &file.content {
             Content::Public(bytes, mode) => (*mode, Shown::File(bytes)),

@@ -36,6 +36,7 @@ pub use in_force::in_force;
 use own::Own;
 use preloaded::Import;
 use templates::Templates;
+pub use templates::has_template;
 use units::Units;
 
 /// What proves who the node is.

@@ -146,8 +146,8 @@ impl Templates {
     }
 }
 
-/// Whether the user has a template of this name.
-pub(super) fn has_template(node: &Node, name: &'static str) -> bool {
+/// Whether the user has a template of this name, such as `vendor-data` or `guest/hosts`, for a node.
+pub fn has_template(node: &Node, name: &'static str) -> bool {
     node.settings.templates.as_ref().is_some_and(|folder| folder.join(name).exists())
 }
 

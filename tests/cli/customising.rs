@@ -202,3 +202,24 @@ fn user_data_with_additions_is_shown_only_to_whoever_asks_for_secrets() {
     assert_eq!((ran.code, ran.stdout), (0, format!("(secret, {} bytes)\n", shown.stdout.len())));
     assert!(shown.stdout.contains("hunter2"), "{}", shown.stdout);
 }
+
+/// So can every template that is the user's own; ours cannot.
+#[test]
+fn templates_of_the_users_are_shown_only_to_whoever_asks_for_secrets() {
+    let world = with("templates: own");
+    fs::create_dir_all(world.path("own/guest")).unwrap();
+    let first_boot = "#cloud-boothook\n#!/bin/sh\n# hunter2\nexec /nodebake/first-boot\n";
+    fs::write(world.path("own/vendor-data"), first_boot).unwrap();
+    for (path, own) in [("vendor-data", true), ("user-data", false), ("network-config", false)] {
+        let (told, shown) = (world.run(&["render", NODE, path]), world.must(&["render", NODE, path, "--show-secrets"]));
+        let wanted = if own { format!("(secret, {} bytes)\n", shown.stdout.len()) } else { shown.stdout };
+        assert_eq!((told.code, told.stdout), (0, wanted), "{path}");
+    }
+    world.must(&["build", NODE]);
+    let holding = world
+        .tree("build/worker-node-1")
+        .into_iter()
+        .filter(|(_, file)| memchr::memmem::find(&file.content, b"hunter2").is_some());
+    let modes: Vec<_> = holding.map(|(name, file)| format!("{:o} {name}", file.mode)).collect();
+    assert_eq!(modes, ["100600 build/worker-node-1/seed.iso", "100600 build/worker-node-1/vendor-data"]);
+}

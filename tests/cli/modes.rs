@@ -41,8 +41,10 @@ fn modes_do_not_depend_on_the_umask() {
         for node in ["worker-node-1", "worker-node-2"] {
             put(&format!("build/{node}"), 0o040_755);
             put(&format!("build/{node}/seed.iso"), 0o100_600);
-            put(&format!("build/{node}/user-data"), 0o100_600);
-            for file in ["vendor-data", "meta-data", "network-config", "manifest.json"] {
+            for file in ["user-data", "vendor-data", "network-config"] {
+                put(&format!("build/{node}/{file}"), 0o100_600);
+            }
+            for file in ["meta-data", "manifest.json"] {
                 put(&format!("build/{node}/{file}"), 0o100_644);
             }
             put(&format!(".nodebake/identities/{node}"), 0o040_700);
