@@ -123,8 +123,8 @@ struct Libvirt {
 
 impl Libvirt {
     /// Defines a domain whose XML fits libvirt's schema. One at a time: libxml2 makes its table of XML Schema's types
-    /// when it first needs one, and lets a second thread of the daemon see it half made ("Unable to parse RelaxNG
-    /// schema: type 'int' is not exported"). Other clients may meet ours in the same way, so that complaint, which tells
+    /// when it first needs one, and lets a second thread of the daemon see it half made ("Error type 'int' is not
+    /// exported by type library"). Other clients may meet ours in the same way, so that complaint, which tells
     /// nothing of our XML, is no answer yet.
     fn define_valid(&self, xml: &str) -> std::result::Result<Domain, VirtError> {
         let _one = self.defining.lock().unwrap_or_else(PoisonError::into_inner);
