@@ -15,9 +15,11 @@ demo: build ## lock, build, up: two workers register in the lab (KEEP=1 leaves i
 
 test: lint unit e2e ## everything that CI checks
 
+# In the release profile, whose procedural macros and build scripts are needed anyway.
 lint: packages
 	cargo fmt --check
-	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo clippy --release --locked --test e2e -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/containerds tests/lab/cloud-init tests/lab/demo tests/lab/cluster-file .ci/run
 	shellcheck benches/first-boot/ssh-way benches/first-boot/prototype
 	sed '/^{%-.*%}$$/d' cloud-init/guest/report | shellcheck -s sh -
@@ -32,13 +34,13 @@ unit: packages ## tests beside the code, the command line, identities, images, w
 # Images for a single drive and golden images have scenarios of their own, which `make soak` adds.
 e2e: packages ## real guests in the lab
 	$(LAB) build
-	cargo test --release --locked --workspace --features lab --test e2e workers -- --test-threads=1 --nocapture
+	cargo test --release --locked --workspace --test e2e workers -- --test-threads=1 --nocapture
 
 soak: packages ## the same with full counts; hours
 	NODEBAKE_TEST_TREES=500 cargo test --release --locked --workspace --test images
 	NODEBAKE_KILLS=200 cargo test --release --locked --workspace --test cli killed::
 	$(LAB) build
-	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --features lab --test e2e -- --test-threads=1 --nocapture
+	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --test e2e -- --test-threads=1 --nocapture
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS := checksum_file archive lock_file iso

@@ -47,8 +47,7 @@ fn workers_are_made_join_survive_and_go() {
         failures::taken_address(&cluster, &users);
         let boots = workers::come_up(&cluster, &users);
         workers::up_again_changes_nothing(&cluster);
-        let reboots = workers::reboot(&cluster, &boots);
-        let mut all = vec![boots[0].clone(), reboots[0].clone()];
+        let mut all = vec![boots[0].clone(), workers::reboot(&cluster, &boots)];
         all.push(workers::cold_start(&cluster, "worker-node-1", &all));
         workers::stay_as_made(&cluster, "worker-node-1", &all);
         failures::third_worker_changes_no_other(&cluster);
