@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::NodeName;
 
@@ -53,8 +53,16 @@ pub enum Verb {
     Verify(Verify),
     /// Show what is in an image, ours or another's: it is only read, and no cluster file is needed.
     Inspect(Inspect),
+    /// Show what `up`, `rebuild` and `down` have to do, and why; exit with 6 if there is anything. Nothing is written.
+    Plan(Plan),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
+    /// Boot machines that are there, and wait until they are in the cluster; nothing is built.
+    Start(Start),
+    /// Press the power button of machines, and wait until they are off.
+    Stop(Stop),
+    /// Stop machines and start them again.
+    Restart(Restart),
     /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
@@ -205,12 +213,49 @@ pub struct Inspect {
     pub show_secrets: bool,
 }
 
+/// How many machines are worked on, and how long they are waited for.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Pace {
+    /// Work on at most so many machines at the same time.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
+    pub parallel: usize,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
 /// How long to wait for a silent machine.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Wait {
     /// Give a machine up after this many seconds without any sign of life.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub stall: u64,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// JSON (RFC 8259).
+    Json,
+    /// YAML 1.2.
+    Yaml,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Which nodes [default: all, and what is left of nodes that the cluster file no longer names].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
 }
 
 /// Arguments of `up`.
@@ -222,9 +267,48 @@ pub struct Up {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
-    /// How long to wait.
+    /// How many at once, and how long to wait.
     #[command(flatten)]
-    pub wait: Wait,
+    pub pace: Pace,
+}
+
+/// Arguments of `start`.
+#[derive(Debug, Args)]
+pub struct Start {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// How many at once, and how long to wait.
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// Arguments of `stop`.
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// Pull the plug of those that do not go off; what their guests have not written yet is lost.
+    #[arg(long)]
+    pub force: bool,
+    /// How many at once, and how long to wait.
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// Arguments of `restart`.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// Pull the plug of those that do not go off; what their guests have not written yet is lost.
+    #[arg(long)]
+    pub force: bool,
+    /// How many at once, and how long to wait.
+    #[command(flatten)]
+    pub pace: Pace,
 }
 
 /// Arguments of `status`.
@@ -247,9 +331,9 @@ pub struct Rebuild {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
-    /// How long to wait.
+    /// How many at once, and how long to wait.
     #[command(flatten)]
-    pub wait: Wait,
+    pub pace: Pace,
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,

@@ -22,7 +22,7 @@ use crate::machine::MachineError;
 use crate::plan::Blocked;
 use crate::verify::{Check, VerifyError};
 
-/// How the program ends when it does not end well; the numbers are a promise (README, "Exit codes").
+/// How the program ends when it does not end with 0; the numbers are a promise (README, "Exit codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
     /// libvirt, input and output, anything unexpected.
@@ -35,6 +35,8 @@ pub enum ExitCode {
     Digest = 4,
     /// A node did not come up.
     NodeDown = 5,
+    /// `plan` has something to do; no error.
+    Pending = 6,
 }
 
 /// Any failure of a verb.
@@ -85,6 +87,12 @@ pub enum Error {
     /// Some nodes did not come up; at least one.
     #[error("{} of the nodes did not come up", .0.len())]
     Nodes(Vec<ApplyError>),
+    /// What was found cannot be told as JSON.
+    #[error("writing JSON")]
+    Json(#[source] serde_json::Error),
+    /// What was found cannot be told as YAML.
+    #[error("writing YAML")]
+    Yaml(#[source] serde_yaml::Error),
     /// A file of ours cannot be written or read.
     #[error("{action} {}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
@@ -186,7 +194,12 @@ impl Error {
             Self::SourceDate { .. } => {
                 Some("unset it, and everything in the images is of 2000-01-01 00:00:00 UTC".to_owned())
             }
-            Self::Differs(_) | Self::Nodes(_) | Self::File { .. } | Self::Declined => None,
+            Self::Differs(_)
+            | Self::Nodes(_)
+            | Self::File { .. }
+            | Self::Json(_)
+            | Self::Yaml(_)
+            | Self::Declined => None,
         }
     }
 }

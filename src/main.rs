@@ -16,9 +16,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new();
     match nodebake::commands::run(&cli, &ui) {
-        Ok(()) => {
+        Ok(code) => {
             ui.finish();
-            ExitCode::SUCCESS
+            code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code as u8))
         }
         Err(error) => {
             ui.error(&error);

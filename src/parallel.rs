@@ -8,17 +8,18 @@ use std::sync::mpsc::sync_channel;
 /// polite.
 pub(crate) const AT_ONCE: usize = 4;
 
-/// `work` for every item, a few at a time, results in the items' order. After a result that `stop` names no further
+/// `work` for every item, `at_once` at a time, results in the items' order. After a result that `stop` names no further
 /// item is begun, and `None` stands for it.
 pub(crate) fn map<T: Sync, R: Send>(
     items: &[T],
+    at_once: usize,
     work: impl Fn(&T) -> R + Sync,
     stop: impl Fn(&R) -> bool + Sync,
 ) -> Vec<Option<R>> {
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(items.len()) {
+        for _ in 0..at_once.max(1).min(items.len()) {
             scope.spawn(|| {
                 while let Some((item, slot)) = pick(&next, items, &results) {
                     let result = work(item);
@@ -71,14 +72,14 @@ mod tests {
     #[test]
     fn keeps_the_order_and_stops() {
         let items: Vec<usize> = (0..100).collect();
-        assert_eq!(map(&items, |n| n * n, |_| false), items.iter().map(|n| Some(n * n)).collect::<Vec<_>>());
+        assert_eq!(map(&items, AT_ONCE, |n| n * n, |_| false), items.iter().map(|n| Some(n * n)).collect::<Vec<_>>());
         let slowly = |n: &usize| {
             std::thread::sleep(std::time::Duration::from_millis(5 * (*n as u64).min(1)));
             *n
         };
-        let results = map(&items, slowly, |n| *n == 0);
+        let results = map(&items, AT_ONCE, slowly, |n| *n == 0);
         assert!(results[0] == Some(0) && results[99].is_none(), "{results:?}");
-        assert_eq!(map(&[0; 0], |n| *n, |_| false), vec![]);
+        assert_eq!(map(&[0; 0], AT_ONCE, |n| *n, |_| false), vec![]);
     }
 
     #[test]

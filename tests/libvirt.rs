@@ -1,16 +1,16 @@
 //! The libvirt client against libvirt's own test driver, and against a daemon of the test's own.
 //!
-//! As root the daemon gets mount, network and PID namespaces: it sees none of this machine's networks and domains, and
-//! all that it starts ends with it. As another user it is a session daemon with its own folders, and what needs a
-//! network is left out. Needs libvirtd, virtlogd and qemu-system-x86_64.
+//! As another user than root what needs a network is left out.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod daemon;
+
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -24,98 +24,7 @@ use nodebake::machine::{
     VolumeSpec, open,
 };
 
-/// A daemon that ends, with all that it started, when this is dropped or the test dies.
-struct Daemon {
-    process: Child,
-    folder: tempfile::TempDir,
-    uri: String,
-    root: bool,
-}
-
-/// The shell stays as PID 1: QEMU, once it is nobody's child, must be reaped before libvirtd believes in its end.
-/// No KVM: where only root may use it, libvirtd finds what it keeps of QEMU's capabilities stale at every look, and
-/// takes a minute for what takes a second; libvirtd's own namespace for QEMU fails at what hides it.
-const NAMESPACES: &str = "set -e
-mount -t tmpfs none /run
-mkdir /run/libvirt /run/lock
-for name in lib log cache; do mkdir -p $0/$name /var/$name/libvirt; mount --bind $0/$name /var/$name/libvirt; done
-mkdir -p $0/etc
-mount --bind $0/etc /etc/libvirt
-mount --bind $0/run /run/libvirt
-if test -e /dev/kvm; then : >$0/kvm; chmod 0 $0/kvm; mount --bind $0/kvm /dev/kvm; fi
-echo 'namespaces = []' >$0/etc/qemu.conf
-cat /usr/share/libvirt/schemas/domain.rng >$0/domain.rng
-mount --bind $0/domain.rng /usr/share/libvirt/schemas/domain.rng
-ip link set lo up
-virtlogd -d
-libvirtd & wait";
-
-impl Daemon {
-    fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("nodebake-libvirt-").tempdir().unwrap();
-        // QEMU runs as a user of its own, and must reach the volumes.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let path = folder.path();
-        fs::create_dir(path.join("run")).unwrap();
-        let root = rustix::process::geteuid().is_root();
-        let socket = if root { "system?socket=RUN" } else { "session?socket=RUN/libvirt" };
-        let run = path.join("run");
-        let uri = format!("qemu+unix:///{}/libvirt-sock", socket.replace("RUN", run.to_str().unwrap()));
-        let daemon = Self { process: Self::spawn(path, root), folder, uri, root };
-        daemon.wait();
-        daemon
-    }
-
-    fn spawn(path: &Path, root: bool) -> Child {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
-        if root {
-            command.args(["unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", NAMESPACES]).arg(path);
-        } else {
-            command.arg("libvirtd").env("XDG_RUNTIME_DIR", path.join("run")).env("HOME", path);
-            command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
-        }
-        let log = fs::File::create(path.join("daemon.log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        command.spawn().expect("setpriv, unshare and libvirtd are installed")
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.process = Self::spawn(self.folder.path(), self.root);
-        self.wait();
-    }
-
-    fn wait(&self) {
-        let begin = Instant::now();
-        while open(&self.uri).is_err() {
-            let log = || fs::read_to_string(self.folder.path().join("daemon.log")).unwrap();
-            assert!(begin.elapsed() < Duration::from_mins(1), "libvirtd does not answer: {}", log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn open(&self) -> Box<dyn Hypervisor> {
-        open(&self.uri).unwrap()
-    }
-
-    fn pool(&self) -> String {
-        let path = self.folder.path().join("pool").to_str().unwrap().to_owned();
-        self.open().create_pool(&PoolSpec { name: "vms".to_owned(), path: path.clone() }).unwrap();
-        path
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use daemon::Daemon;
 
 fn cluster() -> ClusterId {
     ClusterId { name: "seed".parse().unwrap(), ca: Digest::of(b"ca") }
@@ -684,6 +593,15 @@ fn a_machine_from_its_volumes_to_its_end() {
     let running = hypervisor.domain(spec.uuid).unwrap().unwrap();
     assert_eq!((running.state, running.autostart, running.mark()), (DomainState::Running, true, Some(&started)));
     assert_eq!(running.stored_digest(), defined.stored_digest());
+    // Its disk grows while it runs, and once more when it is off; never does it shrink.
+    let grows = |wanted: u64, found: u64| {
+        hypervisor.grow(spec.uuid, "vms", &root.name, wanted << 20).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let info = volumes(&*hypervisor).into_iter().find(|info| info.ours().as_ref() == Some(&root.name));
+        assert_eq!(info.unwrap().capacity, found << 20);
+    };
+    for (wanted, found) in [(96, 96), (96, 96), (64, 96)] {
+        grows(wanted, found);
+    }
     hypervisor.shutdown(spec.uuid).unwrap();
     assert_eq!(hypervisor.undefine(spec.uuid).unwrap_err().to_string(), "domain \"worker-node-1\" is not shut off");
 
@@ -727,6 +645,9 @@ fn a_machine_from_its_volumes_to_its_end() {
 
     // A machine that is off starts without its seed, and has it taken out as well.
     hypervisor.destroy(spec.uuid).unwrap();
+    for (wanted, found) in [(128, 128), (128, 128), (64, 128)] {
+        grows(wanted, found);
+    }
     hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
     hypervisor.destroy(spec.uuid).unwrap();
     hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();

@@ -321,9 +321,9 @@ fn drift_is_told_and_replaces_nothing() {
     world.config.nodes[1].cpus = 7;
     let drift: Vec<_> = world.plan().nodes[1].drift.iter().map(ToString::to_string).collect();
     assert_eq!(drift, ["machine changed in the cluster file"]);
-    world.config.nodes[0].disk = 40 << 30;
+    world.config.nodes[0].disk = 10 << 30;
     let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).skip(1).collect();
-    assert_eq!(drift, ["disk 20480 MiB -> 40960 MiB"]);
+    assert_eq!(drift, ["disk 20480 MiB -> 10240 MiB"]);
 
     let domain = world.domain("worker-node-2");
     let xml = domain.xml.replace(">2</vcpu>", ">3</vcpu>");
@@ -331,6 +331,124 @@ fn drift_is_told_and_replaces_nothing() {
     world.host.put_domain(DomainInfo { xml, ..domain });
     let drift: Vec<_> = world.plan().nodes[1].drift.iter().map(ToString::to_string).collect();
     assert_eq!(drift, ["machine changed in the cluster file", "machine changed by hand"]);
+}
+
+#[test]
+fn a_larger_disk_grows_in_place() {
+    let mut world = World::with_good_guests();
+    world.carry_out(&world.plan()).unwrap();
+    world.config.nodes[0].disk = 40 << 30;
+    let plan = world.plan();
+    let growth = plan.nodes[0].growth.as_ref().map(ToString::to_string);
+    assert_eq!((growth.as_deref(), &plan.nodes[0].drift), (Some("disk 20480 MiB -> 40960 MiB"), &Vec::new()));
+    assert_eq!((&plan.nodes[1].growth, steps(&plan)[0].as_str()), (&None, "worker-node-1 finish"));
+    let calls = world.host.calls().len();
+    world.carry_out(&plan).unwrap();
+    let root = format!("nodebake.seed.{}.worker-node-1.root.", &world.id.ca.to_string()[..8]);
+    assert!(world.host.calls()[calls].starts_with(&format!("grow {root}")), "{:?}", &world.host.calls()[calls..]);
+    let found = world.inventory(None).volumes.into_iter().find(|volume| volume.name.starts_with(&root)).unwrap();
+    assert_eq!((found.capacity, &world.plan().nodes[0].growth), (40 << 30, &None));
+    // One that is made anew has its size from the start.
+    world.config.nodes[0].disk = 50 << 30;
+    assert_eq!(world.plan_with(None, plan::rebuild).unwrap().nodes[0].growth, None);
+}
+
+/// A plan as `nodebake plan` shows it: kind, name, action, command and reasons of each row.
+fn shown(plan: &Plan, gone: &[&str]) -> Vec<String> {
+    let gone = gone.iter().map(|name| (name.parse().unwrap(), plan::Removal::default())).collect();
+    let text = |row: &plan::Row| {
+        let command = row.command.as_deref().unwrap_or("-");
+        format!("{} {} {} [{command}] {}", row.kind, row.name, row.action, row.reasons.join("; "))
+    };
+    plan::rows(plan, &gone).iter().map(text).collect()
+}
+
+#[test]
+fn every_transition_is_shown_with_its_command() {
+    let mut world = World::with_sealing_guests();
+    let payload = world.images.payload.digest.short();
+    let base = world.images.base.digest.short();
+    let all = [
+        "network nodebake create [up] 10.0.0.0/24".to_owned(),
+        format!("image base image upload [up] {base}, 1 MiB"),
+        format!("image payload upload [up] {payload}, 1 MiB"),
+        "node worker-node-1 create [up] ".to_owned(),
+        "node worker-node-2 create [up] ".to_owned(),
+    ];
+    assert_eq!(shown(&world.plan(), &[]), all);
+    world.carry_out(&world.plan()).unwrap();
+    for node in ["worker-node-1", "worker-node-2"] {
+        world.change_mark(node, |mark| mark.state = MarkState::Registered);
+    }
+    let both = |of_first: &[&str]| -> Vec<String> {
+        of_first.iter().chain(&["node worker-node-2 nothing [-] "]).map(ToString::to_string).collect()
+    };
+    assert_eq!(shown(&world.plan(), &[]), both(&["node worker-node-1 nothing [-] "]));
+    let gone = shown(&world.plan(), &["worker-node-7"]);
+    assert_eq!(gone[2], "node worker-node-7 remove [down worker-node-7] not in the cluster file");
+
+    let domain = world.domain("worker-node-1");
+    world.host.put_domain(DomainInfo { state: DomainState::ShutOff, ..domain.clone() });
+    assert_eq!(shown(&world.plan(), &[]), both(&["node worker-node-1 start [up] "]));
+    world.change_mark("worker-node-1", |mark| mark.state = MarkState::Failed);
+    let failed = "node worker-node-1 replace [up] the attempt before failed";
+    assert_eq!(shown(&world.plan(), &[]), both(&[failed]));
+    world.host.put_domain(domain);
+
+    let old = world.built[0].seed.digest;
+    world.config.nodes[0].disk = 40 << 30;
+    world.built[0].seed.digest = Digest::of(b"another");
+    let seed = format!("seed {} -> {}", old.short(), Digest::of(b"another").short());
+    let rebuild = format!("node worker-node-1 rebuild [rebuild worker-node-1] {seed}");
+    let grow = "node worker-node-1 grow [up] disk 20480 MiB -> 40960 MiB";
+    assert_eq!(shown(&world.plan(), &[]), both(&[grow, &rebuild]));
+
+    world.built[0].seed = ImageFile::unbuilt();
+    let unknown = "node worker-node-1 nothing [-] what differs is known after build";
+    world.config.nodes[0].disk = 20 << 30;
+    assert_eq!(shown(&world.plan(), &[]), both(&[unknown]));
+}
+
+#[test]
+fn machines_go_off_and_on_as_they_are() {
+    let world = World::with_sealing_guests();
+    world.carry_out(&world.plan()).unwrap();
+    let nodes: Vec<_> = world.config.nodes.iter().collect();
+    let start = || plan::start(&world.config, &world.id, &nodes, &world.inventory(None));
+    let (name, before) = ("worker-node-1".parse().unwrap(), world.domain("worker-node-1"));
+    let stop = |force| world.apply().stop(&name, "nodebake", force);
+    assert_eq!((stop(false).unwrap(), stop(false).unwrap()), (true, false));
+    assert_eq!(world.domain("worker-node-1"), DomainInfo { state: DomainState::ShutOff, ..before.clone() });
+    let network = world.host.network("nodebake").unwrap().unwrap();
+    world.host.put_network(NetworkInfo { active: false, ..network });
+
+    let plan = start().unwrap();
+    assert_eq!(steps(&plan), ["worker-node-1 start", "worker-node-2 finish"]);
+    assert_eq!(plan.shared, [SharedAction::StartNetwork("nodebake".to_owned())]);
+    world.carry_out(&plan).unwrap();
+    assert_eq!(world.domain("worker-node-1"), before);
+    assert_eq!(start().unwrap().shared, []);
+
+    world.host.deafen();
+    let error = stop(false).unwrap_err();
+    assert!(matches!(error, ApplyError::StillRuns { .. }), "{error}");
+    assert_eq!(world.domain("worker-node-1").state, DomainState::Running);
+    assert!(stop(true).unwrap());
+    assert_eq!(world.domain("worker-node-1").state, DomainState::ShutOff);
+}
+
+#[test]
+fn what_was_not_made_cannot_be_started() {
+    let world = World::with_good_guests();
+    let nodes: Vec<_> = world.config.nodes.iter().take(1).collect();
+    let start = || plan::start(&world.config, &world.id, &nodes, &world.inventory(None)).unwrap_err();
+    let told = |error: Blocked| (error.to_string(), error.hint().unwrap_or_default());
+    let wanted = ("worker-node-1 has no machine", "`nodebake up worker-node-1` makes it");
+    assert_eq!(told(start()), (wanted.0.to_owned(), wanted.1.to_owned()));
+    world.carry_out(&world.plan()).unwrap();
+    world.change_mark("worker-node-1", |mark| mark.state = MarkState::Creating);
+    let wanted = ("the machine of worker-node-1 is half made", "`nodebake up worker-node-1` makes it anew");
+    assert_eq!(told(start()), (wanted.0.to_owned(), wanted.1.to_owned()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod address;
 mod boot;
+mod power;
 mod seal;
 
 use std::fs::File;
@@ -13,7 +14,7 @@ use crate::cluster::{Cluster, ClusterError, Watch};
 use crate::config::{ClusterId, NodeName};
 use crate::machine::mark::LogKind;
 use crate::machine::{Hypervisor, MachineError, Mark, MarkState, VolumeName};
-use crate::plan::{Creation, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
+use crate::plan::{Creation, Growth, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
 use crate::progress::Progress;
 
 /// Why a plan could not be carried out.
@@ -65,6 +66,14 @@ pub enum ApplyError {
         /// Tail of the console; printable.
         log: String,
     },
+    /// The guest does not go off.
+    #[error("{node}: still runs, and nothing new for {seconds} s after its power button was pressed")]
+    StillRuns {
+        /// The node.
+        node: NodeName,
+        /// How long it was waited.
+        seconds: u64,
+    },
     /// Nothing was heard of the guest any more.
     #[error("{node}: nothing new for {seconds} s; last seen: {last}{}", trouble.as_ref().map(|t| format!("; {t}")).unwrap_or_default())]
     Stalled {
@@ -87,6 +96,9 @@ impl ApplyError {
         match self {
             Self::Machine { source, .. } => source.hint(),
             Self::Metadata { source, .. } => source.hint(),
+            Self::StillRuns { node, .. } => Some(format!(
+                "see `nodebake logs {node}` for what keeps it, wait longer (--stall), or pull the plug: `nodebake stop --force {node}`"
+            )),
             Self::Open { .. } => Some("run `nodebake build` again".to_owned()),
             Self::Stage { node, .. } | Self::Stopped { node, .. } | Self::Stalled { node, .. } => Some(format!(
                 "the machine was left as it is: see `nodebake logs {node}`, mend the cause, and run `nodebake up` again"
@@ -176,6 +188,9 @@ impl Apply<'_> {
     /// Brings one node up, and waits until it is.
     pub fn node(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
         let uuid = self.id.uuid(&plan.node);
+        if let Some(growth) = &plan.growth {
+            self.grow(plan, uuid, growth)?;
+        }
         match &plan.step {
             Step::Nothing => return self.give_metadata(plan).map(|()| Outcome::Registered),
             Step::Seal(_) => {
@@ -194,6 +209,14 @@ impl Apply<'_> {
             }
         }
         self.watch_boot(plan, uuid)
+    }
+
+    fn grow(&self, plan: &NodePlan, uuid: uuid::Uuid, growth: &Growth) -> Result<(), ApplyError> {
+        let node = &plan.node;
+        let later = if matches!(plan.step, Step::Start(_)) { "" } else { "; its file system grows at the next boot" };
+        self.progress.note(&node.to_string(), &format!("{growth}{later}"));
+        let grown = self.hypervisor.grow(uuid, &plan.pool, &growth.volume, growth.to);
+        grown.map_err(doing(format!("growing the disk of {node}")))
     }
 
     /// Gives the node's object the labels and taints that the cluster file asks for, where it lacks any.

@@ -163,7 +163,7 @@ pub fn fetch(
     let total = Total::new(&lacking, progress);
     let one = |entry: &&Entry| Fetching { entry, store, source, progress, total: &total }.run();
     let stop = |result: &Result<PathBuf, FetchError>| result.as_ref().is_err_and(|error| !error.is_missing());
-    let mut fetched = parallel::map(&lacking, one, stop).into_iter();
+    let mut fetched = parallel::map(&lacking, parallel::AT_ONCE, one, stop).into_iter();
     let (mut blobs, mut missing) = (Vec::new(), Vec::new());
     for (&entry, held) in entries.iter().zip(held) {
         let (path, fresh) = match held {
@@ -187,7 +187,7 @@ pub fn fetch(
 /// What the store knows of each.
 fn held(entries: &[&Entry], store: &Store) -> Result<Vec<Held>, FetchError> {
     let look_up = |entry: &&Entry| store.look_up(&entry.checksum, entry.size);
-    let all = parallel::map(entries, look_up, |_| false);
+    let all = parallel::map(entries, parallel::AT_ONCE, look_up, |_| false);
     let named = |(entry, held): (&&Entry, Result<Held, StoreError>)| {
         held.map_err(|source| FetchError::Store { artifact: entry.to_string(), source })
     };

@@ -162,7 +162,7 @@ impl fmt::Display for Newer {
 pub fn newer(config: &Config, source: &Source) -> Result<Vec<Newer>, ReleaseError> {
     let given = |key: &VersionKey| config.artifacts.iter().any(|given| given.kind == program(*key));
     let keys: Vec<_> = VersionKey::ALL.into_iter().filter(|key| !given(key)).collect();
-    let found = parallel::map(&keys, |key| newer_of(*key, &config.versions, source), Result::is_err);
+    let found = parallel::map(&keys, parallel::AT_ONCE, |key| newer_of(*key, &config.versions, source), Result::is_err);
     let found = found.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().flatten().collect())
 }

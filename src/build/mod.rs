@@ -161,6 +161,15 @@ pub struct Prepared {
     seed: Option<seed::Made>,
 }
 
+/// What is known of a node's images before anything is downloaded, issued or written; none of what only a build will tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Its seed, as it would be written.
+    pub seed: Option<ImageFile>,
+    /// What it shares with other nodes: the payload that stands in the output folder and a base image whose digest is known.
+    pub images: Option<Images>,
+}
+
 /// The kinds that go into a payload, in the order of its inputs.
 const PAYLOAD: [Kind; 7] =
     [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
@@ -301,6 +310,23 @@ impl Build<'_> {
         Ok(Prepared { identity, bundle, place, seed })
     }
 
+    /// What a build of the node would give, as far as that can be told without writing anything.
+    pub fn foresee(&self, node: &Node) -> Result<Foreseen, BuildError> {
+        let Some(payload) = standing_payload(self.lock, self.store, self.out, node.arch, self.time) else {
+            return Ok(Foreseen::default());
+        };
+        let prepared = self.prepare(node, &payload, self.place(node.arch, &payload))?;
+        let (path, _) = node_files(&self.out.join(node.name.to_string()), PayloadPlace::Drive);
+        let seed = prepared.and_then(|prepared| prepared.seed);
+        let seed = seed.map(|seed| ImageFile { path, digest: seed.digest(), size: seed.size() });
+        let entry = self.lock.get(Kind::BaseImage, node.arch).ok_or_else(|| self.lacking())?;
+        let base = Blob { entry: entry.clone(), path: self.store.path(&entry.checksum), fresh: false };
+        // Where upstream publishes SHA-512 alone, the file itself must be there to tell.
+        let known = matches!(entry.checksum, Checksum::Sha256(_)) || base.path.exists();
+        let images = known.then(|| self.shared_images(node.arch, &payload, &base)).transpose()?;
+        Ok(Foreseen { seed, images })
+    }
+
     /// Writes what was prepared for a node.
     pub fn finish(&self, node: &Node, payload: &Payload, prepared: Prepared) -> Result<NodeOutput, BuildError> {
         let Prepared { identity, bundle, place, seed } = prepared;
@@ -364,6 +390,10 @@ impl Build<'_> {
         let blobs =
             fetch(&self.entries(&[Kind::BaseImage], arch), self.store, self.source, self.offline, self.progress)?;
         let [base] = blobs.as_slice() else { return Err(self.lacking()) };
+        self.shared_images(arch, payload, base)
+    }
+
+    fn shared_images(&self, arch: Arch, payload: &Payload, base: &Blob) -> Result<Images, BuildError> {
         let digest = sha256_of(base)?;
         let uefi =
             |image: BaseImage| image.file(arch).is_ok_and(|file| file.firmware == crate::artifacts::Firmware::Uefi);

@@ -12,6 +12,8 @@ mod inspect;
 mod kubeconfig;
 mod lock;
 mod logs;
+mod plan;
+mod power;
 mod render;
 mod status;
 mod up;
@@ -23,13 +25,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
 
 use crate::artifacts::{Limits, Lock, Source, Store, wanted};
 use crate::build::Build;
-use crate::cli::{Bundle, BundleVerb, Cli, Consent, Verb};
+use crate::cli::{Bundle, BundleVerb, Cli, Consent, Format, Verb};
 use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Download, Node, NodeName};
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::identity::Ca;
 use crate::image::iso9660::Time;
 use crate::ui::Ui;
@@ -37,8 +40,16 @@ use crate::ui::Ui;
 pub use gc::GcError;
 pub use image::ImageError;
 
-/// Does what the command line asks for.
-pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
+/// Does what the command line asks for; gives the exit code where it ends well and yet has something to tell by it.
+pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
+    if let Verb::Plan(args) = &cli.verb {
+        let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
+        return Ok(plan::run(&session, args)?.then_some(ExitCode::Pending));
+    }
+    verb(cli, ui).map(|()| None)
+}
+
+fn verb(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     if let Verb::Init = cli.verb {
         return init::run(&cli.config, ui);
     }
@@ -50,7 +61,11 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
     match &cli.verb {
-        Verb::Init | Verb::Gc(_) | Verb::Inspect(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
+        Verb::Init
+        | Verb::Plan(_)
+        | Verb::Gc(_)
+        | Verb::Inspect(_)
+        | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Lock(args) => lock::run(&session, *args),
         Verb::Fetch(args) => fetch::run(&session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
@@ -59,6 +74,9 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Verb::Verify(args) => verify::run(&session, args),
         Verb::Up(args) => up::up(&session, args),
         Verb::Rebuild(args) => up::rebuild(&session, args),
+        Verb::Start(args) => power::start(&session, args),
+        Verb::Stop(args) => power::stop(&session, args),
+        Verb::Restart(args) => power::restart(&session, args),
         Verb::Status(args) => status::run(&session, args),
         Verb::Down(args) => down::run(&session, args),
         Verb::Image(args) => image::run(&session, args),
@@ -185,6 +203,17 @@ impl Session<'_> {
             // Any other error is a file system without such locks; there is then nothing to wait for.
             _ => Ok(folder),
         }
+    }
+
+    /// Prints what a verb found, in the form that was asked for.
+    fn show(&self, format: Format, document: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Error> {
+        let text = match format {
+            Format::Table => table(),
+            Format::Json => serde_json::to_string_pretty(document).map_err(Error::Json)? + "\n",
+            Format::Yaml => serde_yaml::to_string(document).map_err(Error::Yaml)?,
+        };
+        self.ui.data(&text);
+        Ok(())
     }
 
     /// Asks before something is lost.

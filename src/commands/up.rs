@@ -7,19 +7,17 @@ use super::Session;
 use super::build::Outputs;
 use crate::apply::{Apply, ApplyError, Outcome, Patience, Presence, presence};
 use crate::build::{Build, NodeOutput};
-use crate::cli::{Rebuild, Up, Wait};
+use crate::cli::{Pace, Rebuild, Up};
 use crate::cluster::{Cluster, Nodes};
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{ClusterId, Config, Node};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
-use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
-
-/// Machines that are brought up at the same time.
-const AT_ONCE: usize = 8;
+use crate::parallel;
+use crate::plan::{self, Blocked, Built, Inventory, Plan, Request, Step};
 
 pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
     let nodes = session.nodes(&args.nodes)?;
-    bring(session, &nodes, &args.out.dir, args.wait, plan::up)
+    bring(session, &nodes, &args.out.dir, args.pace, plan::up)
 }
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
@@ -27,14 +25,14 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     let names: Vec<_> = nodes.iter().map(|node| node.name.to_string()).collect();
     let question = format!("Replace {}? The disks of these machines are lost.", names.join(", "));
     session.consent(args.consent, &question)?;
-    bring(session, &nodes, &args.out.dir, args.wait, plan::rebuild)
+    bring(session, &nodes, &args.out.dir, args.pace, plan::rebuild)
 }
 
 fn bring(
     session: &Session,
     nodes: &[&Node],
     out: &std::path::Path,
-    wait: Wait,
+    pace: Pace,
     make: impl Fn(Request) -> Result<Plan, Blocked>,
 ) -> Result<(), Error> {
     let config = &session.config;
@@ -58,15 +56,26 @@ fn bring(
         id: &id,
         watch: watch.as_ref(),
         cluster: cluster.as_ref(),
-        patience: Patience::of_silence(Duration::from_secs(wait.stall)),
+        patience: Patience::of_silence(Duration::from_secs(pace.wait.stall)),
         progress: session.ui,
     };
+    carry_out(session, &apply, nodes, &plan, pace)
+}
+
+/// Does what a plan says; every node is given its chance.
+pub(super) fn carry_out(
+    session: &Session,
+    apply: &Apply,
+    nodes: &[&Node],
+    plan: &Plan,
+    pace: Pace,
+) -> Result<(), Error> {
     for action in &plan.shared {
         apply.shared(action)?;
     }
-    let results = run_all(&apply, &plan.nodes);
+    let results = parallel::map(&plan.nodes, pace.parallel, |plan| apply.node(plan), |_| false);
     session.ui.finish();
-    report(session, cluster.as_ref(), nodes, results)
+    report(session, apply.cluster, nodes, results.into_iter().flatten().collect())
 }
 
 /// What the nodes are made from: images, and what the host can run of their architectures.
@@ -123,26 +132,6 @@ fn tell_drift(session: &Session, plan: &Plan) {
         let node = &plan.node;
         session.ui.say(&format!("{node}: differs: {}; `nodebake rebuild {node}` replaces it", drift.join(", ")));
     }
-}
-
-/// Brings the nodes up, at most [`AT_ONCE`] at a time; every one is given its chance.
-fn run_all(apply: &Apply, plans: &[NodePlan]) -> Vec<Result<Outcome, ApplyError>> {
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let done = std::sync::Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..plans.len().min(AT_ONCE) {
-            scope.spawn(|| {
-                while let Some(plan) = plans.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-                    let result = (plan.node.clone(), apply.node(plan));
-                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result);
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let place = |name: &NodeName| plans.iter().position(|plan| plan.node == *name);
-    done.sort_by_key(|(name, _)| place(name));
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn report(

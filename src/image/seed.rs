@@ -112,6 +112,16 @@ pub fn make(bundle: &NodeBundle, time: Time) -> Result<Made, SeedError> {
 }
 
 impl Made {
+    /// Of the whole image.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// In bytes.
+    pub fn size(&self) -> u64 {
+        self.image.len() as u64
+    }
+
     /// Writes it to `path`, with mode 0600 from its first byte; the folder must exist. It is not waited for the disk:
     /// whoever comes by again compares all of it.
     pub fn store(&self, path: &Path) -> Result<Baked, SeedError> {

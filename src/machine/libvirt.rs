@@ -651,6 +651,25 @@ impl Hypervisor for Libvirt {
         self.describe_volume(&volume)?.ok_or_else(|| missing("volume", &spec.name))
     }
 
+    fn grow(&self, uuid: Uuid, pool_name: &str, name: &VolumeName, capacity: u64) -> Result<()> {
+        let pool = self.need_pool(pool_name)?;
+        let failed = || self.failed(format!("grow volume {name}"));
+        let volume = self.find_volume(&pool, name)?.ok_or_else(|| missing("volume", name))?;
+        if volume.info().map_err(failed())?.capacity >= capacity {
+            return Ok(());
+        }
+        let domain = self.ours(uuid)?;
+        let grown = if Self::state(&domain).map_err(failed())?.is_active() {
+            // QEMU has the file open, and must be the one who changes it.
+            let path = volume.path().map_err(failed())?;
+            domain.block_resize(&path, capacity, sys::VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        } else {
+            volume.resize(capacity, 0)
+        };
+        grown.map_err(failed())?;
+        self.refresh(&pool, pool_name)
+    }
+
     fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<()> {
         self.remove(&self.need_pool(pool)?, name)
     }

@@ -45,6 +45,7 @@ struct State {
     domains: BTreeMap<Uuid, DomainInfo>,
     calls: Vec<String>,
     fault: Option<(usize, Moment)>,
+    deaf: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +85,7 @@ impl Memory {
             domains: BTreeMap::new(),
             calls: Vec::new(),
             fault: None,
+            deaf: false,
         };
         Self { state: Mutex::new(state) }
     }
@@ -96,6 +98,11 @@ impl Memory {
     /// Lets call number `call`, and no other, fail; the connection then works again.
     pub fn fail_at(&self, call: usize, moment: Moment) {
         self.lock().fault = Some((call, moment));
+    }
+
+    /// Lets no guest hear its power button from now on.
+    pub fn deafen(&self) {
+        self.lock().deaf = true;
     }
 
     /// Puts a network there, as a user would.
@@ -376,6 +383,14 @@ impl Hypervisor for Memory {
         })
     }
 
+    fn grow(&self, _: Uuid, pool: &str, name: &VolumeName, capacity: u64) -> Result<()> {
+        self.change(format!("grow {name}"), |state| {
+            let volume = state.pool(pool)?.volumes.get_mut(&name.to_string()).ok_or_else(|| missing("volume", name))?;
+            volume.info.capacity = volume.info.capacity.max(capacity);
+            Ok(())
+        })
+    }
+
     fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<()> {
         self.change(format!("delete {name}"), |state| {
             state.pool(pool)?.volumes.remove(&name.to_string());
@@ -466,7 +481,11 @@ impl Hypervisor for Memory {
 
     fn shutdown(&self, uuid: Uuid) -> Result<()> {
         self.change(format!("shutdown {uuid}"), |state| {
-            state.ours(uuid)?.state = DomainState::ShutOff;
+            let deaf = state.deaf;
+            let domain = state.ours(uuid)?;
+            if !deaf {
+                domain.state = DomainState::ShutOff;
+            }
             Ok(())
         })
     }

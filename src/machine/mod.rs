@@ -74,6 +74,9 @@ pub trait Hypervisor: Send + Sync {
     /// Makes a volume of what a guest sees on `source`, without a file under it, in the format that `name` tells; one of
     /// that name must not exist. The hypervisor copies; nothing of it passes this machine.
     fn flatten(&self, pool: &str, source: &VolumeName, name: &VolumeName) -> Result<VolumeInfo, MachineError>;
+    /// Gives a root disk of ours this capacity in bytes, if it has less; `uuid` is the domain whose disk it is, which may
+    /// run: its guest sees the larger disk at once.
+    fn grow(&self, uuid: uuid::Uuid, pool: &str, name: &VolumeName, capacity: u64) -> Result<(), MachineError>;
     /// Deletes a volume of ours.
     fn delete_volume(&self, pool: &str, name: &VolumeName) -> Result<(), MachineError>;
     /// Overwrites a volume of ours, so that nothing of what it held can be read from the pool again; it stays, and is no

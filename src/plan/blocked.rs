@@ -15,6 +15,18 @@ pub enum Blocked {
         /// The name asked for.
         node: NodeName,
     },
+    /// The node has no machine.
+    #[error("{node} has no machine")]
+    NoMachine {
+        /// The node.
+        node: NodeName,
+    },
+    /// The machine was not made to its end.
+    #[error("the machine of {node} is half made")]
+    HalfMade {
+        /// The node.
+        node: NodeName,
+    },
     /// Another domain has the node's name.
     #[error("domain {node} exists and is not of this cluster")]
     ForeignDomain {
@@ -83,6 +95,8 @@ impl Blocked {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::UnknownNode { .. } => "see `nodebake status` for the nodes there are".to_owned(),
+            Self::NoMachine { node } => format!("`nodebake up {node}` makes it"),
+            Self::HalfMade { node } => format!("`nodebake up {node}` makes it anew"),
             Self::ForeignDomain { node } => {
                 format!("rename the node in the cluster file, or remove the domain yourself: virsh undefine {node}")
             }

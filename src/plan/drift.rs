@@ -16,7 +16,7 @@ pub enum Drift {
     Seed(Digest, Digest),
     /// Another base image.
     Base(String, String),
-    /// Another size of the root disk, in bytes.
+    /// A smaller root disk, in bytes; a larger one is no drift, since it grows in place.
     Disk(u64, u64),
     /// Another machine: CPUs, memory, network ...
     Definition,
@@ -62,7 +62,7 @@ pub(super) fn of(domain: &DomainInfo, creation: &Creation, volumes: &[VolumeInfo
     }
     let root = VolumeName::root(id, &mark.node, mark.seed);
     if let Some(volume) = volumes.iter().find(|volume| volume.ours().as_ref() == Some(&root))
-        && volume.capacity != creation.overlay.capacity
+        && volume.capacity > creation.overlay.capacity
     {
         drift.push(Drift::Disk(volume.capacity, creation.overlay.capacity));
     }

@@ -2,7 +2,7 @@
 
 use crate::cluster::Nodes;
 use crate::config::{Config, NodeName};
-use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, NetworkInfo, PoolInfo, VolumeInfo};
+use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, MarkState, NetworkInfo, PoolInfo, VolumeInfo};
 
 /// Everything that a plan depends on and that others may change.
 #[derive(Debug, Clone)]
@@ -43,6 +43,12 @@ impl Inventory {
     pub(super) fn has_boot(&self, mark: &Mark) -> bool {
         let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&mark.node.to_string()));
         mark.boot_id.is_some() && node.map(|node| &node.boot_id) == mark.boot_id.as_ref()
+    }
+
+    /// Whether the machine's running boot is known to be in the cluster.
+    pub(super) fn is_registered(&self, domain: &DomainInfo) -> bool {
+        let Some(mark) = domain.mark() else { return false };
+        mark.state == MarkState::Registered && mark.stage.is_none() && (self.nodes.is_none() || self.has_boot(mark))
     }
 
     /// Reads all of it; nothing is changed.

@@ -6,6 +6,7 @@ mod blocked;
 mod drift;
 mod inventory;
 mod removal;
+mod report;
 mod sealing;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use blocked::Blocked;
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
+pub use report::{Action, Kind, Row, rows};
 pub use sealing::Sealing;
 
 use crate::cluster::Metadata;
@@ -47,6 +49,12 @@ pub struct Built {
     pub images: Images,
     /// What the host can run of its architecture.
     pub capabilities: Capabilities,
+}
+
+impl Built {
+    fn is_unbuilt(&self) -> bool {
+        self.seed.is_unbuilt() || self.images.payload.is_unbuilt() || self.images.base.is_unbuilt()
+    }
 }
 
 /// What was built for all nodes of an architecture.
@@ -120,6 +128,23 @@ pub struct Creation {
     pub mark: Mark,
 }
 
+/// A root disk that is to be larger. The guest's own unit grows the file system at its next boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Growth {
+    /// The disk.
+    pub volume: VolumeName,
+    /// What it has, in bytes.
+    pub from: u64,
+    /// What it shall have, in bytes.
+    pub to: u64,
+}
+
+impl std::fmt::Display for Growth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "disk {} MiB -> {} MiB", self.from >> 20, self.to >> 20)
+    }
+}
+
 /// A node with what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePlan {
@@ -127,14 +152,19 @@ pub struct NodePlan {
     pub node: NodeName,
     /// Name of the pool that holds its disks.
     pub pool: String,
+    /// What is to do before: its disk grows in place.
+    pub growth: Option<Growth>,
     /// What is to do.
     pub step: Step,
     /// Once the node is up: what becomes of its seed. None where it is gone, or stays because the cluster file says so.
     pub sealing: Option<Sealing>,
     /// What its Node object shall have; seen to once it is registered, and by every `up` after.
     pub metadata: Metadata,
-    /// How the machine that is there differs from what the cluster file asks for; `rebuild` mends it.
+    /// How the machine that is there differs from what the cluster file asks for; `rebuild` mends it. Empty of a node
+    /// that is not built: nobody can tell yet.
     pub drift: Vec<Drift>,
+    /// Its seed or one of its images is not built yet; such a plan can be shown, not carried out.
+    pub unbuilt: bool,
 }
 
 /// All that `up` will do, in its order.
@@ -149,7 +179,7 @@ pub struct Plan {
 impl Plan {
     /// Whether anything is to do.
     pub fn is_empty(&self) -> bool {
-        self.shared.is_empty() && self.nodes.iter().all(|node| node.step == Step::Nothing)
+        self.shared.is_empty() && self.nodes.iter().all(|node| node.step == Step::Nothing && node.growth.is_none())
     }
 }
 
@@ -185,6 +215,47 @@ pub fn up(request: Request) -> Result<Plan, Blocked> {
 /// Plans `rebuild`: every node asked for is made anew; name, UUID, MAC and address stay.
 pub fn rebuild(request: Request) -> Result<Plan, Blocked> {
     plan(request, |_| Some("asked for".to_owned()))
+}
+
+/// Plans `start`: machines that are there are started, and what they need with them. Nothing is built for it, so nothing is
+/// known of drift, and the seed of one that is up stays for `up` to take.
+pub fn start(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inventory) -> Result<Plan, Blocked> {
+    let nodes = nodes.iter().map(|node| started(config, id, node, inventory)).collect::<Result<Vec<_>, _>>()?;
+    let mut shared = Vec::new();
+    if nodes.iter().any(|node| matches!(node.step, Step::Start(_))) {
+        let network = inventory.network.as_ref().filter(|network| !network.active);
+        shared.extend(network.map(|network| SharedAction::StartNetwork(network.name.clone())));
+        let pools = [&inventory.pool, &inventory.log_pool].into_iter().flatten().filter(|pool| !pool.active);
+        shared.extend(pools.map(|pool| SharedAction::StartPool(pool.name.clone())));
+    }
+    Ok(Plan { shared, nodes })
+}
+
+fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) -> Result<NodePlan, Blocked> {
+    let uuid = id.uuid(&node.name);
+    let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
+    let domain = domain.ok_or_else(|| Blocked::NoMachine { node: node.name.clone() })?;
+    let mark = domain.mark().filter(|mark| mark.belongs_to(id));
+    let mark = mark.ok_or_else(|| Blocked::ForeignDomain { node: node.name.clone() })?;
+    if mark.state == MarkState::Creating {
+        return Err(Blocked::HalfMade { node: node.name.clone() });
+    }
+    let runs = domain.state.is_active() && domain.state != DomainState::Paused;
+    let step = match runs {
+        false => Step::Start(uuid),
+        true if inventory.is_registered(domain) => Step::Nothing,
+        true => Step::Finish(uuid),
+    };
+    Ok(NodePlan {
+        node: node.name.clone(),
+        pool: config.libvirt.pool.clone(),
+        growth: None,
+        step,
+        sealing: None,
+        metadata: Metadata::of(&node.settings),
+        drift: Vec::new(),
+        unbuilt: false,
+    })
 }
 
 fn plan(request: Request, replace: impl Fn(&DomainInfo) -> Option<String>) -> Result<Plan, Blocked> {
@@ -290,12 +361,14 @@ impl<'a> Layout<'a> {
     ) -> Result<NodePlan, Blocked> {
         let Request { config, id, inventory, .. } = self.request;
         let creation = self.creation(node, built)?;
+        let unbuilt = built.is_unbuilt();
         let uuid = id.uuid(&node.name);
         let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
         let (step, drift) = match domain {
             None => (Step::Create(Box::new(creation)), Vec::new()),
             Some(domain) => {
                 let drift = drift::of(domain, &creation, &inventory.volumes, id);
+                let drift = if unbuilt { Vec::new() } else { drift };
                 // A paused machine is started too: that resumes it.
                 let runs = domain.state.is_active() && domain.state != DomainState::Paused;
                 match (replace(domain), runs) {
@@ -304,28 +377,32 @@ impl<'a> Layout<'a> {
                         (Step::Create(Box::new(creation)), Vec::new())
                     }
                     (None, false) => (Step::Start(uuid), drift),
-                    (None, true) if self.is_registered(domain) => (Step::Nothing, drift),
+                    (None, true) if inventory.is_registered(domain) => (Step::Nothing, drift),
                     (None, true) => (Step::Finish(uuid), drift),
                 }
             }
         };
+        let grows = domain.filter(|_| !matches!(step, Step::Create(_))).and_then(DomainInfo::mark);
+        let growth = grows.and_then(|mark| self.growth(mark, node));
         let sealing = sealing::of(id, node, domain, &inventory.volumes, &step, &drift);
         let step = if step == Step::Nothing && sealing.is_some() { Step::Seal(uuid) } else { step };
         Ok(NodePlan {
             node: node.name.clone(),
             pool: config.libvirt.pool.clone(),
+            growth,
             step,
             sealing,
             metadata: Metadata::of(&node.settings),
             drift,
+            unbuilt,
         })
     }
 
-    /// Whether the machine's running boot is known to be in the cluster.
-    fn is_registered(&self, domain: &DomainInfo) -> bool {
-        let Some(mark) = domain.mark() else { return false };
-        let asked = self.request.inventory.nodes.is_some();
-        mark.state == MarkState::Registered && mark.stage.is_none() && (!asked || self.request.inventory.has_boot(mark))
+    /// What the root disk of a machine lacks of the size in the cluster file.
+    fn growth(&self, mark: &Mark, node: &Node) -> Option<Growth> {
+        let volume = VolumeName::root(self.request.id, &node.name, mark.seed);
+        let found = self.request.inventory.volumes.iter().find(|found| found.ours().as_ref() == Some(&volume))?;
+        (found.capacity < node.disk).then_some(Growth { volume, from: found.capacity, to: node.disk })
     }
 
     fn creation(&self, node: &Node, built: &Built) -> Result<Creation, Blocked> {

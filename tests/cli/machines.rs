@@ -8,7 +8,11 @@ use nodebake::config::ClusterId;
 
 use crate::world::{Ran, World};
 
-const MACHINE_VERBS: [&[&str]; 6] = [
+const MACHINE_VERBS: [&[&str]; 10] = [
+    &["start"],
+    &["stop"],
+    &["restart", "worker-node-1"],
+    &["plan"],
     &["up"],
     &["rebuild", "--yes", "worker-node-1"],
     &["status"],

@@ -1,7 +1,7 @@
 //! The command line: the real program, its whole output and exit code, and every file that it leaves.
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
-//! upstream's names. Needs openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for a tmpfs
+//! upstream's names. Needs libvirtd, openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for a tmpfs
 //! of its own; what is missing fails the tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -13,6 +13,9 @@ mod checked;
 mod collecting;
 mod crowd;
 mod customising;
+#[path = "../daemon/mod.rs"]
+#[expect(dead_code, reason = "shared with the tests of the libvirt client, which need more of it")]
+mod daemon;
 mod damage;
 mod downloads;
 mod explaining;
@@ -27,6 +30,7 @@ mod machines;
 mod mirror;
 mod modes;
 mod own_files;
+mod planning;
 mod proxies;
 mod rendering;
 mod reproducible;

@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 21] = [
     "init",
     "lock",
     "fetch",
@@ -17,7 +17,11 @@ const VERBS: [&str; 17] = [
     "render",
     "verify",
     "inspect",
+    "plan",
     "up",
+    "start",
+    "stop",
+    "restart",
     "status",
     "rebuild",
     "down",
@@ -213,7 +217,8 @@ fn all() -> impl Iterator<Item = ExitCode> {
         ExitCode::Configuration => Some(ExitCode::Lock),
         ExitCode::Lock => Some(ExitCode::Digest),
         ExitCode::Digest => Some(ExitCode::NodeDown),
-        ExitCode::NodeDown => None,
+        ExitCode::NodeDown => Some(ExitCode::Pending),
+        ExitCode::Pending => None,
     };
     std::iter::successors(Some(ExitCode::Unexpected), next)
 }

@@ -25,6 +25,11 @@ pub fn and_meanwhile(cluster: &Cluster, other: impl FnOnce() + Send) {
     let row = words(&status).into_iter().find(|row| row[0] == NODE).unwrap();
     assert_eq!(row, [NODE, "running", "registered", "NotReady", "10.0.0.37", "disk,", "build,", ".nodebake", "seed"]);
 
+    let planned = cluster.run(&["plan", NODE]);
+    let row = words(&planned.stdout).into_iter().next_back().unwrap();
+    let wanted = ["node", NODE, "rebuild", "rebuild", NODE, "seed"];
+    assert_eq!((planned.code, &row[..6]), (Some(6), &wanted[..]), "{planned:#?}");
+
     let refused = cluster.run(&["rebuild", NODE]);
     let (error, hint) = crate::nodebake::error_and_hint(&refused);
     let wanted = ("error: this needs your consent, and there is no terminal to ask on", "hint: add --yes");

@@ -199,13 +199,17 @@ pub fn up_again_changes_nothing(cluster: &Cluster) {
     let notes: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("worker-node-")).collect();
     assert_eq!(notes, Vec::<&str>::new());
     assert_eq!(things.are_whole_in(&cluster.lab.users_things()), Vec::<String>::new());
-    assert_eq!(cluster.output(), output);
-    assert_eq!(all_of_ours(cluster), before);
+    assert_eq!((cluster.output(), all_of_ours(cluster)), (output.clone(), before.clone()));
     let status = cluster.run(&["status"]).succeeded();
     let row =
         |(name, address)| vec![name, "running", "registered", "NotReady", address, "disk,", "build,", ".nodebake", "-"];
     let head = vec!["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "SECRETS", "DIFFERS"];
     assert_eq!(words(&status), [head, row(WORKERS[0]), row(WORKERS[1])]);
+    let planned = cluster.run(&["plan"]);
+    let nothing = |(name, _)| vec!["node", name, "nothing", "-", "-"];
+    assert_eq!(words(&planned.stdout)[1..], [nothing(WORKERS[0]), nothing(WORKERS[1])]);
+    assert_eq!((planned.code, planned.stderr.as_str()), (Some(0), "nothing is to do\n"));
+    assert_eq!((cluster.output(), all_of_ours(cluster)), (output, before));
 }
 
 /// Our own domains with their marks, and the volumes of our pool with their inodes and changes, except the disks that
@@ -250,10 +254,20 @@ pub fn cold_start(cluster: &Cluster, name: &str, boots: &[String]) -> String {
     step(&format!("{name}: off, a GiB more of disk, and on again"));
     let lab = cluster.lab;
     let guest = Guest::new(lab, name);
-    guest.shut_down();
-    let [_, _, disk] = guest.identity();
-    let volume = disk.rsplit('/').next().unwrap();
-    lab.virsh(&["vol-resize", "--pool", "nodebake", volume, "9GiB"]);
+    let stopped = cluster.run(&["stop", name]);
+    assert_eq!(
+        (stopped.code, stopped.stdout.as_str()),
+        (Some(0), format!("{name} stopped\n").as_str()),
+        "{stopped:#?}"
+    );
+    let again = cluster.run(&["stop", name]);
+    assert_eq!((again.code, again.stdout.as_str()), (Some(0), format!("{name} is off\n").as_str()), "{again:#?}");
+    let address = "    address: 10.0.0.36\n";
+    cluster.edit(address, &format!("{address}    disk: 9GiB\n"));
+    let planned = cluster.run(&["plan", name]);
+    let lines: Vec<_> = words(&planned.stdout).iter().skip(1).map(|row| row.join(" ")).collect();
+    let grow = format!("node {name} grow up disk 8192 MiB -> 9216 MiB");
+    assert_eq!((planned.code, lines), (Some(6), vec![grow, format!("node {name} start up -")]));
     let ran = cluster.run(&["up", name]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     let boot = guest.next_audit(boots);

@@ -52,7 +52,7 @@ impl Lock {
             Some(entry) => Ok(entry.clone()),
             None => One { wanted, how, keys }.lock(),
         };
-        let results = parallel::map(wanted, one, fatal);
+        let results = parallel::map(wanted, parallel::AT_ONCE, one, fatal);
         let entries = all_or_missing(results.into_iter().flatten())?;
         task.done();
         Ok(Self::sorted(entries))

@@ -1,0 +1,51 @@
+//! Machines off, as their power button does it.
+
+use std::time::{Duration, Instant};
+
+use super::boot::{Boot, POLL};
+use super::{Apply, ApplyError, doing};
+use crate::config::NodeName;
+use crate::plan::log_pool;
+
+/// The power button is pressed again after so long: a guest that has just begun to boot does not hear it.
+const PRESS_AGAIN: Duration = Duration::from_secs(20);
+
+impl Apply<'_> {
+    /// Presses the power button (ACPI) of a node's machine and waits until it is off; where it is not, once nothing was
+    /// heard of it for as long as the patience lasts, `force` pulls the plug. Says whether it ran.
+    pub fn stop(&self, node: &NodeName, pool: &str, force: bool) -> Result<bool, ApplyError> {
+        let uuid = self.id.uuid(node);
+        if !self.is_on(node, uuid)? {
+            return Ok(false);
+        }
+        let name = node.to_string();
+        self.progress.note(&name, "stopping its machine");
+        let pool = log_pool(pool);
+        let mut boot = Boot::new();
+        self.catch_up(&pool, node, &mut boot);
+        let mut pressed: Option<Instant> = None;
+        while self.is_on(node, uuid)? {
+            if pressed.is_none_or(|pressed| pressed.elapsed() > PRESS_AGAIN) {
+                self.hypervisor.shutdown(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
+                pressed = Some(Instant::now());
+            }
+            self.hear(&pool, node, &mut boot);
+            if boot.is_silent(self.patience) && self.is_on(node, uuid)? {
+                if !force {
+                    return Err(ApplyError::StillRuns { node: node.clone(), seconds: self.patience.stall.as_secs() });
+                }
+                self.progress.note(&name, "does not go off: pulling the plug");
+                self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
+                break;
+            }
+            std::thread::sleep(POLL);
+        }
+        self.progress.note(&name, "off");
+        Ok(true)
+    }
+
+    fn is_on(&self, node: &NodeName, uuid: uuid::Uuid) -> Result<bool, ApplyError> {
+        let domain = self.hypervisor.domain(uuid).map_err(doing(format!("looking at the machine of {node}")))?;
+        Ok(domain.is_some_and(|domain| domain.state.is_active()))
+    }
+}

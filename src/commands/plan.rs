@@ -1,0 +1,81 @@
+//! `nodebake plan`: what `up` and others would do. Nothing is written, downloaded or issued.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Session;
+use crate::build::{Build, Foreseen};
+use crate::cli::{Format, Plan};
+use crate::cluster::Cluster;
+use crate::config::{Arch, Node};
+use crate::error::Error;
+use crate::machine::{self, Capabilities, Firmware, Hypervisor};
+use crate::plan::{self, Action, Built, ImageFile, Images, Inventory, Request, Row, removals};
+
+/// A plan as programs read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    api_version: &'static str,
+    cluster: String,
+    plan: &'a [Row],
+}
+
+/// Shows the plan; says whether anything is to do.
+pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
+    let config = &session.config;
+    let nodes = session.nodes(&args.nodes)?;
+    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let cluster = session.cluster()?;
+    let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
+    let inputs = session.inputs()?;
+    let build = session.build(&inputs, &args.out.dir);
+    let id = build.cluster_id();
+    let built = foreseen(&build, &*hypervisor, &nodes)?;
+    let inventory = Inventory::read(config, &*hypervisor, known)?;
+    let now = session.now.as_second();
+    let plan = plan::up(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
+    let mut gone = removals(&id, config, &inventory);
+    gone.retain(|name, _| args.nodes.is_empty() && !config.nodes.iter().any(|node| node.name == *name));
+    let rows = plan::rows(&plan, &gone);
+    let document = Document { api_version: "nodebake/v1", cluster: id.name.to_string(), plan: &rows };
+    session.show(args.output, &document, || table(&rows))?;
+    let busy = rows.iter().any(|row| row.action != Action::Nothing);
+    if !busy && args.output == Format::Table {
+        session.ui.say("nothing is to do");
+    }
+    Ok(busy)
+}
+
+/// What the nodes would be made from; what is not built has a stand-in, which the plan knows.
+fn foreseen(build: &Build, hypervisor: &dyn Hypervisor, nodes: &[&Node]) -> Result<Vec<Built>, Error> {
+    let mut able: BTreeMap<Arch, Capabilities> = BTreeMap::new();
+    let mut built = Vec::new();
+    for node in nodes {
+        let capabilities = match able.get(&node.arch) {
+            Some(known) => known.clone(),
+            None => able.entry(node.arch).or_insert(hypervisor.capabilities(node.arch)?).clone(),
+        };
+        let Foreseen { seed, images } = build.foresee(node)?;
+        let images = images.unwrap_or_else(|| Images {
+            payload: ImageFile::unbuilt(),
+            payload_drive: true,
+            base: ImageFile::unbuilt(),
+            firmware: Firmware::Bios,
+        });
+        let seed = seed.unwrap_or_else(ImageFile::unbuilt);
+        built.push(Built { node: node.name.clone(), seed, images, capabilities });
+    }
+    Ok(built)
+}
+
+fn table(rows: &[Row]) -> String {
+    let head = ["KIND", "NAME", "ACTION", "COMMAND", "REASON"].map(String::from).to_vec();
+    let cells = rows.iter().map(|row| {
+        let command = row.command.clone().unwrap_or_else(|| "-".to_owned());
+        let reasons = if row.reasons.is_empty() { "-".to_owned() } else { row.reasons.join(", ") };
+        vec![row.kind.to_string(), row.name.clone(), row.action.to_string(), command, reasons]
+    });
+    super::table(&std::iter::once(head).chain(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,106 @@
+//! A libvirtd of the test's own.
+//!
+//! As root it gets mount, network and PID namespaces: it sees none of this machine's networks and domains, and all that it
+//! starts ends with it. As another user it is a session daemon with its own folders. Needs libvirtd, virtlogd and
+//! qemu-system-x86_64.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nodebake::machine::{Hypervisor, PoolSpec, open};
+
+/// A daemon that ends, with all that it started, when this is dropped or the test dies.
+pub(crate) struct Daemon {
+    process: Child,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) uri: String,
+    pub(crate) root: bool,
+}
+
+/// The shell stays as PID 1: QEMU, once it is nobody's child, must be reaped before libvirtd believes in its end.
+/// No KVM: where only root may use it, libvirtd finds what it keeps of QEMU's capabilities stale at every look, and
+/// takes a minute for what takes a second; libvirtd's own namespace for QEMU fails at what hides it.
+const NAMESPACES: &str = "set -e
+mount -t tmpfs none /run
+mkdir /run/libvirt /run/lock
+for name in lib log cache; do mkdir -p $0/$name /var/$name/libvirt; mount --bind $0/$name /var/$name/libvirt; done
+mkdir -p $0/etc
+mount --bind $0/etc /etc/libvirt
+mount --bind $0/run /run/libvirt
+if test -e /dev/kvm; then : >$0/kvm; chmod 0 $0/kvm; mount --bind $0/kvm /dev/kvm; fi
+echo 'namespaces = []' >$0/etc/qemu.conf
+cat /usr/share/libvirt/schemas/domain.rng >$0/domain.rng
+mount --bind $0/domain.rng /usr/share/libvirt/schemas/domain.rng
+ip link set lo up
+virtlogd -d
+libvirtd & wait";
+
+impl Daemon {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("nodebake-libvirt-").tempdir().unwrap();
+        // QEMU runs as a user of its own, and must reach the volumes.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = folder.path();
+        fs::create_dir(path.join("run")).unwrap();
+        let root = rustix::process::geteuid().is_root();
+        let socket = if root { "system?socket=RUN" } else { "session?socket=RUN/libvirt" };
+        let run = path.join("run");
+        let uri = format!("qemu+unix:///{}/libvirt-sock", socket.replace("RUN", run.to_str().unwrap()));
+        let daemon = Self { process: Self::spawn(path, root), folder, uri, root };
+        daemon.wait();
+        daemon
+    }
+
+    fn spawn(path: &Path, root: bool) -> Child {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if root {
+            command.args(["unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", NAMESPACES]).arg(path);
+        } else {
+            command.arg("libvirtd").env("XDG_RUNTIME_DIR", path.join("run")).env("HOME", path);
+            command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
+        }
+        let log = fs::File::create(path.join("daemon.log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.spawn().expect("setpriv, unshare and libvirtd are installed")
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.process = Self::spawn(self.folder.path(), self.root);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let begin = Instant::now();
+        while open(&self.uri).is_err() {
+            let log = || fs::read_to_string(self.folder.path().join("daemon.log")).unwrap();
+            assert!(begin.elapsed() < Duration::from_mins(1), "libvirtd does not answer: {}", log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub(crate) fn open(&self) -> Box<dyn Hypervisor> {
+        open(&self.uri).unwrap()
+    }
+
+    pub(crate) fn pool(&self) -> String {
+        let path = self.folder.path().join("pool").to_str().unwrap().to_owned();
+        self.open().create_pool(&PoolSpec { name: "vms".to_owned(), path: path.clone() }).unwrap();
+        path
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
