@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::identity::NodeIdentity;
 use crate::image::Payload;
 use crate::plan::ImageFile;
-use crate::render::{Content, NodeBundle};
+use crate::render::{Content, NodeBundle, may_hold_secrets};
 
 /// The manifest of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ impl Manifest {
             artifacts: artifacts.collect(),
             certificate: Certificate { serial: identity.serial.clone(), not_after: identity.not_after.to_string() },
             instance_id: bundle.instance_id(),
-            files: files(bundle),
+            files: files(node, bundle),
             payload: Image { file: file_name(&payload.path), digest: payload.digest, size: payload.size },
             seed: Image { file: file_name(&seed.path), digest: seed.digest, size: seed.size },
         }
@@ -124,7 +124,8 @@ impl Manifest {
     }
 }
 
-fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
+/// A text that may hold a password has no digest here: whoever guesses the password could try it against that.
+fn files(node: &Node, bundle: &NodeBundle) -> BTreeMap<String, Digest> {
     let texts = [
         ("user-data", &bundle.user_data),
         ("vendor-data", &bundle.vendor_data),
@@ -132,12 +133,13 @@ fn files(bundle: &NodeBundle) -> BTreeMap<String, Digest> {
         ("network-config", &bundle.network_config),
         ("first-boot", &bundle.first_boot),
     ];
-    let own = texts.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes())));
+    let own = texts.into_iter().filter(|(name, _)| !may_hold_secrets(node, name));
+    let own = own.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes())));
     let guest = bundle.files.iter().filter_map(|file| match &file.content {
         Content::Public(bytes, _) => Some((file.path.clone(), Digest::of(bytes))),
         Content::Secret(..) | Content::Link(_) => None,
     });
-    own.into_iter().chain(guest).collect()
+    own.chain(guest).collect()
 }
 
 fn file_name(path: &Path) -> String {

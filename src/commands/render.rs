@@ -117,17 +117,15 @@ enum Shown<'a> {
 /// cloud-init's own files and the script that it starts, then the guest's by their paths. What users write themselves can
 /// hold passwords.
 fn parts<'a>(bundle: &'a NodeBundle, node: &Node) -> Vec<Part<'a>> {
-    let added = !node.settings.cloud_config.is_empty();
     let texts = [
-        ("user-data", "user-data", 0o600, &bundle.user_data),
-        ("vendor-data", "vendor-data", 0o600, &bundle.vendor_data),
-        ("meta-data", "meta-data", 0o600, &bundle.meta_data),
-        ("network-config", "network-config", 0o600, &bundle.network_config),
-        ("first-boot", "guest/first-boot", 0o700, &bundle.first_boot),
+        ("user-data", 0o600, &bundle.user_data),
+        ("vendor-data", 0o600, &bundle.vendor_data),
+        ("meta-data", 0o600, &bundle.meta_data),
+        ("network-config", 0o600, &bundle.network_config),
+        ("first-boot", 0o700, &bundle.first_boot),
     ];
-    let texts = texts.map(|(path, template, mode, text)| {
-        let own = render::has_template(node, template) || (added && path == "user-data");
-        let shown = if own { Shown::Secret } else { Shown::File };
+    let texts = texts.map(|(path, mode, text)| {
+        let shown = if render::may_hold_secrets(node, path) { Shown::Secret } else { Shown::File };
         Part { path, mode, owner: Owner::ROOT, shown: shown(text.as_bytes()) }
     });
     let guest = bundle.files.iter().map(|file| {

@@ -36,7 +36,7 @@ pub use in_force::in_force;
 use own::Own;
 use preloaded::Import;
 use templates::Templates;
-pub use templates::has_template;
+pub use templates::may_hold_secrets;
 use units::Units;
 
 /// What proves who the node is.

@@ -147,8 +147,15 @@ impl Templates {
 }
 
 /// Whether the user has a template of this name, such as `vendor-data` or `guest/hosts`, for a node.
-pub fn has_template(node: &Node, name: &'static str) -> bool {
+pub(super) fn has_template(node: &Node, name: &str) -> bool {
     node.settings.templates.as_ref().is_some_and(|folder| folder.join(name).exists())
+}
+
+/// Whether the user has written any of what cloud-init reads (`user-data`, `vendor-data`, `meta-data`, `network-config`) or
+/// of `first-boot`: it may then hold a password.
+pub fn may_hold_secrets(node: &Node, name: &str) -> bool {
+    let template = if name == "first-boot" { "guest/first-boot" } else { name };
+    has_template(node, template) || (name == "user-data" && !node.settings.cloud_config.is_empty())
 }
 
 fn unreadable(node: &Node, said: Said, path: &Path, source: io::Error) -> RenderError {

@@ -216,6 +216,11 @@ fn templates_of_the_users_are_shown_only_to_whoever_asks_for_secrets() {
         assert_eq!((told.code, told.stdout), (0, wanted), "{path}");
     }
     world.must(&["build", NODE]);
+    // Nor does the manifest, which others may read, have a digest to try a guess of the password against.
+    let manifest: serde_json::Value = serde_json::from_str(&world.read("build/worker-node-1/manifest.json")).unwrap();
+    let told =
+        ["user-data", "vendor-data", "network-config", "first-boot"].map(|text| manifest["files"].get(text).is_some());
+    assert_eq!(told, [true, false, true, true]);
     let holding = world
         .tree("build/worker-node-1")
         .into_iter()
