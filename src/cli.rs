@@ -62,7 +62,7 @@ pub enum Verb {
     /// Press the power button of machines, and wait until they are off.
     Stop(Stop),
     /// Stop machines and start them again.
-    Restart(Restart),
+    Restart(Stop),
     /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
@@ -283,23 +283,9 @@ pub struct Start {
     pub pace: Pace,
 }
 
-/// Arguments of `stop`.
+/// Arguments of `stop` and `restart`.
 #[derive(Debug, Args)]
 pub struct Stop {
-    /// Which nodes [default: all].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
-    /// Pull the plug of those that do not go off; what their guests have not written yet is lost.
-    #[arg(long)]
-    pub force: bool,
-    /// How many at once, and how long to wait.
-    #[command(flatten)]
-    pub pace: Pace,
-}
-
-/// Arguments of `restart`.
-#[derive(Debug, Args)]
-pub struct Restart {
     /// Which nodes [default: all].
     #[arg(value_name = "NODE")]
     pub nodes: Vec<NodeName>,

@@ -4,69 +4,93 @@ use std::time::Duration;
 
 use super::{Session, up};
 use crate::apply::{Apply, ApplyError, Patience};
-use crate::cli::{Pace, Restart, Start, Stop};
+use crate::cli::{Pace, Start, Stop};
 use crate::cluster::{Cluster, Watch};
-use crate::config::{ClusterId, Node};
+use crate::config::{ClusterId, Node, NodeName};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::parallel;
 use crate::plan::{self, Blocked, Inventory};
 
 pub(super) fn start(session: &Session, args: &Start) -> Result<(), Error> {
-    let power = Power::new(session)?;
+    let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
-    power.start(&session.nodes(&args.nodes)?, args.pace)
+    power.start(session.cluster()?.as_ref(), &session.nodes(&args.nodes)?)
 }
 
 pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
-    let power = Power::new(session)?;
+    let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
-    power.stop(&session.nodes(&args.nodes)?, args.pace, args.force)
+    failures(power.stop(&session.nodes(&args.nodes)?, args.force)?)
 }
 
-/// Off first, and then all of them on: who asks for that wants nothing of the old boot to live on beside the new one.
-pub(super) fn restart(session: &Session, args: &Restart) -> Result<(), Error> {
-    let power = Power::new(session)?;
+/// Off first, and then on again: who asks for that wants nothing of the old boot to live on beside the new one. A machine
+/// that does not go off keeps none of the others down.
+pub(super) fn restart(session: &Session, args: &Stop) -> Result<(), Error> {
+    let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
+    // Before anything is off that could then not be waited for.
+    let cluster = session.cluster()?;
     let nodes = session.nodes(&args.nodes)?;
-    power.stop(&nodes, args.pace, args.force)?;
-    power.start(&nodes, args.pace)
+    let stuck = power.stop(&nodes, args.force)?;
+    let is_stuck = |node: &&Node| stuck.iter().any(|(name, _)| *name == node.name);
+    let off: Vec<_> = nodes.into_iter().filter(|node| !is_stuck(node)).collect();
+    match power.start(cluster.as_ref(), &off) {
+        Err(Error::Nodes(errors)) => {
+            Err(Error::Nodes(stuck.into_iter().map(|(_, error)| error).chain(errors).collect()))
+        }
+        Err(error) => {
+            if let Err(stuck) = failures(stuck) {
+                session.ui.error(&stuck);
+            }
+            Err(error)
+        }
+        Ok(()) => failures(stuck),
+    }
 }
 
-/// The host and the cluster of a run.
+/// Nodes that do not go off, each with its error.
+type Stuck = Vec<(NodeName, ApplyError)>;
+
+fn failures(stuck: Stuck) -> Result<(), Error> {
+    if stuck.is_empty() { Ok(()) } else { Err(Error::Nodes(stuck.into_iter().map(|(_, error)| error).collect())) }
+}
+
+/// The host of a run.
 struct Power<'a> {
     session: &'a Session<'a>,
     hypervisor: Box<dyn Hypervisor>,
-    cluster: Option<Cluster>,
     id: ClusterId,
+    pace: Pace,
 }
 
 impl<'a> Power<'a> {
-    fn new(session: &'a Session<'a>) -> Result<Self, Error> {
+    fn new(session: &'a Session<'a>, pace: Pace) -> Result<Self, Error> {
         let hypervisor = machine::open(&session.config.libvirt.uri)?;
-        Ok(Self { session, hypervisor, cluster: session.cluster()?, id: session.cluster_id()? })
+        Ok(Self { session, hypervisor, id: session.cluster_id()?, pace })
     }
 
-    fn apply<'b>(&'b self, watch: Option<&'b Watch>, pace: Pace) -> Apply<'b> {
+    fn apply<'b>(&'b self, cluster: Option<&'b Cluster>, watch: Option<&'b Watch>) -> Apply<'b> {
         Apply {
             hypervisor: &*self.hypervisor,
             id: &self.id,
             watch,
-            cluster: self.cluster.as_ref(),
-            patience: Patience::of_silence(Duration::from_secs(pace.wait.stall)),
+            cluster,
+            patience: Patience::of_silence(Duration::from_secs(self.pace.wait.stall)),
             progress: self.session.ui,
         }
     }
 
-    fn start(&self, nodes: &[&Node], pace: Pace) -> Result<(), Error> {
-        let known = self.cluster.as_ref().map(Cluster::nodes).transpose()?;
+    fn start(&self, cluster: Option<&Cluster>, nodes: &[&Node]) -> Result<(), Error> {
+        let known = cluster.map(Cluster::nodes).transpose()?;
         let inventory = Inventory::read(&self.session.config, &*self.hypervisor, known)?;
         let plan = plan::start(&self.session.config, &self.id, nodes, &inventory)?;
-        let watch = self.cluster.as_ref().map(Cluster::watch);
-        up::carry_out(self.session, &self.apply(watch.as_ref(), pace), nodes, &plan, pace)
+        let watch = cluster.map(Cluster::watch);
+        up::carry_out(self.session, &self.apply(cluster, watch.as_ref()), nodes, &plan, self.pace)
     }
 
-    fn stop(&self, nodes: &[&Node], pace: Pace, force: bool) -> Result<(), Error> {
+    /// Gives those that do not go off.
+    fn stop(&self, nodes: &[&Node], force: bool) -> Result<Stuck, Error> {
         for node in nodes {
             let domain = self.hypervisor.domain(self.id.uuid(&node.name))?;
             let domain = domain.ok_or_else(|| Blocked::NoMachine { node: node.name.clone() })?;
@@ -74,19 +98,19 @@ impl<'a> Power<'a> {
                 return Err(Blocked::ForeignDomain { node: node.name.clone() }.into());
             }
         }
-        let apply = self.apply(None, pace);
+        let apply = self.apply(None, None);
         let pool = &self.session.config.libvirt.pool;
         let stop = |node: &&Node| apply.stop(&node.name, pool, force);
-        let results = parallel::map(nodes, pace.parallel, stop, |_| false);
+        let results = parallel::map(nodes, self.pace.parallel, stop, |_| false);
         self.session.ui.finish();
-        let mut errors: Vec<ApplyError> = Vec::new();
+        let mut stuck = Vec::new();
         for (node, result) in nodes.iter().zip(results.into_iter().flatten()) {
             match result {
                 Ok(true) => self.session.ui.data(&format!("{} stopped\n", node.name)),
                 Ok(false) => self.session.ui.data(&format!("{} is off\n", node.name)),
-                Err(error) => errors.push(error),
+                Err(error) => stuck.push((node.name.clone(), error)),
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(Error::Nodes(errors)) }
+        Ok(stuck)
     }
 }

@@ -1,8 +1,8 @@
 //! The command line: the real program, its whole output and exit code, and every file that it leaves.
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
-//! upstream's names. Needs libvirtd, openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for a tmpfs
-//! of its own; what is missing fails the tests.
+//! upstream's names. Needs libvirtd, openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for
+//! a tmpfs of its own; what is missing fails the tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -31,6 +31,7 @@ mod mirror;
 mod modes;
 mod own_files;
 mod planning;
+mod power;
 mod proxies;
 mod rendering;
 mod reproducible;
