@@ -16,6 +16,11 @@ pub struct Digest([u8; 32]);
 pub struct ParseDigestError(String);
 
 impl Digest {
+    /// Sixty-four zeros, which no bytes are known to have.
+    pub(crate) const fn zero() -> Self {
+        Self([0; 32])
+    }
+
     /// Digest of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())

@@ -404,9 +404,15 @@ fn every_transition_is_shown_with_its_command() {
     assert_eq!(shown(&world.plan(), &[]), both(&[grow, &rebuild]));
 
     world.built[0].seed = ImageFile::unbuilt();
-    let unknown = "node worker-node-1 nothing [-] what differs is known after build";
+    let unknown = "node worker-node-1 build [build worker-node-1] what differs is known after build";
     world.config.nodes[0].disk = 20 << 30;
     assert_eq!(shown(&world.plan(), &[]), both(&[unknown]));
+    // What needs no build to be known is told all the same.
+    let domain = world.domain("worker-node-1");
+    let xml = domain.xml.replace(">2</vcpu>", ">3</vcpu>");
+    world.host.put_domain(DomainInfo { xml, ..domain });
+    let by_hand = "node worker-node-1 rebuild [rebuild worker-node-1] machine changed by hand";
+    assert_eq!(shown(&world.plan(), &[]), both(&[unknown, by_hand]));
 }
 
 #[test]

@@ -161,15 +161,6 @@ pub struct Prepared {
     seed: Option<seed::Made>,
 }
 
-/// What is known of a node's images before anything is downloaded, issued or written; none of what only a build will tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Foreseen {
-    /// Its seed, as it would be written.
-    pub seed: Option<ImageFile>,
-    /// What it shares with other nodes: the payload that stands in the output folder and a base image whose digest is known.
-    pub images: Option<Images>,
-}
-
 /// The kinds that go into a payload, in the order of its inputs.
 const PAYLOAD: [Kind; 7] =
     [Kind::Kubelet, Kind::Containerd, Kind::Runc, Kind::CniPlugins, Kind::Binary, Kind::Package, Kind::ContainerImage];
@@ -310,21 +301,28 @@ impl Build<'_> {
         Ok(Prepared { identity, bundle, place, seed })
     }
 
-    /// What a build of the node would give, as far as that can be told without writing anything.
-    pub fn foresee(&self, node: &Node) -> Result<Foreseen, BuildError> {
-        let Some(payload) = standing_payload(self.lock, self.store, self.out, node.arch, self.time) else {
-            return Ok(Foreseen::default());
+    /// What nodes of an architecture would share, as far as that can be told without writing or downloading anything: the
+    /// payload that stands in the output folder, and a base image whose digest is known.
+    pub fn foresee_images(&self, arch: Arch) -> Result<Option<(Payload, Images)>, BuildError> {
+        let Some(payload) = standing_payload(self.lock, self.store, self.out, arch, self.time) else {
+            return Ok(None);
         };
-        let prepared = self.prepare(node, &payload, self.place(node.arch, &payload))?;
-        let (path, _) = node_files(&self.out.join(node.name.to_string()), PayloadPlace::Drive);
-        let seed = prepared.and_then(|prepared| prepared.seed);
-        let seed = seed.map(|seed| ImageFile { path, digest: seed.digest(), size: seed.size() });
-        let entry = self.lock.get(Kind::BaseImage, node.arch).ok_or_else(|| self.lacking())?;
+        let entry = self.lock.get(Kind::BaseImage, arch).ok_or_else(|| self.lacking())?;
         let base = Blob { entry: entry.clone(), path: self.store.path(&entry.checksum), fresh: false };
         // Where upstream publishes SHA-512 alone, the file itself must be there to tell.
-        let known = matches!(entry.checksum, Checksum::Sha256(_)) || base.path.exists();
-        let images = known.then(|| self.shared_images(node.arch, &payload, &base)).transpose()?;
-        Ok(Foreseen { seed, images })
+        if !matches!(entry.checksum, Checksum::Sha256(_)) && !base.path.exists() {
+            return Ok(None);
+        }
+        let images = self.shared_images(arch, &payload, &base)?;
+        Ok(Some((payload, images)))
+    }
+
+    /// The seed that a build of the node would write; none where an identity would have to be issued first.
+    pub fn foresee_seed(&self, node: &Node, payload: &Payload) -> Result<Option<ImageFile>, BuildError> {
+        let place = self.place(node.arch, payload);
+        let seed = self.prepare(node, payload, place)?.and_then(|prepared| prepared.seed);
+        let (path, _) = node_files(&self.out.join(node.name.to_string()), place);
+        Ok(seed.map(|seed| ImageFile { path, digest: seed.digest(), size: seed.size() }))
     }
 
     /// Writes what was prepared for a node.

@@ -42,48 +42,44 @@ pub use image::ImageError;
 
 /// Does what the command line asks for; gives the exit code where it ends well and yet has something to tell by it.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
-    if let Verb::Plan(args) = &cli.verb {
-        let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
-        return Ok(plan::run(&session, args)?.then_some(ExitCode::Pending));
-    }
-    verb(cli, ui).map(|()| None)
+    let done = match &cli.verb {
+        Verb::Init => init::run(&cli.config, ui),
+        Verb::Gc(args) => gc::run(cli, ui, args),
+        Verb::Inspect(args) => inspect::run(args, ui),
+        Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => bundle::import(cli, ui, args),
+        verb => {
+            return on_cluster_file(
+                &Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() },
+                verb,
+            );
+        }
+    };
+    done.map(|()| None)
 }
 
-fn verb(cli: &Cli, ui: &Ui) -> Result<(), Error> {
-    if let Verb::Init = cli.verb {
-        return init::run(&cli.config, ui);
-    }
-    match &cli.verb {
-        Verb::Gc(args) => return gc::run(cli, ui, args),
-        Verb::Inspect(args) => return inspect::run(args, ui),
-        Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => return bundle::import(cli, ui, args),
-        _ => {}
-    }
-    let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
-    match &cli.verb {
-        Verb::Init
-        | Verb::Plan(_)
-        | Verb::Gc(_)
-        | Verb::Inspect(_)
-        | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
-        Verb::Lock(args) => lock::run(&session, *args),
-        Verb::Fetch(args) => fetch::run(&session, args),
-        Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(&session, args),
-        Verb::Build(args) => build::run(&session, args),
-        Verb::Render(args) => render::run(&session, args),
-        Verb::Verify(args) => verify::run(&session, args),
-        Verb::Up(args) => up::up(&session, args),
-        Verb::Rebuild(args) => up::rebuild(&session, args),
-        Verb::Start(args) => power::start(&session, args),
-        Verb::Stop(args) => power::stop(&session, args),
-        Verb::Restart(args) => power::restart(&session, args),
-        Verb::Status(args) => status::run(&session, args),
-        Verb::Down(args) => down::run(&session, args),
-        Verb::Image(args) => image::run(&session, args),
-        Verb::Explain(args) => explain::run(&session, args),
-        Verb::Logs(args) => logs::run(&session, args),
-        Verb::Kubeconfig(args) => kubeconfig::run(&session, args),
-    }
+fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, Error> {
+    let done = match verb {
+        Verb::Init | Verb::Gc(_) | Verb::Inspect(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
+        Verb::Plan(args) => return Ok(plan::run(session, args)?.then_some(ExitCode::Pending)),
+        Verb::Lock(args) => lock::run(session, *args),
+        Verb::Fetch(args) => fetch::run(session, args),
+        Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(session, args),
+        Verb::Build(args) => build::run(session, args),
+        Verb::Render(args) => render::run(session, args),
+        Verb::Verify(args) => verify::run(session, args),
+        Verb::Up(args) => up::up(session, args),
+        Verb::Rebuild(args) => up::rebuild(session, args),
+        Verb::Start(args) => power::start(session, args),
+        Verb::Stop(args) => power::stop(session, args),
+        Verb::Restart(args) => power::restart(session, args),
+        Verb::Status(args) => status::run(session, args),
+        Verb::Down(args) => down::run(session, args),
+        Verb::Image(args) => image::run(session, args),
+        Verb::Explain(args) => explain::run(session, args),
+        Verb::Logs(args) => logs::run(session, args),
+        Verb::Kubeconfig(args) => kubeconfig::run(session, args),
+    };
+    done.map(|()| None)
 }
 
 /// What every verb on a cluster file begins with.

@@ -1,16 +1,16 @@
 //! `nodebake plan`: what `up` and others would do. Nothing is written, downloaded or issued.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::Session;
-use crate::build::{Build, Foreseen};
+use crate::build::{Build, BuildError};
 use crate::cli::{Format, Plan};
 use crate::cluster::Cluster;
 use crate::config::{Arch, Node};
 use crate::error::Error;
-use crate::machine::{self, Capabilities, Firmware, Hypervisor};
+use crate::machine::{self, Firmware, Hypervisor};
 use crate::plan::{self, Action, Built, ImageFile, Images, Inventory, Request, Row, removals};
 
 /// A plan as programs read it.
@@ -50,24 +50,24 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
 
 /// What the nodes would be made from; what is not built has a stand-in, which the plan knows.
 fn foreseen(build: &Build, hypervisor: &dyn Hypervisor, nodes: &[&Node]) -> Result<Vec<Built>, Error> {
-    let mut able: BTreeMap<Arch, Capabilities> = BTreeMap::new();
-    let mut built = Vec::new();
-    for node in nodes {
-        let capabilities = match able.get(&node.arch) {
-            Some(known) => known.clone(),
-            None => able.entry(node.arch).or_insert(hypervisor.capabilities(node.arch)?).clone(),
-        };
-        let Foreseen { seed, images } = build.foresee(node)?;
-        let images = images.unwrap_or_else(|| Images {
-            payload: ImageFile::unbuilt(),
-            payload_drive: true,
-            base: ImageFile::unbuilt(),
-            firmware: Firmware::Bios,
-        });
-        let seed = seed.unwrap_or_else(ImageFile::unbuilt);
-        built.push(Built { node: node.name.clone(), seed, images, capabilities });
-    }
-    Ok(built)
+    let architectures: BTreeSet<_> = nodes.iter().map(|node| node.arch).collect();
+    let known = |arch: Arch| Ok((arch, (hypervisor.capabilities(arch)?, build.foresee_images(arch)?)));
+    let known = architectures.into_iter().map(known).collect::<Result<BTreeMap<_, _>, Error>>()?;
+    let built = |node: &&Node| {
+        let (capabilities, images) = known.get(&node.arch)?;
+        let seed = images.as_ref().map(|(payload, _)| build.foresee_seed(node, payload)).transpose();
+        Some(seed.map(|seed| Built {
+            node: node.name.clone(),
+            seed: seed.flatten().unwrap_or_else(ImageFile::unbuilt),
+            images: images.as_ref().map_or_else(unbuilt, |(_, images)| images.clone()),
+            capabilities: capabilities.clone(),
+        }))
+    };
+    Ok(nodes.iter().filter_map(built).collect::<Result<Vec<_>, BuildError>>()?)
+}
+
+fn unbuilt() -> Images {
+    Images { payload: ImageFile::unbuilt(), payload_drive: true, base: ImageFile::unbuilt(), firmware: Firmware::Bios }
 }
 
 fn table(rows: &[Row]) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Creation;
+use super::{Creation, UNBUILT};
 use crate::config::ClusterId;
 use crate::digest::Digest;
 use crate::machine::{DomainInfo, VolumeInfo, VolumeName};
@@ -46,18 +46,20 @@ impl fmt::Display for Drift {
     }
 }
 
-/// Differences between a domain and the machine that would be made today.
+/// Differences between a domain and the machine that would be made today. Of an image that is not built yet nothing is
+/// told, nor of the definition, which names all of them.
 pub(super) fn of(domain: &DomainInfo, creation: &Creation, volumes: &[VolumeInfo], id: &ClusterId) -> Vec<Drift> {
     let Some(mark) = domain.mark() else { return vec![Drift::Unreadable] };
     let wanted = &creation.mark;
+    let differs = |found: Digest, wanted: Digest| wanted != UNBUILT && found != wanted;
     let mut drift = Vec::new();
-    if mark.payload != wanted.payload {
+    if differs(mark.payload, wanted.payload) {
         drift.push(Drift::Payload(mark.payload, wanted.payload));
     }
-    if mark.seed != wanted.seed {
+    if differs(mark.seed, wanted.seed) {
         drift.push(Drift::Seed(mark.seed, wanted.seed));
     }
-    if mark.base != wanted.base {
+    if wanted.base != UNBUILT.to_string() && mark.base != wanted.base {
         drift.push(Drift::Base(mark.base.clone(), wanted.base.clone()));
     }
     let root = VolumeName::root(id, &mark.node, mark.seed);
@@ -67,7 +69,8 @@ pub(super) fn of(domain: &DomainInfo, creation: &Creation, volumes: &[VolumeInfo
         drift.push(Drift::Disk(volume.capacity, creation.overlay.capacity));
     }
     // Other images change the definition's paths too; that is said above.
-    if !drift.iter().any(Drift::is_image) && mark.definition != wanted.definition {
+    let unbuilt = wanted.payload == UNBUILT || wanted.seed == UNBUILT || wanted.base == UNBUILT.to_string();
+    if !unbuilt && !drift.iter().any(Drift::is_image) && mark.definition != wanted.definition {
         drift.push(Drift::Definition);
     }
     if mark.stored.is_some_and(|stored| stored != domain.stored_digest()) {

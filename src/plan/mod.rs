@@ -38,6 +38,16 @@ pub struct ImageFile {
     pub size: u64,
 }
 
+impl ImageFile {
+    /// Stands for what is not built yet: a digest that nothing has.
+    pub fn unbuilt() -> Self {
+        Self { path: PathBuf::new(), digest: UNBUILT, size: 0 }
+    }
+}
+
+/// The digest of what is not built yet.
+const UNBUILT: Digest = Digest::zero();
+
 /// What was built for one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
@@ -53,7 +63,7 @@ pub struct Built {
 
 impl Built {
     fn is_unbuilt(&self) -> bool {
-        self.seed.is_unbuilt() || self.images.payload.is_unbuilt() || self.images.base.is_unbuilt()
+        [&self.seed, &self.images.payload, &self.images.base].iter().any(|image| image.digest == UNBUILT)
     }
 }
 
@@ -160,8 +170,8 @@ pub struct NodePlan {
     pub sealing: Option<Sealing>,
     /// What its Node object shall have; seen to once it is registered, and by every `up` after.
     pub metadata: Metadata,
-    /// How the machine that is there differs from what the cluster file asks for; `rebuild` mends it. Empty of a node
-    /// that is not built: nobody can tell yet.
+    /// How the machine that is there differs from what the cluster file asks for, as far as that is built; `rebuild` mends
+    /// it.
     pub drift: Vec<Drift>,
     /// Its seed or one of its images is not built yet; such a plan can be shown, not carried out.
     pub unbuilt: bool,
@@ -231,6 +241,11 @@ pub fn start(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inven
     Ok(Plan { shared, nodes })
 }
 
+/// A paused machine does not run: it is started too, which resumes it.
+fn runs(domain: &DomainInfo) -> bool {
+    domain.state.is_active() && domain.state != DomainState::Paused
+}
+
 fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) -> Result<NodePlan, Blocked> {
     let uuid = id.uuid(&node.name);
     let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
@@ -240,11 +255,12 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
     if mark.state == MarkState::Creating {
         return Err(Blocked::HalfMade { node: node.name.clone() });
     }
-    let runs = domain.state.is_active() && domain.state != DomainState::Paused;
-    let step = match runs {
-        false => Step::Start(uuid),
-        true if inventory.is_registered(domain) => Step::Nothing,
-        true => Step::Finish(uuid),
+    let step = if !runs(domain) {
+        Step::Start(uuid)
+    } else if inventory.is_registered(domain) {
+        Step::Nothing
+    } else {
+        Step::Finish(uuid)
     };
     Ok(NodePlan {
         node: node.name.clone(),
@@ -368,10 +384,7 @@ impl<'a> Layout<'a> {
             None => (Step::Create(Box::new(creation)), Vec::new()),
             Some(domain) => {
                 let drift = drift::of(domain, &creation, &inventory.volumes, id);
-                let drift = if unbuilt { Vec::new() } else { drift };
-                // A paused machine is started too: that resumes it.
-                let runs = domain.state.is_active() && domain.state != DomainState::Paused;
-                match (replace(domain), runs) {
+                match (replace(domain), runs(domain)) {
                     (Some(reason), _) => {
                         let creation = Creation { reason: Some(reason), ..creation };
                         (Step::Create(Box::new(creation)), Vec::new())

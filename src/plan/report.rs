@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::{ImageFile, NodePlan, Plan, Removal, SharedAction, Step};
+use super::{NodePlan, Plan, Removal, SharedAction, Step, UNBUILT};
 use crate::config::NodeName;
-use crate::digest::Digest;
 use crate::machine::VolumeName;
 
 /// One thing and what becomes of it.
@@ -27,8 +26,7 @@ pub struct Row {
 }
 
 /// What a row tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A libvirt network.
     Network,
@@ -41,8 +39,7 @@ pub enum Kind {
 }
 
 /// What becomes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// It is made.
     Create,
@@ -58,6 +55,8 @@ pub enum Action {
     Grow,
     /// A file is uploaded into the pool.
     Upload,
+    /// It runs; whether it is as the cluster file asks is known once its images are built.
+    Build,
     /// It differs from what the cluster file asks for.
     Rebuild,
     /// The cluster file does not name it any more.
@@ -66,20 +65,14 @@ pub enum Action {
     Nothing,
 }
 
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Network => "network",
             Self::Pool => "pool",
             Self::Image => "image",
             Self::Node => "node",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        })
     }
 }
 
@@ -93,6 +86,7 @@ impl fmt::Display for Action {
             Self::Seal => "seal",
             Self::Grow => "grow",
             Self::Upload => "upload",
+            Self::Build => "build",
             Self::Rebuild => "rebuild",
             Self::Remove => "remove",
             Self::Nothing => "nothing",
@@ -100,21 +94,16 @@ impl fmt::Display for Action {
     }
 }
 
-/// Stands for the digest of what is not built yet.
-const UNBUILT: [u8; 32] = [0; 32];
-
-/// Said of what only a build will tell.
-const AFTER_BUILD: &str = "after build";
-
-impl ImageFile {
-    /// What is not built yet.
-    pub fn unbuilt() -> Self {
-        Self { path: std::path::PathBuf::new(), digest: Digest::from(UNBUILT), size: 0 }
+/// Programs read the words that people do.
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
+}
 
-    /// Whether it stands for what is not built yet.
-    pub fn is_unbuilt(&self) -> bool {
-        self.digest == Digest::from(UNBUILT)
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -134,58 +123,70 @@ pub fn rows(plan: &Plan, gone: &BTreeMap<NodeName, Removal>) -> Vec<Row> {
 }
 
 fn shared(action: &SharedAction) -> Row {
-    let row = |kind, name: &str, action, reason: String| {
-        let reasons = Some(reason).filter(|reason| !reason.is_empty()).into_iter().collect();
-        Row { kind, name: name.to_owned(), action, command: Some("up".to_owned()), reasons }
+    let row = |kind, name: &str, action, reason: Option<String>| Row {
+        kind,
+        name: name.to_owned(),
+        action,
+        command: Some("up".to_owned()),
+        reasons: reason.into_iter().collect(),
     };
     match action {
-        SharedAction::CreateNetwork(spec) => row(Kind::Network, &spec.name, Action::Create, spec.cidr.to_string()),
-        SharedAction::StartNetwork(name) => row(Kind::Network, name, Action::Start, String::new()),
-        SharedAction::CreatePool(spec) => row(Kind::Pool, &spec.name, Action::Create, spec.path.clone()),
-        SharedAction::StartPool(name) => row(Kind::Pool, name, Action::Start, String::new()),
+        SharedAction::CreateNetwork(spec) => {
+            row(Kind::Network, &spec.name, Action::Create, Some(spec.cidr.to_string()))
+        }
+        SharedAction::StartNetwork(name) => row(Kind::Network, name, Action::Start, None),
+        SharedAction::CreatePool(spec) => row(Kind::Pool, &spec.name, Action::Create, Some(spec.path.clone())),
+        SharedAction::StartPool(name) => row(Kind::Pool, name, Action::Start, None),
         SharedAction::Upload(upload) => {
             let name = if matches!(upload.spec.name, VolumeName::Base(_)) { "base image" } else { "payload" };
-            let built = upload.spec.digest != Digest::from(UNBUILT);
-            let size = || format!("{}, {} MiB", upload.spec.digest.short(), upload.spec.size.div_ceil(1 << 20));
-            row(Kind::Image, name, Action::Upload, if built { size() } else { AFTER_BUILD.to_owned() })
+            let reason = if upload.spec.digest == UNBUILT {
+                AFTER_BUILD.to_owned()
+            } else {
+                format!("{}, {} MiB", upload.spec.digest.short(), upload.spec.size.div_ceil(1 << 20))
+            };
+            row(Kind::Image, name, Action::Upload, Some(reason))
         }
     }
 }
 
-/// What `up` does, and what it leaves to `rebuild`.
+/// Said of what only a build will tell.
+const AFTER_BUILD: &str = "after build";
+
+/// What `up` does with a node, and what it leaves to `rebuild`; nothing only where both have nothing to do.
 fn node(plan: &NodePlan) -> Vec<Row> {
     let name = plan.node.to_string();
-    let row = |action, command: Option<String>, reasons| Row {
+    let row = |action, command: &str, reasons| Row {
         kind: Kind::Node,
         name: name.clone(),
         action,
-        command,
+        command: Some(command.to_owned()),
         reasons,
     };
-    let (action, mut reasons) = match &plan.step {
-        Step::Create(creation) => match &creation.reason {
-            Some(reason) => (Action::Replace, vec![reason.clone()]),
-            None => (Action::Create, Vec::new()),
-        },
-        Step::Start(_) => (Action::Start, Vec::new()),
-        Step::Finish(_) => (Action::Finish, Vec::new()),
-        Step::Seal(_) => (Action::Seal, Vec::new()),
-        Step::Nothing => (Action::Nothing, Vec::new()),
-    };
-    if plan.unbuilt {
-        let text = if matches!(plan.step, Step::Create(_)) { AFTER_BUILD } else { "what differs is known after build" };
-        reasons.push(text.to_owned());
-    }
-    let up = || Some("up".to_owned());
-    let differs = !plan.drift.is_empty();
     let mut rows = Vec::new();
-    rows.extend(plan.growth.iter().map(|growth| row(Action::Grow, up(), vec![growth.to_string()])));
-    if action != Action::Nothing || !(differs || plan.growth.is_some()) {
-        rows.push(row(action, (action != Action::Nothing).then(up).flatten(), reasons));
+    if let Some(growth) = &plan.growth {
+        rows.push(row(Action::Grow, "up", vec![growth.to_string()]));
     }
-    if differs {
+    match &plan.step {
+        Step::Create(creation) => {
+            let action = if creation.reason.is_some() { Action::Replace } else { Action::Create };
+            let after = plan.unbuilt.then(|| AFTER_BUILD.to_owned());
+            rows.push(row(action, "up", creation.reason.clone().into_iter().chain(after).collect()));
+        }
+        Step::Start(_) => rows.push(row(Action::Start, "up", Vec::new())),
+        Step::Finish(_) => rows.push(row(Action::Finish, "up", Vec::new())),
+        Step::Seal(_) => rows.push(row(Action::Seal, "up", Vec::new())),
+        Step::Nothing => {}
+    }
+    if plan.unbuilt && !matches!(plan.step, Step::Create(_)) {
+        let reasons = vec!["what differs is known after build".to_owned()];
+        rows.push(row(Action::Build, &format!("build {name}"), reasons));
+    }
+    if !plan.drift.is_empty() {
         let reasons = plan.drift.iter().map(ToString::to_string).collect();
-        rows.push(row(Action::Rebuild, Some(format!("rebuild {name}")), reasons));
+        rows.push(row(Action::Rebuild, &format!("rebuild {name}"), reasons));
+    }
+    if rows.is_empty() {
+        rows.push(Row { kind: Kind::Node, name, action: Action::Nothing, command: None, reasons: Vec::new() });
     }
     rows
 }
