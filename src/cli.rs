@@ -317,9 +317,16 @@ pub struct Rebuild {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
-    /// How many at once, and how long to wait.
+    /// Pull the plug of machines that do not go off when their power button is pressed.
+    #[arg(long)]
+    pub force: bool,
+    /// Work on so many machines at the same time; after a failure none is begun any more.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
+    pub parallel: usize,
+    /// How long to wait.
     #[command(flatten)]
-    pub pace: Pace,
+    pub wait: Wait,
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,

@@ -12,7 +12,7 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::LogKind;
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    DomainInfo, DomainState, Drive, Firmware, Hypervisor, Mark, MarkState, NetworkInfo, PoolInfo, VolumeFormat,
+    DomainInfo, DomainState, Drive, Firmware, Hypervisor, Mark, MarkState, NetworkInfo, Parts, PoolInfo, VolumeFormat,
     VolumeInfo, VolumeName,
 };
 use nodebake::plan::{self, Blocked, Built, ImageFile, Images, Inventory, Plan, Request, SharedAction, Step};
@@ -57,6 +57,7 @@ impl World {
             seed: image(&format!("seed-{node}"), iso(node.to_string().as_bytes())),
             node,
             images: images.clone(),
+            parts: Parts::default(),
             capabilities: capabilities.clone(),
         });
         let built = built.collect();
@@ -121,7 +122,15 @@ impl World {
 
     fn apply(&self) -> Apply<'_> {
         let patience = Patience::of_silence(Duration::ZERO);
-        Apply { hypervisor: &self.host, id: &self.id, watch: None, cluster: None, patience, progress: &Silent }
+        Apply {
+            hypervisor: &self.host,
+            id: &self.id,
+            watch: None,
+            cluster: None,
+            patience,
+            force: false,
+            progress: &Silent,
+        }
     }
 
     fn carry_out(&self, plan: &Plan) -> Result<Vec<Outcome>, ApplyError> {
@@ -200,6 +209,7 @@ fn steps(plan: &Plan) -> Vec<String> {
         }
         Step::Start(_) => "start".to_owned(),
         Step::Finish(_) => "finish".to_owned(),
+        Step::PutBack(_) => "put back".to_owned(),
         Step::Seal(_) => "seal".to_owned(),
         Step::Nothing => "nothing".to_owned(),
     };
@@ -479,6 +489,253 @@ fn rebuild_keeps_who_the_node_is() {
     let short = Digest::of(&bytes).short();
     let name = |kind: &str| format!("nodebake.seed.{}.worker-node-1.{kind}", &world.id.ca.to_string()[..8]);
     assert_eq!(disks, [name(&format!("root.{short}.qcow2")), name(&format!("seed.{short}.iso"))]);
+}
+
+/// A world whose machines came up, and whose first node has another seed since; its guests do what guests do.
+fn changed() -> World {
+    let mut world = World::with_sealing_guests();
+    let good = report("kubelet-active", "ok", "") + &sealed();
+    world.host.put_guest("", &good);
+    world.carry_out(&world.plan()).unwrap();
+    world.built.truncate(1);
+    let bytes = iso(b"another seed");
+    std::fs::write(&world.built[0].seed.path, &bytes).unwrap();
+    let old = world.built[0].seed.clone();
+    world.built[0].seed = ImageFile { digest: Digest::of(&bytes), size: bytes.len() as u64, ..old };
+    world
+}
+
+impl World {
+    /// The guest of the machine that the first node would be made as now says this.
+    fn new_guest_says(&self, says: &str) {
+        let short = self.built[0].seed.digest.short();
+        self.host.put_guest(&format!("worker-node-1.root.{short}"), says);
+    }
+
+    fn rebuild(&self) -> Result<(), ApplyError> {
+        self.carry_out(&self.plan_with(None, plan::rebuild).unwrap()).map(drop)
+    }
+
+    /// Volumes of the first node, without the name that all have in common.
+    fn disks(&self) -> Vec<String> {
+        let head = format!("nodebake.seed.{}.worker-node-1.", &self.id.ca.to_string()[..8]);
+        let volumes = self.inventory(None).volumes;
+        volumes.iter().filter_map(|volume| volume.name.strip_prefix(&head).map(ToOwned::to_owned)).collect()
+    }
+
+    /// As [`holdings`], but which of two names a root disk has tells nothing.
+    fn rebuilt_holdings(&self) -> Vec<String> {
+        let again = Digest::of(self.built[0].seed.digest.to_string().as_bytes()).short();
+        holdings(self).iter().map(|line| line.replace(&again, &self.built[0].seed.digest.short())).collect()
+    }
+}
+
+/// What the calls since a moment did, and to which volume's kind.
+fn kinds(calls: &[String]) -> Vec<String> {
+    let kind = |call: &String| {
+        let mut words = call.split(' ');
+        let verb = words.next().unwrap().to_owned();
+        let volume = words.next().filter(|word| word.contains(".worker-node-1."));
+        volume.map_or(verb.clone(), |name| format!("{verb} {}", name.split('.').nth(4).unwrap()))
+    };
+    calls.iter().map(kind).collect()
+}
+
+#[test]
+fn a_machine_that_works_is_kept_until_the_new_one_does() {
+    let world = changed();
+    let (before, calls) = (world.domain("worker-node-1"), world.host.calls().len());
+    let plan = world.plan_with(None, plan::rebuild).unwrap();
+    assert_eq!(steps(&plan), ["worker-node-1 create: asked for"]);
+    let replacement = plan.nodes[0].replacement.clone().unwrap();
+    assert_eq!((&replacement.old, replacement.attempted), (&before.xml, false));
+    world.carry_out(&plan).unwrap();
+    let calls = &world.host.calls()[calls..];
+    let wanted = [
+        "create root",
+        "upload seed",
+        "shutdown",
+        "define",
+        "mark",
+        "autostart",
+        "mark",
+        "start",
+        "mark",
+        "delete root",
+        "forget",
+        "mark",
+        "eject",
+        "mark",
+        "wipe seed",
+        "delete seed",
+    ];
+    assert_eq!(kinds(calls), wanted, "{calls:?}");
+    let after = world.domain("worker-node-1");
+    let mac = |domain: &DomainInfo| domain.xml.lines().find(|line| line.contains("<mac ")).map(ToOwned::to_owned);
+    assert_eq!((after.uuid, &after.name, mac(&after)), (before.uuid, &before.name, mac(&before)));
+    assert_eq!(world.disks(), [format!("root.{}.qcow2", world.built[0].seed.digest.short())]);
+    let plan = world.plan();
+    assert_eq!((steps(&plan)[0].as_str(), &plan.nodes[0].drift), ("worker-node-1 finish", &Vec::new()));
+    assert_eq!((&plan.nodes[0].replacement, &plan.nodes[0].strays), (&None, &Vec::new()));
+}
+
+/// The same seed once more: the new disk stands beside the old one all the same, and nothing looks changed by it.
+#[test]
+fn what_has_not_changed_can_be_made_anew_as_well() {
+    let world = changed();
+    world.rebuild().unwrap();
+    let digest = world.built[0].seed.digest;
+    let (first, second) = (digest.short(), Digest::of(digest.to_string().as_bytes()).short());
+    for wanted in [&second, &first, &second] {
+        world.rebuild().unwrap();
+        assert_eq!(world.disks(), [format!("root.{wanted}.qcow2")]);
+        let plan = world.plan();
+        assert_eq!((&plan.nodes[0].drift, &plan.nodes[0].strays), (&Vec::new(), &Vec::new()));
+        assert_eq!(plan.nodes[0].growth, None);
+    }
+}
+
+/// A seed that is kept is the new machine's as well as the old one's, where nothing has changed.
+#[test]
+fn a_seed_of_both_machines_stays_where_the_old_one_is_put_back() {
+    let mut world = World::with_good_guests();
+    world.config.nodes.iter_mut().for_each(|node| node.settings.keep_seed = true);
+    let good = report("kubelet-active", "ok", "");
+    world.host.put_guest("", &good);
+    world.carry_out(&world.plan()).unwrap();
+    let (before, disks) = (holdings(&world), world.disks());
+    assert_eq!(disks.len(), 2, "{disks:?}");
+    world.host.put_guest(&Digest::of(world.built[0].seed.digest.to_string().as_bytes()).short(), "");
+    world.built.truncate(1);
+    assert!(matches!(world.rebuild(), Err(ApplyError::PutBack { .. })));
+    assert_eq!((holdings(&world), world.disks()), (before, disks));
+}
+
+#[test]
+fn the_old_machine_comes_back_where_the_new_one_fails() {
+    for (says, why) in [
+        (report("containerd-active", "failed", "Ym9vbQo="), "failed to get to \"containerd active\""),
+        (report("kubelet-active", "failed", "Ym9vbQo="), "failed to get to \"kubelet active\""),
+        (report("payload-mounted", "ok", ""), "nothing new for 0 s; last seen: payload mounted"),
+        (String::new(), "nothing new for 0 s; last seen: nothing"),
+    ] {
+        let world = changed();
+        world.new_guest_says(&says);
+        let (before, disks) = (holdings(&world), world.disks());
+        let error = world.rebuild().unwrap_err();
+        let text = "worker-node-1: its new machine did not come up, and the old one was put back";
+        let ApplyError::PutBack { cause, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((error.to_string().as_str(), cause.to_string()), (text, format!("worker-node-1: {why}")));
+        assert_eq!((error.is_node_down(), error.log()), (true, cause.log()));
+        assert_eq!((holdings(&world), world.disks()), (before, disks));
+        assert_eq!(steps(&world.plan())[0], "worker-node-1 finish");
+    }
+}
+
+#[test]
+fn a_machine_that_does_not_go_off_is_not_replaced_without_force() {
+    let world = changed();
+    world.host.deafen();
+    let before = holdings(&world);
+    assert!(matches!(world.rebuild(), Err(ApplyError::StillRuns { .. })));
+    assert_eq!(holdings(&world), before);
+    let plan = world.plan_with(None, plan::rebuild).unwrap();
+    let apply = Apply { force: true, ..world.apply() };
+    apply.node(&plan.nodes[0]).unwrap();
+    assert_eq!(world.domain("worker-node-1").mark().unwrap().seed, world.built[0].seed.digest);
+}
+
+/// An old machine that does not come back either is told of, and kept.
+#[test]
+fn neither_machine_may_come_up() {
+    let world = changed();
+    world.host.put_guest("", "");
+    let error = world.rebuild().unwrap_err();
+    let text = "worker-node-1: its new machine did not come up (worker-node-1: nothing new for 0 s; last seen: nothing), and \
+                the old one is not back";
+    assert_eq!((error.to_string().as_str(), error.is_node_down()), (text, true));
+    assert_eq!(steps(&world.plan())[0], "worker-node-1 finish");
+    world.host.put_guest("", &(report("kubelet-active", "ok", "") + &sealed()));
+    let domain = world.domain("worker-node-1");
+    world.host.put_domain(DomainInfo { state: DomainState::ShutOff, ..domain });
+    world.carry_out(&world.plan()).unwrap();
+}
+
+/// A fault at each call of `rebuild`: the next `up` finishes or undoes it, and what is undone can be done again.
+#[test]
+fn rebuild_converges_from_a_fault_at_every_call() {
+    let whole = changed();
+    let before = whole.host.calls().len();
+    whole.rebuild().unwrap();
+    let wanted = whole.rebuilt_holdings();
+    let calls = &whole.host.calls()[before..];
+    let (mut finished, mut undone) = (0, 0);
+    for fault in Fault::all(calls) {
+        let world = changed();
+        let old = (holdings(&world), world.disks());
+        let when = fault.run(&world, World::rebuild);
+        world.carry_out(&world.plan()).unwrap_or_else(|error| panic!("{when}: {error:?}"));
+        let plan = world.plan();
+        let node = &plan.nodes[0];
+        assert_eq!((&node.replacement, &node.strays), (&None, &Vec::new()), "{when}");
+        if world.domain("worker-node-1").mark().unwrap().seed == world.built[0].seed.digest {
+            finished += 1;
+        } else {
+            assert_eq!((holdings(&world), world.disks()), old, "{when}");
+            undone += 1;
+            world.rebuild().unwrap_or_else(|error| panic!("{when}: {error:?}"));
+        }
+        assert_eq!(world.rebuilt_holdings(), wanted, "{when}");
+    }
+    assert!(finished > 10 && undone > 10, "{finished} {undone}");
+}
+
+/// The same where the new machine does not come up: whatever goes wrong on the way back, the old one is there in the end.
+#[test]
+fn putting_back_converges_from_a_fault_at_every_call() {
+    let whole = changed();
+    let wanted = (holdings(&whole), whole.disks());
+    whole.new_guest_says(&report("containerd-active", "failed", "Ym9vbQo="));
+    let before = whole.host.calls().len();
+    assert!(matches!(whole.rebuild(), Err(ApplyError::PutBack { .. })));
+    let calls = whole.host.calls()[before..].to_vec();
+    for fault in Fault::all(&calls) {
+        let world = changed();
+        world.new_guest_says(&report("containerd-active", "failed", "Ym9vbQo="));
+        let when = fault.run(&world, World::rebuild);
+        // One run may have to find out that the new machine does not come up.
+        if let Err(error) = world.carry_out(&world.plan()) {
+            assert!(matches!(error, ApplyError::PutBack { .. }), "{when}: {error:?}");
+            world.carry_out(&world.plan()).unwrap_or_else(|error| panic!("{when}: {error:?}"));
+        }
+        assert_eq!((holdings(&world), world.disks()), wanted, "{when}");
+    }
+}
+
+/// A fault at each call of `down`, then a plain run: nothing is left.
+#[test]
+fn down_converges_from_a_fault_at_every_call() {
+    let down = |world: &World| {
+        let removals = plan::removals(&world.id, &world.config, &world.inventory(None));
+        removals.iter().try_for_each(|(node, removal)| world.apply().remove(node, removal))
+    };
+    let up = || {
+        let world = World::with_good_guests();
+        world.carry_out(&world.plan()).unwrap();
+        world
+    };
+    let whole = up();
+    let before = whole.host.calls().len();
+    down(&whole).unwrap();
+    let (wanted, calls) = (holdings(&whole), whole.host.calls()[before..].to_vec());
+    assert_eq!(wanted.len(), 3, "base image, payload and network stay: {wanted:?}");
+    assert!(calls.len() > 10, "{calls:?}");
+    for fault in Fault::all(&calls) {
+        let world = up();
+        let when = fault.run(&world, down);
+        down(&world).unwrap_or_else(|error| panic!("{when}: {error:?}"));
+        assert_eq!(holdings(&world), wanted, "{when}");
+    }
 }
 
 #[test]
@@ -941,17 +1198,54 @@ fn sealing_converges_from_a_fault_at_every_call() {
 fn converges(new: fn() -> World) {
     let whole = new();
     whole.carry_out(&whole.plan()).unwrap();
-    let (wanted, calls) = (holdings(&whole), whole.host.calls().len());
-    assert!(calls > 10, "{:?}", whole.host.calls());
-    for call in 0..calls {
-        for moment in [Moment::Before, Moment::Midway, Moment::After] {
-            let world = new();
-            world.host.fail_at(call, moment);
-            let first = world.carry_out(&world.plan());
-            let when = format!("call {call} ({}), {moment:?}: {first:?}", whole.host.calls()[call]);
-            world.carry_out(&world.plan()).unwrap_or_else(|error| panic!("{when}: {error:?}"));
-            assert_eq!(holdings(&world), wanted, "{when}");
+    let wanted = holdings(&whole);
+    let up = |world: &World| world.carry_out(&world.plan()).map(drop);
+    let calls = whole.host.calls();
+    assert!(calls.len() > 10, "{calls:?}");
+    for fault in Fault::all(&calls) {
+        let world = new();
+        let when = fault.run(&world, up);
+        up(&world).unwrap_or_else(|error| panic!("{when}: {error:?}"));
+        assert_eq!(holdings(&world), wanted, "{when}");
+    }
+}
+
+/// Something that goes wrong in a run.
+#[derive(Clone)]
+struct Fault {
+    call: usize,
+    text: String,
+    moment: Moment,
+    /// Whether nothing works after it, as where the program is killed.
+    dies: bool,
+}
+
+impl Fault {
+    /// Each call fails at each of its moments, and each is the last.
+    fn all(calls: &[String]) -> Vec<Self> {
+        let mut all = Vec::new();
+        for (call, text) in calls.iter().enumerate() {
+            for moment in [Moment::Before, Moment::Midway, Moment::After] {
+                for dies in [false, true] {
+                    all.push(Self { call, text: text.clone(), moment, dies });
+                }
+            }
         }
+        all
+    }
+
+    /// Does something with the fault in it, whose call numbers begin here.
+    fn run(&self, world: &World, what: impl Fn(&World) -> Result<(), ApplyError>) -> String {
+        let call = world.host.calls().len() + self.call;
+        if self.dies {
+            world.host.cut_at(call, self.moment)
+        } else {
+            world.host.fail_at(call, self.moment)
+        }
+        let ended = what(world);
+        world.host.mend();
+        let Self { call, text, moment, dies } = self;
+        format!("call {call} ({text}), {moment:?}, dies {dies}: {ended:?}")
     }
 }
 

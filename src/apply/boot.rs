@@ -159,6 +159,7 @@ impl Apply<'_> {
             Err(_) => {}
         }
         let outcome = result?;
+        self.settle(plan);
         let given = self.give_metadata(plan);
         self.seal(plan, uuid, &mut boot);
         self.await_errands(plan, uuid, &mut boot);

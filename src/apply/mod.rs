@@ -3,6 +3,7 @@
 mod address;
 mod boot;
 mod power;
+mod replace;
 mod seal;
 
 use std::fs::File;
@@ -13,7 +14,7 @@ pub use boot::{Outcome, Patience};
 use crate::cluster::{Cluster, ClusterError, Watch};
 use crate::config::{ClusterId, NodeName};
 use crate::machine::mark::LogKind;
-use crate::machine::{Hypervisor, MachineError, Mark, MarkState, VolumeName};
+use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Record, VolumeName};
 use crate::plan::{Creation, Growth, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
 use crate::progress::Progress;
 
@@ -66,6 +67,25 @@ pub enum ApplyError {
         /// Tail of the console; printable.
         log: String,
     },
+    /// A new machine did not come up, and the one whose place it took is a node again.
+    #[error("{node}: its new machine did not come up, and the old one was put back")]
+    PutBack {
+        /// The node.
+        node: NodeName,
+        /// What was wrong with the new one.
+        #[source]
+        cause: Box<ApplyError>,
+    },
+    /// A new machine did not come up, nor did the one whose place it took again.
+    #[error("{node}: its new machine did not come up ({}), and the old one is not back", crate::error::chain(cause))]
+    NotPutBack {
+        /// The node.
+        node: NodeName,
+        /// What was wrong with the new one.
+        cause: Box<ApplyError>,
+        /// What keeps the old one down.
+        source: Box<ApplyError>,
+    },
     /// The guest does not go off.
     #[error("{node}: still runs, and nothing new for {seconds} s after its power button was pressed")]
     StillRuns {
@@ -97,8 +117,15 @@ impl ApplyError {
             Self::Machine { source, .. } => source.hint(),
             Self::Metadata { source, .. } => source.hint(),
             Self::StillRuns { node, .. } => Some(format!(
-                "see `nodebake logs {node}` for what keeps it, wait longer (--stall), or pull the plug: `nodebake stop --force {node}`"
+                "see `nodebake logs {node}` for what keeps it, wait longer (--stall), or have the plug pulled (--force)"
             )),
+            Self::PutBack { node, cause } if cause.is_node_down() => {
+                Some(format!("the node is what it was: mend the cause, and run `nodebake rebuild {node}` again"))
+            }
+            Self::PutBack { cause, .. } => cause.hint(),
+            Self::NotPutBack { node, .. } => {
+                Some(format!("the old machine was kept: see `nodebake logs {node}`, and run `nodebake up {node}`"))
+            }
             Self::Open { .. } => Some("run `nodebake build` again".to_owned()),
             Self::Stage { node, .. } | Self::Stopped { node, .. } | Self::Stalled { node, .. } => Some(format!(
                 "the machine was left as it is: see `nodebake logs {node}`, mend the cause, and run `nodebake up` again"
@@ -112,13 +139,18 @@ impl ApplyError {
             Self::Stage { log, .. } | Self::Stopped { log, .. } | Self::Stalled { log, .. } => {
                 Some(log.as_str()).filter(|log| !log.is_empty())
             }
+            Self::PutBack { cause, .. } | Self::NotPutBack { cause, .. } => cause.log(),
             _ => None,
         }
     }
 
     /// Whether a node did not come up, rather than that something around it failed.
     pub fn is_node_down(&self) -> bool {
-        matches!(self, Self::Stage { .. } | Self::Stopped { .. } | Self::Stalled { .. })
+        match self {
+            Self::Stage { .. } | Self::Stopped { .. } | Self::Stalled { .. } | Self::NotPutBack { .. } => true,
+            Self::PutBack { cause, .. } => cause.is_node_down(),
+            _ => false,
+        }
     }
 }
 
@@ -135,6 +167,8 @@ pub struct Apply<'a> {
     pub cluster: Option<&'a Cluster>,
     /// How long is waited for a machine.
     pub patience: Patience,
+    /// Whether the plug is pulled of a machine that is to be replaced and does not go off.
+    pub force: bool,
     /// Who is told.
     pub progress: &'a dyn Progress,
 }
@@ -191,6 +225,7 @@ impl Apply<'_> {
         if let Some(growth) = &plan.growth {
             self.grow(plan, uuid, growth)?;
         }
+        plan.strays.iter().try_for_each(|stray| self.delete(&plan.pool, stray))?;
         match &plan.step {
             Step::Nothing => return self.give_metadata(plan).map(|()| Outcome::Registered),
             Step::Seal(_) => {
@@ -198,17 +233,25 @@ impl Apply<'_> {
                 self.seal(plan, uuid, &mut boot::Boot::new());
                 return given.map(|()| Outcome::Registered);
             }
+            Step::PutBack(_) => return self.go_back(plan),
             Step::Finish(_) => {}
             Step::Start(_) => self.start(&plan.node, uuid)?,
-            Step::Create(creation) => {
-                let started = self.create(&plan.node, &plan.pool, creation).and_then(|()| self.start(&plan.node, uuid));
-                if started.is_err() && self.is_off(uuid) {
-                    self.undo(&plan.node, &plan.pool, creation);
-                }
-                started?;
-            }
+            Step::Create(creation) => match &plan.replacement {
+                Some(replacement) => self.replace(plan, creation, replacement)?,
+                None => self.make(&plan.node, &plan.pool, creation)?,
+            },
         }
-        self.watch_boot(plan, uuid)
+        self.watch_boot(plan, uuid).map_err(|error| self.or_put_back(plan, error))
+    }
+
+    /// Makes a machine and starts it; what fails before it runs is undone.
+    fn make(&self, node: &NodeName, pool: &str, creation: &Creation) -> Result<(), ApplyError> {
+        let uuid = creation.domain.uuid;
+        let started = self.create(node, pool, creation).and_then(|()| self.start(node, uuid));
+        if started.is_err() && self.is_off(uuid) {
+            self.undo(node, pool, creation);
+        }
+        started
     }
 
     fn grow(&self, plan: &NodePlan, uuid: uuid::Uuid, growth: &Growth) -> Result<(), ApplyError> {
@@ -236,7 +279,8 @@ impl Apply<'_> {
         }
         self.remove(node, &creation.removal)?;
         self.progress.note(&name, "making its machine");
-        self.make(pool, creation)
+        self.make_disks(pool, creation)?;
+        self.define(creation, None)
     }
 
     /// Whether the machine is known not to run; where that cannot be told nothing may be undone.
@@ -259,15 +303,21 @@ impl Apply<'_> {
         }
     }
 
-    fn make(&self, pool: &str, creation: &Creation) -> Result<(), ApplyError> {
+    fn make_disks(&self, pool: &str, creation: &Creation) -> Result<(), ApplyError> {
         let name = &creation.domain.name;
         self.hypervisor
             .create_overlay(pool, &creation.overlay)
             .map_err(doing(format!("making the root disk of {name}")))?;
-        self.upload(&creation.seed)?;
+        self.upload(&creation.seed)
+    }
+
+    /// Defines the machine; `previous` is the definition of one whose place it takes.
+    fn define(&self, creation: &Creation, previous: Option<&str>) -> Result<(), ApplyError> {
+        let name = &creation.domain.name;
+        let record = Record { parts: creation.parts.clone(), previous: previous.map(ToOwned::to_owned) };
         let domain = self
             .hypervisor
-            .define(&creation.domain.to_xml(&creation.mark))
+            .define(&creation.domain.to_xml_with(&creation.mark, &record))
             .map_err(doing(format!("defining the machine of {name}")))?;
         let mark = Mark { stored: Some(domain.stored_digest()), ..creation.mark.clone() };
         self.hypervisor.set_mark(domain.uuid, &mark).map_err(doing(format!("marking the machine of {name}")))?;

@@ -28,6 +28,7 @@ impl Apply<'_> {
             if pressed.is_none_or(|pressed| pressed.elapsed() > PRESS_AGAIN) {
                 self.hypervisor.shutdown(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
                 pressed = Some(Instant::now());
+                continue;
             }
             self.hear(&pool, node, &mut boot);
             if boot.is_silent(self.patience) && self.is_on(node, uuid)? {

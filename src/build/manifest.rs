@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Build;
-use crate::artifacts::Kind;
+use crate::artifacts::{Entry, Kind};
 use crate::config::Node;
 use crate::digest::Digest;
 use crate::identity::NodeIdentity;
@@ -74,10 +74,7 @@ impl Manifest {
         payload: &Payload,
         seed: &ImageFile,
     ) -> Self {
-        let kinds = [Kind::BaseImage, Kind::CniPlugins, Kind::Containerd, Kind::Kubelet, Kind::Runc];
-        let own = [Kind::Binary, Kind::Package, Kind::ContainerImage];
-        let own = own.into_iter().flat_map(|kind| build.lock.of_kind(kind, node.arch));
-        let artifacts = build.entries(&kinds, node.arch).into_iter().chain(own).map(|entry| Artifact {
+        let artifacts = entries(build, node).into_iter().map(|entry| Artifact {
             kind: entry.kind.to_string(),
             version: entry.version.clone(),
             arch: entry.arch.to_string(),
@@ -124,8 +121,21 @@ impl Manifest {
     }
 }
 
+/// What is locked and goes into a node.
+pub(super) fn entries<'a>(build: &Build<'a>, node: &Node) -> Vec<&'a Entry> {
+    let kinds = [Kind::BaseImage, Kind::CniPlugins, Kind::Containerd, Kind::Kubelet, Kind::Runc];
+    let own = [Kind::Binary, Kind::Package, Kind::ContainerImage];
+    let own = own.into_iter().flat_map(|kind| build.lock.of_kind(kind, node.arch));
+    kinds.iter().filter_map(|kind| build.lock.get(*kind, node.arch)).chain(own).collect()
+}
+
 /// A text that may hold a password has no digest here: whoever guesses the password could try it against that.
 fn files(node: &Node, bundle: &NodeBundle) -> BTreeMap<String, Digest> {
+    texts(node, bundle).into_iter().map(|(name, text)| (name.to_owned(), Digest::of(text))).collect()
+}
+
+/// The public files in a seed, by path in the guest or, for cloud-init's own, by name.
+pub(super) fn texts<'a>(node: &Node, bundle: &'a NodeBundle) -> Vec<(&'a str, &'a [u8])> {
     let texts = [
         ("user-data", &bundle.user_data),
         ("vendor-data", &bundle.vendor_data),
@@ -134,9 +144,9 @@ fn files(node: &Node, bundle: &NodeBundle) -> BTreeMap<String, Digest> {
         ("first-boot", &bundle.first_boot),
     ];
     let own = texts.into_iter().filter(|(name, _)| !may_hold_secrets(node, name));
-    let own = own.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes())));
+    let own = own.map(|(name, text)| (name, text.as_bytes()));
     let guest = bundle.files.iter().filter_map(|file| match &file.content {
-        Content::Public(bytes, _) => Some((file.path.clone(), Digest::of(bytes))),
+        Content::Public(bytes, _) => Some((file.path.as_str(), bytes.as_slice())),
         Content::Secret(..) | Content::Link(_) => None,
     });
     own.chain(guest).collect()

@@ -4,6 +4,7 @@
 
 mod manifest;
 mod output;
+mod parts;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::identity::{
 use crate::image::iso9660::Time;
 use crate::image::payload::{self, Ingredient, PayloadError, PayloadInputs};
 use crate::image::{Baked, Golden, Payload, SeedError, SelfContainedError, seed, self_contained};
-use crate::machine::Firmware;
+use crate::machine::{Firmware, Parts};
 use crate::plan::{ImageFile, Images};
 use crate::progress::Progress;
 use crate::render::{self, Credentials, NodeBundle, PayloadPlace, RenderError};
@@ -150,6 +151,8 @@ pub struct NodeOutput {
     pub changed: bool,
     /// Its identity.
     pub identity: NodeIdentity,
+    /// What it is made of.
+    pub parts: Parts,
 }
 
 /// A node of which nothing is written yet. It holds a key: no `Debug`.
@@ -317,12 +320,16 @@ impl Build<'_> {
         Ok(Some((payload, images)))
     }
 
-    /// The seed that a build of the node would write; none where an identity would have to be issued first.
-    pub fn foresee_seed(&self, node: &Node, payload: &Payload) -> Result<Option<ImageFile>, BuildError> {
+    /// The seed that a build of the node would write, and what it is made of; none where an identity would have to be
+    /// issued first.
+    pub fn foresee_seed(&self, node: &Node, payload: &Payload) -> Result<Option<(ImageFile, Parts)>, BuildError> {
         let place = self.place(node.arch, payload);
-        let seed = self.prepare(node, payload, place)?.and_then(|prepared| prepared.seed);
+        let Some(Prepared { identity, bundle, seed: Some(seed), .. }) = self.prepare(node, payload, place)? else {
+            return Ok(None);
+        };
         let (path, _) = node_files(&self.out.join(node.name.to_string()), place);
-        Ok(seed.map(|seed| ImageFile { path, digest: seed.digest(), size: seed.size() }))
+        let image = ImageFile { path, digest: seed.digest(), size: seed.size() };
+        Ok(Some((image, parts::of(self, node, &bundle, &identity, payload.digest))))
     }
 
     /// Writes what was prepared for a node.
@@ -342,7 +349,8 @@ impl Build<'_> {
         let seed = ImageFile { path, digest, size };
         let text = Manifest::new(self, node, &bundle, &identity, payload, &seed).to_json();
         changed |= output::file(&manifest, &text, output::PUBLIC)?;
-        Ok(NodeOutput { node: node.name.clone(), arch: node.arch, seed, changed, identity })
+        let parts = parts::of(self, node, &bundle, &identity, payload.digest);
+        Ok(NodeOutput { node: node.name.clone(), arch: node.arch, seed, changed, identity, parts })
     }
 
     /// What the base image of an architecture is, where it is a golden one.

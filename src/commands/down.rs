@@ -33,6 +33,7 @@ pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
         watch: None,
         cluster: None,
         patience: Patience::of_silence(std::time::Duration::ZERO),
+        force: false,
         progress: session.ui,
     };
     for (node, removal) in &there {

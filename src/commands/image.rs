@@ -17,7 +17,7 @@ use crate::image::Payload;
 use crate::image::golden::{Golden, Stored};
 use crate::image::iso9660::Target as _;
 use crate::machine::mark::DiskFormat;
-use crate::machine::{self, Hypervisor, MachineError, VolumeName};
+use crate::machine::{self, Hypervisor, MachineError, Parts, VolumeName};
 use crate::plan::{self, Built, Inventory, NodePlan, Request, Step, removals};
 use crate::progress::{Progress, Task};
 use crate::whole_file;
@@ -124,7 +124,7 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     let folder = tempfile::tempdir().map_err(|source| ImageError::Output { path: std::env::temp_dir(), source })?;
     let seed = build.golden_seed(&node, &payload, folder.path())?;
     let images = build.images(node.arch, &payload)?;
-    let built = [Built { node: node.name.clone(), seed, images, capabilities }];
+    let built = [Built { node: node.name.clone(), seed, images, parts: Parts::default(), capabilities }];
     let inventory = Inventory::read(&config, &*hypervisor, None)?;
     let id = build.cluster_id();
     // What a run before has left goes with it.
@@ -137,6 +137,7 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
         watch: None,
         cluster: None,
         patience: Patience::of_silence(Duration::from_secs(args.wait.stall)),
+        force: false,
         progress: session.ui,
     };
     let made = plan.shared.iter().try_for_each(|action| apply.shared(action)).map_err(failed);

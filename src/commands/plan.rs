@@ -10,7 +10,7 @@ use crate::cli::{Format, Plan};
 use crate::cluster::Cluster;
 use crate::config::{Arch, Node};
 use crate::error::Error;
-use crate::machine::{self, Firmware, Hypervisor};
+use crate::machine::{self, Firmware, Hypervisor, Parts};
 use crate::plan::{self, Action, Built, ImageFile, Images, Inventory, Request, Row, removals};
 
 /// A plan as programs read it.
@@ -56,9 +56,11 @@ fn foreseen(build: &Build, hypervisor: &dyn Hypervisor, nodes: &[&Node]) -> Resu
     let built = |node: &&Node| {
         let (capabilities, images) = known.get(&node.arch)?;
         let seed = images.as_ref().map(|(payload, _)| build.foresee_seed(node, payload)).transpose();
-        Some(seed.map(|seed| Built {
+        let unknown = || (ImageFile::unbuilt(), Parts::default());
+        Some(seed.map(|seed| seed.flatten().unwrap_or_else(unknown)).map(|(seed, parts)| Built {
             node: node.name.clone(),
-            seed: seed.flatten().unwrap_or_else(ImageFile::unbuilt),
+            seed,
+            parts,
             images: images.as_ref().map_or_else(unbuilt, |(_, images)| images.clone()),
             capabilities: capabilities.clone(),
         }))

@@ -77,6 +77,7 @@ impl<'a> Power<'a> {
             watch,
             cluster,
             patience: Patience::of_silence(Duration::from_secs(self.pace.wait.stall)),
+            force: false,
             progress: self.session.ui,
         }
     }
@@ -86,7 +87,7 @@ impl<'a> Power<'a> {
         let inventory = Inventory::read(&self.session.config, &*self.hypervisor, known)?;
         let plan = plan::start(&self.session.config, &self.id, nodes, &inventory)?;
         let watch = cluster.map(Cluster::watch);
-        up::carry_out(self.session, &self.apply(cluster, watch.as_ref()), nodes, &plan, self.pace)
+        up::carry_out(self.session, &self.apply(cluster, watch.as_ref()), nodes, &plan, self.pace, false)
     }
 
     /// Gives those that do not go off.

@@ -17,22 +17,33 @@ use crate::plan::{self, Blocked, Built, Inventory, Plan, Request, Step};
 
 pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
     let nodes = session.nodes(&args.nodes)?;
-    bring(session, &nodes, &args.out.dir, args.pace, plan::up)
+    bring(session, &nodes, &args.out.dir, How { pace: args.pace, force: false, one_by_one: false }, plan::up)
 }
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     let nodes = session.nodes(&args.nodes)?;
     let names: Vec<_> = nodes.iter().map(|node| node.name.to_string()).collect();
-    let question = format!("Replace {}? The disks of these machines are lost.", names.join(", "));
+    let question = format!("Replace {}? What is on the disks of these machines is lost.", names.join(", "));
     session.consent(args.consent, &question)?;
-    bring(session, &nodes, &args.out.dir, args.pace, plan::rebuild)
+    let pace = Pace { parallel: args.parallel, wait: args.wait };
+    bring(session, &nodes, &args.out.dir, How { pace, force: args.force, one_by_one: true }, plan::rebuild)
+}
+
+/// How machines are worked on.
+#[derive(Clone, Copy)]
+struct How {
+    pace: Pace,
+    /// See [`Apply::force`].
+    force: bool,
+    /// Whether none is begun any more once one has failed.
+    one_by_one: bool,
 }
 
 fn bring(
     session: &Session,
     nodes: &[&Node],
     out: &std::path::Path,
-    pace: Pace,
+    how: How,
     make: impl Fn(Request) -> Result<Plan, Blocked>,
 ) -> Result<(), Error> {
     let config = &session.config;
@@ -56,25 +67,33 @@ fn bring(
         id: &id,
         watch: watch.as_ref(),
         cluster: cluster.as_ref(),
-        patience: Patience::of_silence(Duration::from_secs(pace.wait.stall)),
+        patience: Patience::of_silence(Duration::from_secs(how.pace.wait.stall)),
+        force: how.force,
         progress: session.ui,
     };
-    carry_out(session, &apply, nodes, &plan, pace)
+    carry_out(session, &apply, nodes, &plan, how.pace, how.one_by_one)
 }
 
-/// Does what a plan says; every node is given its chance.
+/// Does what a plan says; every node is given its chance, unless `stop_at_first` lets the first failure be the last.
 pub(super) fn carry_out(
     session: &Session,
     apply: &Apply,
     nodes: &[&Node],
     plan: &Plan,
     pace: Pace,
+    stop_at_first: bool,
 ) -> Result<(), Error> {
     for action in &plan.shared {
         apply.shared(action)?;
     }
-    let results = parallel::map(&plan.nodes, pace.parallel, |plan| apply.node(plan), |_| false);
+    let failed = |result: &Result<Outcome, ApplyError>| stop_at_first && result.is_err();
+    let results = parallel::map(&plan.nodes, pace.parallel, |plan| apply.node(plan), failed);
     session.ui.finish();
+    let untouched = plan.nodes.iter().zip(&results).filter(|(_, result)| result.is_none());
+    let untouched: Vec<_> = untouched.map(|(plan, _)| plan.node.to_string()).collect();
+    if !untouched.is_empty() {
+        session.ui.say(&format!("not begun after a failure: {}", untouched.join(", ")));
+    }
     report(session, apply.cluster, nodes, results.into_iter().flatten().collect())
 }
 
@@ -89,7 +108,8 @@ fn built(session: &Session, build: &Build, hypervisor: &dyn Hypervisor, nodes: &
     let shared = images.collect::<Result<BTreeMap<_, _>, Error>>()?;
     let built = |output: &NodeOutput| {
         let (images, capabilities) = (shared.get(&output.arch)?.clone(), able.get(&output.arch)?.clone());
-        Some(Built { node: output.node.clone(), seed: output.seed.clone(), images, capabilities })
+        let (node, seed, parts) = (output.node.clone(), output.seed.clone(), output.parts.clone());
+        Some(Built { node, seed, images, parts, capabilities })
     };
     Ok(nodes.iter().filter_map(built).collect())
 }

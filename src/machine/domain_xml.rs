@@ -14,6 +14,7 @@
 use std::fmt;
 
 use super::mark::{Mark, VolumeName};
+use super::record::Record;
 use super::xml::Element;
 use crate::boot::CHANNEL;
 use crate::config::{Arch, Mac};
@@ -97,21 +98,27 @@ pub struct DomainSpec {
 impl DomainSpec {
     /// Digest of the XML without a mark: what a [`Mark`] keeps as `definition`.
     pub fn digest(&self) -> Digest {
-        Digest::of(self.element(None).document().as_bytes())
+        Digest::of(self.element(Vec::new()).document().as_bytes())
     }
 
     /// The domain's XML with its mark.
     pub fn to_xml(&self, mark: &Mark) -> String {
-        self.element(Some(mark)).document()
+        self.to_xml_with(mark, &Record::default())
     }
 
-    fn element(&self, mark: Option<&Mark>) -> Element {
+    /// The same with a record beside the mark.
+    pub fn to_xml_with(&self, mark: &Mark, record: &Record) -> String {
+        let metadata = std::iter::once(mark.element()).chain(record.elements()).collect();
+        self.element(metadata).document()
+    }
+
+    fn element(&self, metadata: Vec<Element>) -> Element {
         Element::new("domain")
             .attr("type", self.virt)
             .child(Element::new("name").text(&self.name))
             .child(Element::new("uuid").text(self.uuid))
             .child(Element::new("title").text(&self.title))
-            .children(mark.map(|mark| Element::new("metadata").child(mark.element())))
+            .children((!metadata.is_empty()).then(|| Element::new("metadata").children(metadata)))
             .child(Element::new("memory").attr("unit", "KiB").text(self.memory / 1024))
             .child(Element::new("vcpu").attr("placement", "static").text(self.cpus))
             .child(self.os())
@@ -278,6 +285,15 @@ fn medium(drive: roxmltree::Node<'_, '_>) -> Drive {
     name.filter(|name| matches!(name, VolumeName::Seed { .. })).map_or(Drive::Other, Drive::Seed)
 }
 
+/// The volumes of ours that a domain's XML names as sources of its disks.
+pub fn volumes(xml: &str) -> Vec<VolumeName> {
+    let Ok(document) = roxmltree::Document::parse(xml) else { return Vec::new() };
+    let devices = document.root_element().children().filter(|node| node.has_tag_name("devices"));
+    let disks = devices.flat_map(|devices| devices.children()).filter(|node| node.has_tag_name("disk"));
+    let sources = disks.filter_map(|disk| disk.children().find(|node| node.has_tag_name("source")));
+    sources.filter_map(|source| source.attribute("file")?.rsplit('/').next()?.parse().ok()).collect()
+}
+
 /// What the drive for seeds holds, by a domain's XML.
 pub(super) fn drive(xml: &str) -> Drive {
     let document = roxmltree::Document::parse(xml).ok();
@@ -402,7 +418,7 @@ mod tests {
         // What a user put there, another kind of volume of ours, and a machine without a drive.
         let base = VolumeName::Base(Digest::of(b"base")).to_string();
         for other in ["/iso/debian.iso", "/pool/", &format!("/pool/{base}")] {
-            let xml = DomainSpec { seed: other.to_owned(), ..spec() }.element(None).document();
+            let xml = DomainSpec { seed: other.to_owned(), ..spec() }.element(Vec::new()).document();
             assert_eq!((drive(&xml), emptied_drive(&xml)), (Drive::Other, None), "{other}");
         }
         for none in ["", "<domain/>", "<domain><devices><disk device='disk'/></devices></domain>"] {

@@ -21,6 +21,7 @@ use virt::sys;
 
 use super::host_xml::{self, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
+use super::record::{PREVIOUS, PREVIOUS_PREFIX};
 use super::upload::{self, Claim, Holder};
 use super::{
     Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
@@ -296,6 +297,23 @@ impl Libvirt {
             Err(_) if Self::state(domain).is_ok_and(reached) => Ok(()),
             Err(error) => Err(self.failed(named())(error)),
         }
+    }
+
+    /// Replaces or removes the element of a namespace in the metadata of the definition and, if it runs, of the running
+    /// machine.
+    fn set_metadata(&self, uuid: Uuid, element: Option<&str>, prefix: &str, namespace: &str) -> Result<()> {
+        let domain = self.ours(uuid)?;
+        let failed = || self.failed(format!("mark domain {uuid}"));
+        let set = |flags| {
+            let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+            domain.set_metadata(kind, element, Some(prefix), Some(namespace), flags)
+        };
+        let active = Self::state(&domain).map_err(failed())?.is_active();
+        if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {
+            return Ok(());
+        }
+        // Off, or it went off between the two calls.
+        set(sys::VIR_DOMAIN_AFFECT_CONFIG).map_err(failed())
     }
 
     /// The running machine and the definition, as far as their drive holds a seed of ours: each with the drive emptied,
@@ -833,17 +851,14 @@ impl Hypervisor for Libvirt {
     }
 
     fn set_mark(&self, uuid: Uuid, mark: &Mark) -> Result<()> {
-        let domain = self.ours(uuid)?;
-        let failed = || self.failed(format!("mark domain {uuid}"));
-        let set = |flags| {
-            let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-            domain.set_metadata(kind, Some(&mark.bare_xml()), Some(PREFIX), Some(NAMESPACE), flags)
-        };
-        let active = Self::state(&domain).map_err(failed())?.is_active();
-        if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {
+        self.set_metadata(uuid, Some(&mark.bare_xml()), PREFIX, NAMESPACE)
+    }
+
+    fn forget_previous(&self, uuid: Uuid) -> Result<()> {
+        let previous = self.find_domain(uuid)?.map_or(Ok(None), |domain| self.describe_domain(&domain))?;
+        if previous.is_none_or(|domain| domain.record().previous.is_none()) {
             return Ok(());
         }
-        // Off, or it went off between the two calls.
-        set(sys::VIR_DOMAIN_AFFECT_CONFIG).map_err(failed())
+        self.set_metadata(uuid, None, PREVIOUS_PREFIX, PREVIOUS)
     }
 }

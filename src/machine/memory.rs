@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::mark::{Mark, NAMESPACE, VolumeName};
+use super::mark::{LogKind, Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
-    PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, upload,
+    PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, record, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -45,7 +45,19 @@ struct State {
     domains: BTreeMap<Uuid, DomainInfo>,
     calls: Vec<String>,
     fault: Option<(usize, Moment)>,
+    /// Whether a fault lasts.
+    cut: bool,
     deaf: bool,
+    guests: Vec<Guest>,
+}
+
+/// What a guest tells over its first-boot channel once its machine is started.
+#[derive(Debug)]
+struct Guest {
+    /// A machine whose definition holds this.
+    definition: String,
+    /// Its log from then on.
+    says: String,
 }
 
 #[derive(Debug)]
@@ -85,7 +97,9 @@ impl Memory {
             domains: BTreeMap::new(),
             calls: Vec::new(),
             fault: None,
+            cut: false,
             deaf: false,
+            guests: Vec::new(),
         };
         Self { state: Mutex::new(state) }
     }
@@ -100,9 +114,29 @@ impl Memory {
         self.lock().fault = Some((call, moment));
     }
 
+    /// Lets call number `call` fail, and after it every other that would change something, as if the caller had died there:
+    /// until [`Memory::mend`].
+    pub fn cut_at(&self, call: usize, moment: Moment) {
+        let mut state = self.lock();
+        (state.fault, state.cut) = (Some((call, moment)), true);
+    }
+
+    /// No call fails any more.
+    pub fn mend(&self) {
+        let mut state = self.lock();
+        (state.fault, state.cut) = (None, false);
+    }
+
     /// Lets no guest hear its power button from now on.
     pub fn deafen(&self) {
         self.lock().deaf = true;
+    }
+
+    /// Lets every machine whose definition holds a text say something over its first-boot channel when it is started, in
+    /// place of what an earlier boot said; what was given last goes before.
+    pub fn put_guest(&self, definition: &str, says: &str) {
+        let guest = Guest { definition: definition.to_owned(), says: says.to_owned() };
+        self.lock().guests.insert(0, guest);
     }
 
     /// Puts a network there, as a user would.
@@ -164,8 +198,11 @@ impl State {
     fn note(&mut self, call: &str) -> Option<Moment> {
         let number = self.calls.len();
         self.calls.push(call.to_owned());
-        let due = self.fault.is_some_and(|(at, _)| at == number);
-        if due { self.fault.take().map(|(_, moment)| moment) } else { None }
+        let (at, moment) = self.fault?;
+        if self.cut {
+            return (number >= at).then_some(if number == at { moment } else { Moment::Before });
+        }
+        (number == at).then(|| self.fault = None).map(|()| moment)
     }
 
     fn pool(&mut self, name: &str) -> Result<&mut Pool> {
@@ -175,6 +212,22 @@ impl State {
         }
         let source = Cause { message: format!("storage pool '{name}' is not active"), code: 55 };
         Err(MachineError::Failed { action: format!("use storage pool {name:?}"), source })
+    }
+
+    /// What the guest of a machine that was off says goes where its definition has it written.
+    fn boot(&mut self, xml: &str) {
+        let Some(guest) = self.guests.iter().find(|guest| record::without_previous(xml).contains(&guest.definition))
+        else {
+            return;
+        };
+        let paths = xml.split('\'').filter_map(|path| path.rsplit_once('/'));
+        let logs = paths.filter_map(|(folder, name)| Some((folder, name.parse::<VolumeName>().ok()?)));
+        let first_boot = |name: &VolumeName| matches!(name, VolumeName::Log { kind: LogKind::FirstBoot, .. });
+        for (folder, name) in logs.filter(|(_, name)| first_boot(name)) {
+            for pool in self.pools.values_mut().filter(|pool| pool.info.path == folder) {
+                pool.put(&name, guest.says.clone().into_bytes());
+            }
+        }
     }
 
     fn ours(&mut self, uuid: Uuid) -> Result<&mut DomainInfo> {
@@ -467,7 +520,13 @@ impl Hypervisor for Memory {
 
     fn start(&self, uuid: Uuid) -> Result<()> {
         self.change(format!("start {uuid}"), |state| {
-            state.ours(uuid)?.state = DomainState::Running;
+            let domain = state.ours(uuid)?;
+            let boots = !domain.state.is_active();
+            domain.state = DomainState::Running;
+            let xml = domain.xml.clone();
+            if boots {
+                state.boot(&xml);
+            }
             Ok(())
         })
     }
@@ -526,6 +585,15 @@ impl Hypervisor for Memory {
             let domain = state.ours(uuid)?;
             domain.mark = Ok(Some(mark.clone()));
             domain.xml = replace_mark(&domain.xml, mark).unwrap_or_default();
+            Ok(())
+        })
+    }
+
+    fn forget_previous(&self, uuid: Uuid) -> Result<()> {
+        self.change(format!("forget previous {uuid}"), |state| {
+            let Some(domain) = state.domains.get_mut(&uuid) else { return Ok(()) };
+            check_ours(domain)?;
+            domain.xml = record::without_previous(&domain.xml);
             Ok(())
         })
     }

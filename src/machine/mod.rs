@@ -25,13 +25,15 @@ mod host_xml;
 mod libvirt;
 pub mod mark;
 pub mod memory;
+mod record;
 mod upload;
 mod xml;
 
-pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, VirtType};
+pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
+pub use record::{Parts, Record};
 
 /// What the rest of nodebake needs of a hypervisor. Safe to use from several threads at once; every call blocks.
 pub trait Hypervisor: Send + Sync {
@@ -115,6 +117,8 @@ pub trait Hypervisor: Send + Sync {
     fn eject_seed(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
     /// Replaces the domain's mark, in its definition and, if it runs, in the running machine.
     fn set_mark(&self, uuid: uuid::Uuid, mark: &Mark) -> Result<(), MachineError>;
+    /// Takes the machine whose place this one took out of the domain's metadata, see [`Record::previous`].
+    fn forget_previous(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
 }
 
 /// What a host can run for one guest architecture.
@@ -326,6 +330,26 @@ impl DomainInfo {
     /// Digest of the definition as libvirt keeps it, without metadata: it changes when someone edits the domain.
     pub fn stored_digest(&self) -> Digest {
         domain_xml::stored_digest(&self.xml)
+    }
+
+    /// What its metadata tells beside the mark.
+    pub fn record(&self) -> Record {
+        Record::from_domain_xml(&self.xml)
+    }
+
+    /// Its definition without the machine whose place it took: what another one keeps of it.
+    pub fn kept(&self) -> String {
+        record::without_previous(&self.xml)
+    }
+
+    /// The volumes of ours that its definition names, in its order.
+    pub fn volumes(&self) -> Vec<VolumeName> {
+        domain_xml::volumes(&self.xml)
+    }
+
+    /// Its root disk, by the definition.
+    pub fn root(&self) -> Option<VolumeName> {
+        self.volumes().into_iter().find(|volume| matches!(volume, VolumeName::Root { .. }))
     }
 
     /// What the drive for seeds holds, by the definition.

@@ -6,6 +6,7 @@ mod blocked;
 mod drift;
 mod inventory;
 mod removal;
+mod replacement;
 mod report;
 mod sealing;
 
@@ -15,8 +16,11 @@ pub use blocked::Blocked;
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
+pub use replacement::Replacement;
 pub use report::{Action, Kind, Row, rows};
 pub use sealing::Sealing;
+
+use replacement::Old;
 
 use crate::cluster::Metadata;
 use crate::config::{ClusterId, Config, Node, NodeName};
@@ -24,7 +28,7 @@ use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
     Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkSpec, OverlaySpec,
-    PoolSpec, VolumeName, VolumeSpec,
+    Parts, PoolSpec, VolumeName, VolumeSpec,
 };
 
 /// A file on this machine that is to become a volume.
@@ -57,6 +61,8 @@ pub struct Built {
     pub seed: ImageFile,
     /// What it shares with all nodes of its architecture.
     pub images: Images,
+    /// What it is made of, for the reasons of a plan.
+    pub parts: Parts,
     /// What the host can run of its architecture.
     pub capabilities: Capabilities,
 }
@@ -115,6 +121,8 @@ pub enum Step {
     Start(uuid::Uuid),
     /// It runs; see that it comes up.
     Finish(uuid::Uuid),
+    /// The machine that was to replace another did not come up: see [`NodePlan::replacement`].
+    PutBack(uuid::Uuid),
     /// It is in the cluster and runs, and its seed is still there; see [`NodePlan::sealing`].
     Seal(uuid::Uuid),
     /// It is in the cluster and runs.
@@ -136,6 +144,8 @@ pub struct Creation {
     pub domain: DomainSpec,
     /// Its mark when it is defined.
     pub mark: Mark,
+    /// What it is made of.
+    pub parts: Parts,
 }
 
 /// A root disk that is to be larger. The guest's own unit grows the file system at its next boot.
@@ -164,6 +174,10 @@ pub struct NodePlan {
     pub pool: String,
     /// What is to do before: its disk grows in place.
     pub growth: Option<Growth>,
+    /// What is to do before: volumes of its own that no machine needs, left by a run that was cut off.
+    pub strays: Vec<VolumeName>,
+    /// The machine before, where a new one takes its place and that is not settled.
+    pub replacement: Option<Replacement>,
     /// What is to do.
     pub step: Step,
     /// Once the node is up: what becomes of its seed. None where it is gone, or stays because the cluster file says so.
@@ -189,7 +203,8 @@ pub struct Plan {
 impl Plan {
     /// Whether anything is to do.
     pub fn is_empty(&self) -> bool {
-        self.shared.is_empty() && self.nodes.iter().all(|node| node.step == Step::Nothing && node.growth.is_none())
+        let idle = |node: &NodePlan| node.step == Step::Nothing && node.growth.is_none() && node.strays.is_empty();
+        self.shared.is_empty() && self.nodes.iter().all(idle)
     }
 }
 
@@ -215,6 +230,8 @@ pub fn up(request: Request) -> Result<Plan, Blocked> {
         match mark.state {
             // A slow one may have got into the cluster after we gave it up.
             MarkState::Failed if request.inventory.has_boot(mark) => None,
+            // It goes on where it was cut off, or the machine before it is put back.
+            MarkState::Failed | MarkState::Creating if domain.record().previous.is_some() => None,
             MarkState::Failed => Some("the attempt before failed".to_owned()),
             MarkState::Creating => Some("the attempt before was cut off".to_owned()),
             MarkState::Started | MarkState::Active | MarkState::Registered => None,
@@ -222,7 +239,8 @@ pub fn up(request: Request) -> Result<Plan, Blocked> {
     })
 }
 
-/// Plans `rebuild`: every node asked for is made anew; name, UUID, MAC and address stay.
+/// Plans `rebuild`: every node asked for is made anew; name, UUID, MAC and address stay. A machine that came up is kept until
+/// the new one has.
 pub fn rebuild(request: Request) -> Result<Plan, Blocked> {
     plan(request, |_| Some("asked for".to_owned()))
 }
@@ -252,26 +270,37 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
     let domain = domain.ok_or_else(|| Blocked::NoMachine { node: node.name.clone() })?;
     let mark = domain.mark().filter(|mark| mark.belongs_to(id));
     let mark = mark.ok_or_else(|| Blocked::ForeignDomain { node: node.name.clone() })?;
-    if mark.state == MarkState::Creating {
+    let replacement = Replacement::under_way(domain);
+    if mark.state == MarkState::Creating && replacement.is_none() {
         return Err(Blocked::HalfMade { node: node.name.clone() });
     }
-    let step = if !runs(domain) {
-        Step::Start(uuid)
-    } else if inventory.is_registered(domain) {
-        Step::Nothing
-    } else {
-        Step::Finish(uuid)
-    };
+    let step = step(domain, inventory, replacement.as_ref());
     Ok(NodePlan {
         node: node.name.clone(),
         pool: config.libvirt.pool.clone(),
         growth: None,
+        strays: Vec::new(),
+        replacement,
         step,
         sealing: None,
         metadata: Metadata::of(&node.settings),
         drift: Vec::new(),
         unbuilt: false,
     })
+}
+
+/// What becomes of a machine that stays.
+fn step(domain: &DomainInfo, inventory: &Inventory, replacement: Option<&Replacement>) -> Step {
+    let failed = domain.mark().is_some_and(|mark| mark.state == MarkState::Failed && !inventory.has_boot(mark));
+    if failed && replacement.is_some() {
+        Step::PutBack(domain.uuid)
+    } else if !runs(domain) {
+        Step::Start(domain.uuid)
+    } else if inventory.is_registered(domain) && replacement.is_none() {
+        Step::Nothing
+    } else {
+        Step::Finish(domain.uuid)
+    }
 }
 
 fn plan(request: Request, replace: impl Fn(&DomainInfo) -> Option<String>) -> Result<Plan, Blocked> {
@@ -376,57 +405,66 @@ impl<'a> Layout<'a> {
         replace: &impl Fn(&DomainInfo) -> Option<String>,
     ) -> Result<NodePlan, Blocked> {
         let Request { config, id, inventory, .. } = self.request;
-        let creation = self.creation(node, built)?;
-        let unbuilt = built.is_unbuilt();
-        let uuid = id.uuid(&node.name);
-        let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
-        let (step, drift) = match domain {
-            None => (Step::Create(Box::new(creation)), Vec::new()),
-            Some(domain) => {
-                let drift = drift::of(domain, &creation, &inventory.volumes, id);
-                match (replace(domain), runs(domain)) {
-                    (Some(reason), _) => {
-                        let creation = Creation { reason: Some(reason), ..creation };
-                        (Step::Create(Box::new(creation)), Vec::new())
-                    }
-                    (None, false) => (Step::Start(uuid), drift),
-                    (None, true) if inventory.is_registered(domain) => (Step::Nothing, drift),
-                    (None, true) => (Step::Finish(uuid), drift),
-                }
+        let domain = inventory.domains.iter().find(|domain| domain.uuid == id.uuid(&node.name));
+        let reason = domain.and_then(replace);
+        let old = domain.filter(|_| reason.is_some()).and_then(Old::at);
+        let (creation, replaced) = self.creation(node, built, old)?;
+        let (step, drift, replacement) = match domain {
+            Some(domain) if reason.is_none() => {
+                let drift = drift::of(domain, &creation, &inventory.volumes);
+                let replacement = Replacement::under_way(domain);
+                (step(domain, inventory, replacement.as_ref()), drift, replacement)
             }
+            _ => (Step::Create(Box::new(Creation { reason, ..creation })), Vec::new(), replaced),
         };
-        let grows = domain.filter(|_| !matches!(step, Step::Create(_))).and_then(DomainInfo::mark);
-        let growth = grows.and_then(|mark| self.growth(mark, node));
+        // What becomes of its disks otherwise, the step tells.
+        let stays = domain.filter(|_| !matches!(step, Step::Create(_) | Step::PutBack(_)));
+        let growth = stays.and_then(|domain| self.growth(domain, node));
+        let left = |domain| replacement::strays(id, &node.name, &inventory.volumes, domain, replacement.as_ref());
+        let strays = stays.map(left).unwrap_or_default();
         let sealing = sealing::of(id, node, domain, &inventory.volumes, &step, &drift);
-        let step = if step == Step::Nothing && sealing.is_some() { Step::Seal(uuid) } else { step };
+        let step = match step {
+            Step::Nothing if sealing.is_some() => Step::Seal(id.uuid(&node.name)),
+            step => step,
+        };
         Ok(NodePlan {
             node: node.name.clone(),
             pool: config.libvirt.pool.clone(),
             growth,
+            strays,
+            replacement,
             step,
             sealing,
             metadata: Metadata::of(&node.settings),
             drift,
-            unbuilt,
+            unbuilt: built.is_unbuilt(),
         })
     }
 
     /// What the root disk of a machine lacks of the size in the cluster file.
-    fn growth(&self, mark: &Mark, node: &Node) -> Option<Growth> {
-        let volume = VolumeName::root(self.request.id, &node.name, mark.seed);
+    fn growth(&self, domain: &DomainInfo, node: &Node) -> Option<Growth> {
+        let volume = domain.root()?;
         let found = self.request.inventory.volumes.iter().find(|found| found.ours().as_ref() == Some(&volume))?;
         (found.capacity < node.disk).then_some(Growth { volume, from: found.capacity, to: node.disk })
     }
 
-    fn creation(&self, node: &Node, built: &Built) -> Result<Creation, Blocked> {
+    /// The machine to make, and what becomes of an old one in whose place it comes.
+    fn creation(
+        &self,
+        node: &Node,
+        built: &Built,
+        old: Option<Old>,
+    ) -> Result<(Creation, Option<Replacement>), Blocked> {
         let Request { config, id, inventory, .. } = self.request;
         let Built { images, capabilities, .. } = built;
         let virt = capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
         let name = &node.name;
-        let root = VolumeName::root(id, name, built.seed.digest);
+        let kept = old.as_ref().map_or(&[][..], |old| &old.volumes);
+        let first = VolumeName::root(id, name, built.seed.digest);
+        let root = replacement::root_name(id, name, built.seed.digest, kept);
         let seed = VolumeName::seed(id, name, built.seed.digest);
         let backing = self.path(&VolumeName::Base(images.base.digest));
-        let domain = DomainSpec {
+        let mut domain = DomainSpec {
             name: name.to_string(),
             uuid: id.uuid(name),
             title: format!("{name} of cluster {}", id.name),
@@ -435,7 +473,7 @@ impl<'a> Layout<'a> {
             arch: node.arch,
             virt,
             firmware: images.firmware,
-            root: self.path(&root),
+            root: self.path(&first),
             backing: Backing { path: backing.clone() },
             payload: images.payload_drive.then(|| self.path(&VolumeName::Payload(images.payload.digest))),
             payload_digest: images.payload.digest,
@@ -458,13 +496,20 @@ impl<'a> Layout<'a> {
             boot_id: None,
             stage: None,
         };
-        Ok(Creation {
+        // Which of two names its disk has says nothing of the machine.
+        domain.root = self.path(&root);
+        let removal = removal::of_node(id, name, config, inventory).without_logs();
+        let removal = if old.is_some() { removal.disks_but(kept) } else { removal };
+        let replacement = old.map(|old| old.replaced_by(&[root.clone(), seed.clone()]));
+        let creation = Creation {
             reason: None,
-            removal: removal::of_node(id, name, config, inventory).without_logs(),
+            removal,
             overlay: OverlaySpec { name: root, capacity: node.disk, backing },
             seed: self.upload(seed, &built.seed),
             domain,
             mark,
-        })
+            parts: built.parts.clone(),
+        };
+        Ok((creation, replacement))
     }
 }

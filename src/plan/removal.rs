@@ -21,6 +21,12 @@ impl Removal {
         self.domain.is_none() && self.volumes.is_empty()
     }
 
+    /// The volumes alone, but those that are kept.
+    pub(super) fn disks_but(mut self, kept: &[VolumeName]) -> Self {
+        self.volumes.retain(|(_, name)| !kept.contains(name));
+        Self { domain: None, ..self }
+    }
+
     /// The same, but logs stay: they tell of the attempt before.
     pub(super) fn without_logs(mut self) -> Self {
         self.volumes.retain(|(_, name)| !matches!(name, VolumeName::Log { .. }));

@@ -45,6 +45,10 @@ pub enum Action {
     Create,
     /// What is left of an attempt that came to nothing is removed, and it is made anew.
     Replace,
+    /// Its replacement did not come up: the machine before is put back and started.
+    PutBack,
+    /// Disks that a run left which was cut off are removed.
+    Clear,
     /// It is there and is started.
     Start,
     /// It runs, and is waited for until it is in the cluster.
@@ -81,6 +85,8 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::Create => "create",
             Self::Replace => "replace",
+            Self::PutBack => "put back",
+            Self::Clear => "clear",
             Self::Start => "start",
             Self::Finish => "finish",
             Self::Seal => "seal",
@@ -162,18 +168,23 @@ fn node(plan: &NodePlan) -> Vec<Row> {
         command: Some(command.to_owned()),
         reasons,
     };
+    let replacing = plan.replacement.iter().map(|_| "its replacement was cut off".to_owned()).collect();
     let mut rows = Vec::new();
     if let Some(growth) = &plan.growth {
         rows.push(row(Action::Grow, "up", vec![growth.to_string()]));
     }
+    if !plan.strays.is_empty() {
+        rows.push(row(Action::Clear, "up", plan.strays.iter().map(ToString::to_string).collect()));
+    }
     match &plan.step {
+        Step::PutBack(_) => rows.push(row(Action::PutBack, "up", vec!["its replacement did not come up".to_owned()])),
         Step::Create(creation) => {
             let action = if creation.reason.is_some() { Action::Replace } else { Action::Create };
             let after = plan.unbuilt.then(|| AFTER_BUILD.to_owned());
             rows.push(row(action, "up", creation.reason.clone().into_iter().chain(after).collect()));
         }
-        Step::Start(_) => rows.push(row(Action::Start, "up", Vec::new())),
-        Step::Finish(_) => rows.push(row(Action::Finish, "up", Vec::new())),
+        Step::Start(_) => rows.push(row(Action::Start, "up", replacing)),
+        Step::Finish(_) => rows.push(row(Action::Finish, "up", replacing)),
         Step::Seal(_) => rows.push(row(Action::Seal, "up", Vec::new())),
         Step::Nothing => {}
     }

@@ -26,7 +26,8 @@ pub(super) fn of(
     step: &Step,
     drift: &[Drift],
 ) -> Option<Sealing> {
-    if node.settings.keep_seed {
+    // The machine that is put back is not the one that is there now.
+    if node.settings.keep_seed || matches!(step, Step::PutBack(_)) {
         return None;
     }
     if let Step::Create(creation) = step {

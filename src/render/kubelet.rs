@@ -12,7 +12,7 @@ use super::{labels, yaml};
 use crate::config::{Config, Node};
 
 /// Where the kubelet reads it.
-pub(super) const PATH: &str = "/etc/kubernetes/kubelet-config.yaml";
+pub const PATH: &str = "/etc/kubernetes/kubelet-config.yaml";
 
 /// Fields that other files of ours answer to, or that first boot relies upon: what the cluster file says may not change
 /// them.

@@ -33,6 +33,7 @@ pub use bundle::{Account, Content, GuestFile, NodeBundle, Owner};
 pub use error::{Origin, RenderError, Said, TakenBy};
 pub use golden::render as render_golden;
 pub use in_force::in_force;
+pub use kubelet::PATH as KUBELET_CONFIGURATION;
 use own::Own;
 use preloaded::Import;
 use templates::Templates;

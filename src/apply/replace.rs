@@ -1,0 +1,113 @@
+//! A new machine in the place of one that works, as a transaction: the old one's definition and disks stay until the new
+//! one is up, and come back where it is not.
+//!
+//! The definition of the new machine holds that of the old one, so that the two change places in one call, and a run that
+//! is cut off leaves all that the next one needs to go on or to go back.
+
+use super::{Apply, ApplyError, Outcome, doing};
+use crate::config::NodeName;
+use crate::machine::MarkState;
+use crate::plan::{Creation, NodePlan, Replacement, Step};
+
+impl Apply<'_> {
+    /// Makes the new machine's disks beside the old one's, takes the old one off, puts the new one in its place and starts
+    /// it. Whatever fails before that one runs, the old one is put back.
+    pub(super) fn replace(
+        &self,
+        plan: &NodePlan,
+        creation: &Creation,
+        replacement: &Replacement,
+    ) -> Result<(), ApplyError> {
+        let (node, uuid) = (&plan.node, creation.domain.uuid);
+        let reason = creation.reason.as_deref().unwrap_or("asked for");
+        self.progress.note(&node.to_string(), &format!("replacing its machine: {reason}"));
+        if replacement.attempted {
+            // It never came up, and its disks are in the way of the next attempt's.
+            self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
+        }
+        let made = self.remove(node, &creation.removal).and_then(|()| self.make_disks(&plan.pool, creation));
+        let ready = made.and_then(|()| self.stop(node, &plan.pool, self.force).map(drop));
+        if let Err(error) = ready {
+            return if replacement.attempted || self.is_off(uuid) {
+                Err(self.undo_replacement(plan, replacement, error))
+            } else {
+                // It runs on as if nothing had been.
+                self.delete_new(plan, replacement);
+                Err(error)
+            };
+        }
+        let started = self.define(creation, Some(&replacement.old)).and_then(|()| self.start(node, uuid));
+        started.map_err(|error| if self.is_off(uuid) { self.undo_replacement(plan, replacement, error) } else { error })
+    }
+
+    /// What a node plan ends with where the machine did not come up: the machine before comes back, if there is one that
+    /// this one was to replace.
+    pub(super) fn or_put_back(&self, plan: &NodePlan, error: ApplyError) -> ApplyError {
+        let uuid = self.id.uuid(&plan.node);
+        let failed = || {
+            let domain = self.hypervisor.domain(uuid).ok().flatten();
+            domain.is_some_and(|domain| domain.mark().is_some_and(|mark| mark.state == MarkState::Failed))
+        };
+        match &plan.replacement {
+            Some(replacement) if error.is_node_down() && failed() => self.undo_replacement(plan, replacement, error),
+            _ => error,
+        }
+    }
+
+    /// The error of a replacement that came to nothing, and what became of the old machine.
+    fn undo_replacement(&self, plan: &NodePlan, replacement: &Replacement, error: ApplyError) -> ApplyError {
+        let (node, cause) = (plan.node.clone(), Box::new(error));
+        self.progress.note(&node.to_string(), &cause.to_string());
+        match self.put_back(plan, replacement) {
+            Ok(_) => ApplyError::PutBack { node, cause },
+            Err(error) => ApplyError::NotPutBack { node, cause, source: Box::new(error) },
+        }
+    }
+
+    /// A replacement that an earlier run gave up is undone.
+    pub(super) fn go_back(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
+        let Some(replacement) = &plan.replacement else { return self.watch_boot(plan, self.id.uuid(&plan.node)) };
+        let text = "its new machine did not come up in an earlier run";
+        self.progress.warn(&format!("{}: {text}; the old one is put back", plan.node));
+        self.put_back(plan, replacement)
+    }
+
+    /// Puts the old machine back and waits until it is up again.
+    pub(super) fn put_back(&self, plan: &NodePlan, replacement: &Replacement) -> Result<Outcome, ApplyError> {
+        let (node, uuid) = (&plan.node, self.id.uuid(&plan.node));
+        self.progress.note(&node.to_string(), "putting the machine before it back");
+        self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
+        self.hypervisor.define(&replacement.old).map_err(doing(format!("putting the machine of {node} back")))?;
+        self.delete_new(plan, replacement);
+        self.start(node, uuid)?;
+        // The seeds of the plan are the new machine's.
+        let old = NodePlan { step: Step::Finish(uuid), sealing: None, replacement: None, ..plan.clone() };
+        self.watch_boot(&old, uuid)
+    }
+
+    /// Whatever stays behind, the next `up` removes.
+    fn delete_new(&self, plan: &NodePlan, replacement: &Replacement) {
+        for volume in &replacement.new_volumes {
+            self.tell_failed(&plan.node, self.delete(&plan.pool, volume));
+        }
+    }
+
+    /// The new machine is up: what was the old one's alone goes.
+    pub(super) fn settle(&self, plan: &NodePlan) {
+        let Some(replacement) = &plan.replacement else { return };
+        let uuid = self.id.uuid(&plan.node);
+        let gone = replacement.old_volumes.iter().try_for_each(|volume| self.delete(&plan.pool, volume));
+        let settled = gone.and_then(|()| {
+            let forgotten = self.hypervisor.forget_previous(uuid);
+            forgotten.map_err(doing(format!("removing what is left of the machine before {}", plan.node)))
+        });
+        self.tell_failed(&plan.node, settled);
+    }
+
+    fn tell_failed(&self, node: &NodeName, done: Result<(), ApplyError>) {
+        if let Err(error) = done {
+            let why = crate::error::chain(&error);
+            self.progress.warn(&format!("{node}: {why}; the next `up` tries again"));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a domain's metadata tells beside its mark: what the machine was made of, and the machine whose place it takes.
+//!
+//! Each is an element in a namespace of its own, since libvirt replaces and removes them by namespace
+//! (`virDomainSetMetadata`). Unlike the mark they decide nothing about who owns what, so they are read leniently: what
+//! cannot be read tells nothing.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::xml::Element;
+
+/// XML namespace of what a machine was made of.
+const PARTS: &str = "https://nodebake.dev/xmlns/parts/1";
+/// XML namespace of the machine whose place another one takes.
+pub(super) const PREVIOUS: &str = "https://nodebake.dev/xmlns/previous/1";
+/// Prefix of that namespace in the XML that we write.
+pub(super) const PREVIOUS_PREFIX: &str = "nodebake-previous";
+
+/// What a machine was made of, by name: versions of programs, and the heads of digests of public files and fields. Nothing
+/// that may hold a secret, nor a digest of such.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parts(pub BTreeMap<String, String>);
+
+impl Parts {
+    /// Names of what differs from `wanted`, each with its value in this one and in that one.
+    pub fn differences<'a>(&'a self, wanted: &'a Self) -> Vec<(&'a str, Option<&'a str>, Option<&'a str>)> {
+        let mut names: Vec<&str> = self.0.keys().chain(wanted.0.keys()).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        let of = |parts: &'a Self, name: &str| parts.0.get(name).map(String::as_str);
+        let both = names.into_iter().map(|name| (name, of(self, name), of(wanted, name)));
+        both.filter(|(_, found, wanted)| found != wanted).collect()
+    }
+
+    fn element(&self) -> Element {
+        let part = |(name, value): (&String, &String)| {
+            Element::new("nodebake-parts:part").attr("name", name).attr("value", value)
+        };
+        Element::new("nodebake-parts:parts").attr("xmlns:nodebake-parts", PARTS).children(self.0.iter().map(part))
+    }
+}
+
+/// What stands in a domain's metadata beside the mark.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// What the machine was made of.
+    pub parts: Parts,
+    /// The definition of the machine whose place this one takes, as libvirt kept it; it holds that machine's mark. It
+    /// goes when the new machine is up, and is what is put back when it is not.
+    pub previous: Option<String>,
+}
+
+impl Record {
+    pub(super) fn elements(&self) -> Vec<Element> {
+        let parts = (!self.parts.0.is_empty()).then(|| self.parts.element());
+        let previous = self
+            .previous
+            .as_ref()
+            .map(|xml| Element::new("nodebake-previous:domain").attr("xmlns:nodebake-previous", PREVIOUS).text(xml));
+        parts.into_iter().chain(previous).collect()
+    }
+
+    /// The record in a domain's XML.
+    pub fn from_domain_xml(xml: &str) -> Self {
+        let Ok(document) = roxmltree::Document::parse(xml) else { return Self::default() };
+        let parts = metadata(&document, PARTS).into_iter().flat_map(|node| node.children());
+        let part = |node: roxmltree::Node<'_, '_>| {
+            Some((node.attribute("name")?.to_owned(), node.attribute("value")?.to_owned()))
+        };
+        let previous = metadata(&document, PREVIOUS).and_then(|node| node.text()).map(ToOwned::to_owned);
+        Self { parts: Parts(parts.filter_map(part).collect()), previous }
+    }
+}
+
+fn metadata<'a>(document: &'a roxmltree::Document<'a>, namespace: &str) -> Option<roxmltree::Node<'a, 'a>> {
+    let metadata = document.root_element().children().find(|node| node.has_tag_name("metadata"))?;
+    metadata.children().find(|node| node.tag_name().namespace() == Some(namespace))
+}
+
+/// A domain's XML without the machine whose place it takes.
+pub(super) fn without_previous(xml: &str) -> String {
+    let range = |document: &roxmltree::Document<'_>| -> Option<Range<usize>> {
+        metadata(document, PREVIOUS).map(|node| node.range())
+    };
+    match roxmltree::Document::parse(xml).ok().as_ref().and_then(range) {
+        // With the element go the blanks before it.
+        Some(range) => format!("{}{}", xml[..range.start].trim_end(), &xml[range.end..]),
+        None => xml.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(parts: &[(&str, &str)]) -> Parts {
+        Parts(parts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn domain(record: &Record) -> String {
+        let metadata = Element::new("metadata").children(record.elements());
+        Element::new("domain").child(Element::new("name").text("n")).child(metadata).document()
+    }
+
+    #[test]
+    fn records_read_back() {
+        let old = domain(&Record { parts: parts(&[("runc", "1.3.6")]), previous: None });
+        for record in [
+            Record::default(),
+            Record { parts: parts(&[("kubelet", "1.35.1"), ("a <b>", "'&\"\n")]), previous: None },
+            Record { parts: Parts::default(), previous: Some(old.clone()) },
+            Record { parts: parts(&[("kubelet", "1.35.2")]), previous: Some(old.clone()) },
+        ] {
+            let xml = domain(&record);
+            assert_eq!(Record::from_domain_xml(&xml), record, "{xml}");
+            let without = without_previous(&xml);
+            assert_eq!(Record::from_domain_xml(&without), Record { previous: None, ..record }, "{without}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_tells_nothing() {
+        for xml in ["", "<domain/>", "<domain><metadata><parts/></metadata></domain>", "<domain"] {
+            assert_eq!(Record::from_domain_xml(xml), Record::default(), "{xml}");
+            assert_eq!(without_previous(xml), xml);
+        }
+        let elsewhere = format!("<domain><devices>{}</devices></domain>", parts(&[("a", "b")]).element().document());
+        assert_eq!(Record::from_domain_xml(&elsewhere), Record::default());
+    }
+
+    #[test]
+    fn differences_are_told_by_name() {
+        let (old, new) = (parts(&[("a", "1"), ("b", "1"), ("c", "1")]), parts(&[("a", "2"), ("b", "1"), ("d", "1")]));
+        let wanted = [("a", Some("1"), Some("2")), ("c", Some("1"), None), ("d", None, Some("1"))];
+        assert_eq!(old.differences(&new), wanted);
+        assert_eq!(old.differences(&old), []);
+    }
+}
