@@ -31,10 +31,17 @@ pub(super) fn network(spec: &NetworkSpec) -> String {
         .document()
 }
 
+/// The UUID of a pool that nodebake makes. libvirt keeps no metadata of pools: this is how we know ours again.
+pub(super) fn pool_uuid(name: &str) -> uuid::Uuid {
+    const NAMESPACE: uuid::Uuid = uuid::Uuid::from_u128(0x2f64_0a7e_93c1_5b0d_9a35_61c8_7e0b_d4f2);
+    uuid::Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
 pub(super) fn pool(spec: &PoolSpec) -> String {
     Element::new("pool")
         .attr("type", "dir")
         .child(Element::new("name").text(&spec.name))
+        .child(Element::new("uuid").text(pool_uuid(&spec.name)))
         .child(Element::new("target").child(Element::new("path").text(&spec.path)))
         .document()
 }

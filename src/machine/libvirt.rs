@@ -154,6 +154,18 @@ impl Libvirt {
         }
     }
 
+    /// The error of a definition that did not come to be.
+    fn refused(&self, kind: &'static str, name: &str) -> impl FnOnce(VirtError) -> MachineError {
+        let name = name.to_owned();
+        move |error| {
+            if self.connection.is_alive().unwrap_or(false) {
+                MachineError::Refused { kind, name, source: cause(&error) }
+            } else {
+                self.failed(format!("define {kind} {name:?}"))(error)
+            }
+        }
+    }
+
     /// Whether the host is this machine. A URI names a host between `://` and the next slash.
     fn is_local(&self) -> bool {
         self.uri.split_once("://").is_none_or(|(_, rest)| rest.is_empty() || rest.starts_with(['/', '?']))
@@ -554,8 +566,7 @@ impl Hypervisor for Libvirt {
         if self.find_network(name)?.is_some() {
             return Err(exists("network", name));
         }
-        let refused =
-            |error: VirtError| MachineError::Refused { kind: "network", name: name.clone(), source: cause(&error) };
+        let refused = self.refused("network", name);
         let network = self.connection.define_network_xml(&host_xml::network(spec)).map_err(refused)?;
         self.start_network(name)?;
         self.describe_network(&network, name)
@@ -587,13 +598,8 @@ impl Hypervisor for Libvirt {
         if self.find_pool(name)?.is_some() {
             return Err(exists("storage pool", name));
         }
-        let refused = |error: VirtError| MachineError::Refused {
-            kind: "storage pool",
-            name: name.clone(),
-            source: cause(&error),
-        };
+        let refused = self.refused("storage pool", name);
         let pool = self.connection.define_storage_pool_xml(&host_xml::pool(spec), 0).map_err(refused)?;
-        pool.set_autostart(true).map_err(self.failed(format!("autostart storage pool {name:?}")))?;
         self.start_pool(name)?;
         self.describe_pool(&pool, name)
     }
@@ -601,6 +607,11 @@ impl Hypervisor for Libvirt {
     fn start_pool(&self, name: &str) -> Result<()> {
         let pool = self.need_pool(name)?;
         let active = || pool.is_active().unwrap_or(false);
+        // Between define and autostart a crash is possible.
+        let failed = || self.failed(format!("autostart storage pool {name:?}"));
+        if pool.uuid().map_err(failed())? == host_xml::pool_uuid(name) && !pool.autostart().map_err(failed())? {
+            pool.set_autostart(true).map_err(failed())?;
+        }
         if active() || pool.create(0).is_ok() {
             return Ok(());
         }
@@ -786,13 +797,7 @@ impl Hypervisor for Libvirt {
         if let Some(domain) = self.find_domain(uuid)? {
             self.check_ours(&domain)?;
         }
-        let domain = self.define_valid(xml).map_err(|error| {
-            if self.connection.is_alive().unwrap_or(false) {
-                MachineError::Refused { kind: "domain", name: name.clone(), source: cause(&error) }
-            } else {
-                self.failed(format!("define domain {name:?}"))(error)
-            }
-        })?;
+        let domain = self.define_valid(xml).map_err(self.refused("domain", &name))?;
         self.describe_domain(&domain)?.ok_or_else(|| missing("domain", &name))
     }
 

@@ -54,7 +54,8 @@ pub trait Hypervisor: Send + Sync {
     fn pool(&self, name: &str) -> Result<Option<PoolInfo>, MachineError>;
     /// Defines a pool over a folder, makes the folder, autostarts and starts the pool; one of that name must not exist.
     fn create_pool(&self, spec: &PoolSpec) -> Result<PoolInfo, MachineError>;
-    /// Starts a pool, and makes its folder when it is missing (a crash may have left that to do).
+    /// Starts a pool, and makes its folder when it is missing (a crash may have left that to do); one of ours is also set to
+    /// autostart.
     fn start_pool(&self, name: &str) -> Result<(), MachineError>;
     /// Makes the pool see the files that others wrote, such as logs. Waits while the pool has a job running.
     fn refresh_pool(&self, name: &str) -> Result<(), MachineError>;

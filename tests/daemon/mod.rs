@@ -22,7 +22,8 @@ pub(crate) struct Daemon {
 
 /// The shell stays as PID 1: QEMU, once it is nobody's child, must be reaped before libvirtd believes in its end.
 /// No KVM: where only root may use it, libvirtd finds what it keeps of QEMU's capabilities stale at every look, and
-/// takes a minute for what takes a second; libvirtd's own namespace for QEMU fails at what hides it.
+/// takes a minute for what takes a second; libvirtd's own namespace for QEMU fails at what hides it. No cgroups:
+/// daemons of several tests would meet in them.
 const NAMESPACES: &str = "set -e
 mount -t tmpfs none /run
 mkdir /run/libvirt /run/lock
@@ -31,12 +32,12 @@ mkdir -p $0/etc
 mount --bind $0/etc /etc/libvirt
 mount --bind $0/run /run/libvirt
 if test -e /dev/kvm; then : >$0/kvm; chmod 0 $0/kvm; mount --bind $0/kvm /dev/kvm; fi
-echo 'namespaces = []' >$0/etc/qemu.conf
+printf 'namespaces = []\ncgroup_controllers = []\n' >$0/etc/qemu.conf
 cat /usr/share/libvirt/schemas/domain.rng >$0/domain.rng
 mount --bind $0/domain.rng /usr/share/libvirt/schemas/domain.rng
 ip link set lo up
 virtlogd -d
-libvirtd & wait";
+while :; do libvirtd || :; done";
 
 impl Daemon {
     pub(crate) fn start() -> Self {
@@ -78,7 +79,26 @@ impl Daemon {
         self.wait();
     }
 
-    fn wait(&self) {
+    /// Kills libvirtd alone: what it started lives on, and it is started again.
+    pub(crate) fn kill_libvirtd(&self) {
+        assert!(self.root);
+        let parents = |pid: &str| -> Option<(String, String)> {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (head, tail) = stat.rsplit_once(") ")?;
+            Some((head.split_once('(')?.1.to_owned(), tail.split(' ').nth(1)?.to_owned()))
+        };
+        let ours = |pid: &str| {
+            let ancestors = std::iter::successors(Some(pid.to_owned()), |pid| Some(parents(pid)?.1));
+            ancestors.take(8).any(|pid| pid == self.process.id().to_string())
+        };
+        let pids = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let daemons = pids.filter(|pid| parents(pid).is_some_and(|(name, _)| name == "libvirtd") && ours(pid));
+        let daemons: Vec<_> = daemons.collect();
+        assert!(!daemons.is_empty(), "libvirtd runs");
+        assert!(Command::new("kill").arg("-KILL").args(daemons).status().unwrap().success());
+    }
+
+    pub(crate) fn wait(&self) {
         let begin = Instant::now();
         while open(&self.uri).is_err() {
             let log = || fs::read_to_string(self.folder.path().join("daemon.log")).unwrap();

@@ -1,0 +1,119 @@
+//! `rebuild` as a transaction on a real libvirtd and QEMU, with guests that the test plays.
+
+use nodebake::machine::{DomainInfo, DomainState};
+
+use crate::daemon::Daemon;
+use crate::guests::{Guests, good, report};
+use crate::world::{Ran, World};
+
+const NODE: &str = "worker-node-1";
+
+/// A locked cluster whose machines are on a daemon and small.
+pub(crate) fn world(uri: &str) -> World {
+    let world = World::locked();
+    world.edit("uri: test:///default", &format!("uri: {uri}"));
+    world.edit("memory: 4GiB", "memory: 512MiB");
+    world
+}
+
+/// What the first node's machine is, and the volumes of all pools, without what moves by itself.
+fn holdings(daemon: &Daemon) -> (DomainInfo, Vec<String>) {
+    let host = daemon.open();
+    let domain = host.domains().unwrap().into_iter().find(|domain| domain.name == NODE).unwrap();
+    host.refresh_pool("nodebake").unwrap();
+    let volumes = host.volumes("nodebake").unwrap();
+    let volumes = volumes.iter().map(|volume| format!("{} whole {}", volume.name, volume.is_whole())).collect();
+    (domain, volumes)
+}
+
+/// Everything but the boot that a mark tells of.
+fn lasting(domain: &DomainInfo) -> (Option<nodebake::machine::Mark>, nodebake::digest::Digest, DomainState, bool) {
+    let mut mark = domain.mark().cloned();
+    if let Some(mark) = &mut mark {
+        mark.boot_id = None;
+    }
+    (mark, domain.stored_digest(), domain.state, domain.autostart)
+}
+
+fn plan_of(world: &World) -> Ran {
+    world.run(&["plan", NODE])
+}
+
+#[test]
+fn a_new_machine_takes_the_place_of_the_old_or_the_old_one_comes_back() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let world = world(&daemon.uri);
+    let guests = Guests::of(&daemon, good);
+    assert_eq!(world.must(&["up", NODE]).stdout, "");
+    let (first, _) = holdings(&daemon);
+
+    // Another setting: told by its name, and made so.
+    world.edit("  disk: 20GiB\n", "  disk: 20GiB\n  kubelet:\n    config:\n      maxPods: 77\n");
+    let told = plan_of(&world);
+    let rows: Vec<_> = told.stdout.lines().map(|line| line.split("   ").map(str::trim).last().unwrap()).collect();
+    assert_eq!((told.code, rows), (6, vec!["REASON", "-", "seed changed: kubelet config maxPods"]), "{told:?}");
+    let ran = world.run(&["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    let (second, volumes) = holdings(&daemon);
+    let mark = second.mark().unwrap();
+    assert_eq!((second.uuid, mark.state), (first.uuid, first.mark().unwrap().state));
+    assert_ne!(mark.seed, first.mark().unwrap().seed);
+    assert_eq!(second.record().previous, None);
+    assert_eq!(volumes.iter().filter(|name| name.contains(".root.")).count(), 1, "{volumes:?}");
+    assert_eq!(world.run(&["plan", NODE, "-o", "json"]).code, 6, "a node that nobody asks the cluster for is finished");
+
+    // A machine that does not come up gives way to the one before it.
+    world.edit("maxPods: 77", "maxPods: 78");
+    let old = mark.seed;
+    guests.play(move |domain| {
+        if domain.mark()?.seed == old { good(domain) } else { Some(report("containerd-active", "failed", "Ym9vbQo=")) }
+    });
+    let ran = world.run(&["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
+    let error = "error: worker-node-1: its new machine did not come up, and the old one was put back: worker-node-1: failed to \
+                 get to \"containerd active\"\n";
+    let hint = "hint: the node is what it was: mend the cause, and run `nodebake rebuild worker-node-1` again\n";
+    assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{ran:?}");
+    assert!(ran.stderr.contains(error) && ran.stderr.contains(hint) && ran.stderr.contains("| boom\n"), "{ran:?}");
+    let (third, left) = holdings(&daemon);
+    assert_eq!((lasting(&third), left), (lasting(&second), volumes));
+    assert_eq!(third.record(), second.record());
+
+    // With the cause mended it is replaced, and all of it goes.
+    guests.play(good);
+    world.must(&["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
+    assert_ne!(holdings(&daemon).0.mark().unwrap().seed, old);
+    world.must(&["down", "--yes"]);
+    assert_eq!(daemon.open().domains().unwrap(), []);
+}
+
+/// libvirtd dies while a machine is waited for: the run says so, and the next one finishes.
+#[test]
+fn a_restart_of_libvirtd_is_survived() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let world = world(&daemon.uri);
+    let guests = Guests::of(&daemon, |_| None);
+    let up = std::thread::scope(|scope| {
+        let up = scope.spawn(|| world.run(&["up", NODE]));
+        let runs = || daemon.open().domains().unwrap().iter().any(|domain| domain.state == DomainState::Running);
+        while !runs() {
+            assert!(!up.is_finished(), "it waits");
+            std::thread::yield_now();
+        }
+        daemon.kill_libvirtd();
+        up.join().unwrap()
+    });
+    let error = up.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let head = "error: looking at the machine of worker-node-1: lost the connection to";
+    assert!(up.code == 1 && error.starts_with(head), "{up:?}");
+    daemon.wait();
+    assert_eq!(holdings(&daemon).0.state, DomainState::Running);
+    guests.play(good);
+    world.must(&["up", NODE]);
+    world.must(&["down", "--yes"]);
+}
