@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::NodeName;
 
@@ -69,13 +69,15 @@ pub enum Verb {
     Rebuild(Rebuild),
     /// Remove machines with their disks; base images, payloads, pools and networks stay.
     Down(Down),
+    /// Remove the machines of single nodes with their disks and logs, also of nodes that the cluster file no longer names.
+    Remove(Remove),
     /// Show the settings of a node, and which layer of the cluster file gave each.
     Explain(Explain),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
     /// Make a golden image: a base image that holds the payload and its packages already, by booting one machine once.
     Image(Image),
-    /// Remove from the cache what no lock and no machine of any cluster needs.
+    /// Remove from the cache what no lock and no machine of any cluster needs, and from the pool what no machine uses.
     Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
@@ -244,12 +246,30 @@ pub enum Format {
     Yaml,
 }
 
+/// Nodes by their names and groups.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Which {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// The nodes of this group as well; may be given several times.
+    #[arg(short = 'g', long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
+}
+
+impl Which {
+    /// Whether none is named, which stands for all.
+    pub fn is_all(&self) -> bool {
+        self.nodes.is_empty() && self.groups.is_empty()
+    }
+}
+
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// Which nodes [default: all, and what is left of nodes that the cluster file no longer names].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes; without any, also what is left of nodes that the cluster file no longer names.
+    #[command(flatten)]
+    pub which: Which,
     /// How it is printed.
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
     pub output: Format,
@@ -261,9 +281,9 @@ pub struct Plan {
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Which nodes [default: all].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -275,9 +295,9 @@ pub struct Up {
 /// Arguments of `start`.
 #[derive(Debug, Args)]
 pub struct Start {
-    /// Which nodes [default: all].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
     /// How many at once, and how long to wait.
     #[command(flatten)]
     pub pace: Pace,
@@ -286,9 +306,9 @@ pub struct Start {
 /// Arguments of `stop` and `restart`.
 #[derive(Debug, Args)]
 pub struct Stop {
-    /// Which nodes [default: all].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
     /// Pull the plug of those that do not go off; what their guests have not written yet is lost.
     #[arg(long)]
     pub force: bool,
@@ -310,10 +330,14 @@ pub struct Status {
 
 /// Arguments of `rebuild`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
 pub struct Rebuild {
     /// Which nodes.
-    #[arg(value_name = "NODE", required = true)]
-    pub nodes: Vec<NodeName>,
+    #[command(flatten)]
+    pub which: Which,
+    /// Every node of the cluster file.
+    #[arg(long, conflicts_with_all = ["nodes", "groups"])]
+    pub all: bool,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -335,9 +359,24 @@ pub struct Rebuild {
 /// Arguments of `down`.
 #[derive(Debug, Args)]
 pub struct Down {
-    /// Which nodes [default: all of this cluster, also those that the cluster file no longer names].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes; without any all of this cluster, also those that the cluster file no longer names.
+    #[command(flatten)]
+    pub which: Which,
+    /// Whether to ask.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Arguments of `remove`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").args(["nodes", "groups", "gone"]).required(true).multiple(true))]
+pub struct Remove {
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
+    /// Nodes that the cluster file no longer names.
+    #[arg(long)]
+    pub gone: bool,
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,

@@ -111,9 +111,12 @@ pub enum Error {
     /// A time for images that is none, or none that an image can record.
     #[error("SOURCE_DATE_EPOCH is {text:?}; it must be seconds since 1970, up to the end of 2155")]
     SourceDate { text: String },
+    /// A group that no node is of.
+    #[error("no node is of group {group:?}")]
+    UnknownGroup { group: String, groups: Vec<String> },
     /// Another run is at work on this cluster.
-    #[error("another nodebake is changing machines of this cluster")]
-    Running,
+    #[error("another nodebake is changing machines of this cluster{}", by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default())]
+    Running { by: Option<String> },
     /// Something would be lost and nobody can be asked.
     #[error("this needs your consent, and there is no terminal to ask on")]
     NoConsent,
@@ -132,6 +135,7 @@ impl Error {
             | Self::Blocked(_)
             | Self::Exists { .. }
             | Self::UnknownNode { .. }
+            | Self::UnknownGroup { .. }
             | Self::UnknownFile { .. }
             | Self::UnknownField { .. }
             | Self::NoConsent
@@ -189,7 +193,11 @@ impl Error {
             Self::UnknownField { .. } => {
                 Some(format!("`nodebake explain NODE` lists all that are set; there are {}", config::fields().join(", ")))
             }
-            Self::Running => Some("wait for it to end, then run the command again".to_owned()),
+            Self::UnknownGroup { groups, .. } if groups.is_empty() => {
+                Some("groups are made under groups: in the cluster file; `group:` of a node names its own".to_owned())
+            }
+            Self::UnknownGroup { groups, .. } => Some(format!("there are nodes of {}", groups.join(", "))),
+            Self::Running { .. } => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
             Self::SourceDate { .. } => {
                 Some("unset it, and everything in the images is of 2000-01-01 00:00:00 UTC".to_owned())

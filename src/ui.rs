@@ -62,9 +62,14 @@ impl Ui {
         self.calmly(|| eprintln!("{text}"));
     }
 
+    /// Whether there is somebody to ask.
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
     /// Asks a yes-or-no question; `None` where there is nobody to ask.
     pub fn ask(&self, question: &str) -> Option<bool> {
-        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        if !self.can_ask() {
             return None;
         }
         self.calmly(|| eprint!("{question} [y/N] "));

@@ -395,7 +395,7 @@ fn every_transition_is_shown_with_its_command() {
     };
     assert_eq!(shown(&world.plan(), &[]), both(&["node worker-node-1 nothing [-] "]));
     let gone = shown(&world.plan(), &["worker-node-7"]);
-    assert_eq!(gone[2], "node worker-node-7 remove [down worker-node-7] not in the cluster file");
+    assert_eq!(gone[2], "node worker-node-7 remove [remove worker-node-7] not in the cluster file");
 
     let domain = world.domain("worker-node-1");
     world.host.put_domain(DomainInfo { state: DomainState::ShutOff, ..domain.clone() });
@@ -710,6 +710,44 @@ fn putting_back_converges_from_a_fault_at_every_call() {
         }
         assert_eq!((holdings(&world), world.disks()), wanted, "{when}");
     }
+}
+
+/// What no machine needs may go: also of a machine that is kept, and never what another cluster or a user has.
+#[test]
+fn volumes_that_no_machine_uses_can_go() {
+    let unused = |world: &World| -> Vec<String> {
+        plan::unused(Some(&world.id), &world.inventory(None)).into_iter().map(|volume| volume.name).collect()
+    };
+    let world = changed();
+    assert_eq!(unused(&world), Vec::<String>::new());
+    let volume = |name: &str, backing: Option<&str>| {
+        let (name, path) = (name.to_owned(), format!("{POOL}/{name}"));
+        let backing = backing.map(|name| format!("{POOL}/{name}"));
+        let info = VolumeInfo { name, path, capacity: 1, allocation: 1, format: VolumeFormat::Raw, backing };
+        world.host.put_volume("nodebake", info, b"x");
+    };
+    let image = |kind: &str, ending: &str| format!("nodebake.{kind}.{}.{ending}", Digest::of(b"old"));
+    let (base, payload) = (image("base", "qcow2"), image("payload", "iso"));
+    let head = format!("nodebake.seed.{}.worker-node-1", &world.id.ca.to_string()[..8]);
+    let stray = format!("{head}.root.0123456789ab.qcow2");
+    let foreign = "nodebake.other.01234567.worker-node-1.root.0123456789ab.qcow2";
+    for name in ["users.qcow2", &base, &payload, &stray, &format!("{head}.seed.0123456789ab.iso")] {
+        volume(name, None);
+    }
+    volume(foreign, Some(&base));
+    assert_eq!(unused(&world), [payload.clone(), stray, format!("{head}.seed.0123456789ab.iso")]);
+    // Without its CA a cluster is not known.
+    let shared: Vec<_> = plan::unused(None, &world.inventory(None)).into_iter().map(|volume| volume.name).collect();
+    assert_eq!(shared, std::slice::from_ref(&payload));
+
+    // While a replacement is under way both machines need theirs.
+    world.new_guest_says("");
+    let plan = world.plan_with(None, plan::rebuild).unwrap();
+    world.host.cut_at(world.host.calls().len() + 8, Moment::After);
+    assert!(world.apply().node(&plan.nodes[0]).is_err());
+    world.host.mend();
+    assert!(world.domain("worker-node-1").record().previous.is_some());
+    assert_eq!(unused(&world), [payload]);
 }
 
 /// A fault at each call of `down`, then a plain run: nothing is left.
@@ -1238,9 +1276,9 @@ impl Fault {
     fn run(&self, world: &World, what: impl Fn(&World) -> Result<(), ApplyError>) -> String {
         let call = world.host.calls().len() + self.call;
         if self.dies {
-            world.host.cut_at(call, self.moment)
+            world.host.cut_at(call, self.moment);
         } else {
-            world.host.fail_at(call, self.moment)
+            world.host.fail_at(call, self.moment);
         }
         let ended = what(world);
         world.host.mend();

@@ -1,24 +1,43 @@
-//! `nodebake down`: removes what carries our mark, and nothing else.
+//! `nodebake down` and `nodebake remove`: removes what carries our mark, and nothing else.
 
 use super::Session;
 use crate::apply::{Apply, Patience};
-use crate::cli::Down;
+use crate::cli::{Consent, Down, Remove, Which};
 use crate::config::NodeName;
 use crate::error::Error;
 use crate::machine;
 use crate::plan::{Inventory, Removal, removals};
 
 pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
+    let all = args.which.is_all();
+    remove_those(session, &args.which, args.consent, |_| all)
+}
+
+pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
+    remove_those(session, &args.which, args.consent, |name| args.gone && !is_known(session, name))
+}
+
+/// Removes the nodes that are named, and whatever of this cluster `also` names.
+fn remove_those(
+    session: &Session,
+    which: &Which,
+    consent: Consent,
+    also: impl Fn(&NodeName) -> bool,
+) -> Result<(), Error> {
     let config = &session.config;
     let hypervisor = machine::open(&config.libvirt.uri)?;
     let id = session.cluster_id()?;
     let _held = session.hold()?;
     let inventory = Inventory::read(config, &*hypervisor, None)?;
     let mut there = removals(&id, config, &inventory);
-    if let Some(name) = args.nodes.iter().find(|name| !is_known(session, name) && !there.contains_key(*name)) {
+    let gone = |name: &&NodeName| !is_known(session, name) && !there.contains_key(*name);
+    if let Some(name) = which.nodes.iter().find(gone) {
         return Err(session.unknown(name));
     }
-    there.retain(|node, removal| !removal.is_empty() && (args.nodes.is_empty() || args.nodes.contains(node)));
+    let groups = Which { nodes: Vec::new(), groups: which.groups.clone() };
+    let of_groups = if groups.is_all() { Vec::new() } else { session.select(&groups)? };
+    let named = |node: &NodeName| which.nodes.contains(node) || of_groups.iter().any(|of| of.name == *node);
+    there.retain(|node, removal| !removal.is_empty() && (named(node) || also(node)));
     if there.is_empty() {
         session.ui.say("nothing of this cluster is there");
         return Ok(());
@@ -26,7 +45,7 @@ pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
     for (node, removal) in &there {
         session.ui.say(&describe(node, removal));
     }
-    session.consent(args.consent, "Remove them?")?;
+    session.consent(consent, "Remove them?")?;
     let apply = Apply {
         hypervisor: &*hypervisor,
         id: &id,

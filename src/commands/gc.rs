@@ -1,4 +1,5 @@
-//! `nodebake gc`: removes from the cache what no cluster uses any more.
+//! `nodebake gc`: removes from the cache what no cluster uses any more, and from the pool of the cluster file at hand what no
+//! machine does.
 //!
 //! What a cluster uses is what the lock beside its cluster file names, and the base images of the machines on its
 //! hypervisor. Their payloads lie in the hypervisor's pool, and a machine that is made anew is made from the lock. Whatever cannot be told for sure is an error, and then nothing is removed.
@@ -8,7 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
+use jiff::Timestamp;
 
+use super::Session;
 use crate::artifacts::lock::LockError;
 use crate::artifacts::store::{Reason, StoreError, Sweep, Unused, Uses};
 use crate::artifacts::{Lock, Store};
@@ -16,7 +19,8 @@ use crate::cli::{Cli, Gc};
 use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
 use crate::error::{Error, ExitCode};
-use crate::machine::{self, MachineError};
+use crate::machine::{self, MachineError, VolumeInfo, VolumeName};
+use crate::plan::{self, Inventory};
 use crate::ui::Ui;
 
 /// Why it cannot be told what is in use. Nothing was removed.
@@ -110,6 +114,8 @@ pub(super) fn run(cli: &Cli, ui: &Ui, args: &Gc) -> Result<(), Error> {
     let waiting = || ui.say("waiting for other runs of nodebake that use the cache");
     let Some(sweep) = store.sweep(args.dry_run, waiting).map_err(GcError::from)? else {
         ui.say(&format!("there is no cache in {}", store.root().display()));
+        let rows: Vec<_> = volumes(cli, ui, args)?.iter().map(volume_row).collect();
+        ui.data(&super::table(&rows));
         return Ok(());
     };
     let forgotten = args.forget.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
@@ -120,25 +126,56 @@ pub(super) fn run(cli: &Cli, ui: &Ui, args: &Gc) -> Result<(), Error> {
     let (uses, gone) = uses(&sweep, &absolute(&cli.config)?, &forgotten)?;
     let mut unused: Vec<_> = gone.iter().map(|file| sweep.root_of(file)).collect();
     unused.extend(sweep.unused(&uses).map_err(GcError::from)?);
+    let volumes = volumes(cli, ui, args)?;
     let (count, size) = sweep.blobs().map_err(GcError::from)?;
     if !args.dry_run {
         for unused in &unused {
             sweep.remove(unused).map_err(GcError::from)?;
         }
     }
-    if !unused.is_empty() {
-        ui.data(&super::table(&unused.iter().map(row).collect::<Vec<_>>()));
+    let mut rows: Vec<_> = unused.iter().map(row).collect();
+    rows.extend(volumes.iter().map(volume_row));
+    if !rows.is_empty() {
+        ui.data(&super::table(&rows));
     }
     let blobs = || unused.iter().filter(|unused| unused.why == Reason::Unnamed);
     let verb = if args.dry_run { "would be removed" } else { "removed" };
-    let freed = HumanBytes(unused.iter().map(|unused| unused.size).sum());
+    let sizes = unused.iter().map(|unused| unused.size).chain(volumes.iter().map(|(_, volume)| volume.allocation));
+    let freed = HumanBytes(sizes.sum());
     let kept = HumanBytes(size.saturating_sub(blobs().map(|unused| unused.size).sum()));
     ui.say(&format!("{freed} {verb}; {} files stay ({kept})", count - blobs().count()));
     Ok(())
 }
 
+/// Removes from the pool of the cluster file at hand what no machine uses; gives it with the pool's name.
+fn volumes(cli: &Cli, ui: &Ui, args: &Gc) -> Result<Vec<(String, VolumeInfo)>, Error> {
+    if !cli.config.exists() || args.forget.contains(&cli.config) {
+        return Ok(Vec::new());
+    }
+    let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
+    let hypervisor = machine::open(&session.config.libvirt.uri)?;
+    let _held = if args.dry_run { None } else { Some(session.hold()?) };
+    let inventory = Inventory::read(&session.config, &*hypervisor, None)?;
+    let unused = plan::unused(session.cluster_id().ok().as_ref(), &inventory);
+    let pool = &session.config.libvirt.pool;
+    if !args.dry_run {
+        for name in unused.iter().filter_map(VolumeInfo::ours) {
+            if matches!(name, VolumeName::Seed { .. }) {
+                hypervisor.wipe_volume(pool, &name)?;
+            }
+            hypervisor.delete_volume(pool, &name)?;
+        }
+    }
+    Ok(unused.into_iter().map(|volume| (pool.clone(), volume)).collect())
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::File { action: "looking for", path: path.to_owned(), source })
+}
+
+fn volume_row((pool, volume): &(String, VolumeInfo)) -> Vec<String> {
+    let size = HumanBytes(volume.allocation).to_string();
+    vec![format!("{pool}/{}", volume.name), size, "no machine uses it".to_owned()]
 }
 
 fn row(unused: &Unused) -> Vec<String> {

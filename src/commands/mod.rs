@@ -6,6 +6,7 @@ mod down;
 mod explain;
 mod fetch;
 mod gc;
+mod holder;
 mod image;
 mod init;
 mod inspect;
@@ -19,6 +20,7 @@ mod status;
 mod up;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +31,7 @@ use serde::Serialize;
 
 use crate::artifacts::{Limits, Lock, Source, Store, wanted};
 use crate::build::Build;
-use crate::cli::{Bundle, BundleVerb, Cli, Consent, Format, Verb};
+use crate::cli::{Bundle, BundleVerb, Cli, Consent, Format, Verb, Which};
 use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::{Error, ExitCode};
@@ -74,6 +76,7 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Restart(args) => power::restart(session, args),
         Verb::Status(args) => status::run(session, args),
         Verb::Down(args) => down::run(session, args),
+        Verb::Remove(args) => down::remove(session, args),
         Verb::Image(args) => image::run(session, args),
         Verb::Explain(args) => explain::run(session, args),
         Verb::Logs(args) => logs::run(session, args),
@@ -175,6 +178,29 @@ impl Session<'_> {
         Ok(nodes.iter().filter(|node| names.is_empty() || names.contains(&node.name)).collect())
     }
 
+    /// The nodes that are named by themselves or by their groups, in the cluster file's order; all of them where none is.
+    fn select(&self, which: &Which) -> Result<Vec<&Node>, Error> {
+        let mut names: Vec<_> = self.nodes(&which.nodes)?.into_iter().map(|node| &node.name).collect();
+        if which.nodes.is_empty() && !which.groups.is_empty() {
+            names.clear();
+        }
+        let nodes = &self.config.nodes;
+        for group in &which.groups {
+            let of_group = |node: &&Node| node.group.as_ref() == Some(group);
+            if !nodes.iter().any(|node| of_group(&node)) {
+                return Err(self.unknown_group(group));
+            }
+            names.extend(nodes.iter().filter(of_group).map(|node| &node.name));
+        }
+        Ok(nodes.iter().filter(|node| names.contains(&&node.name)).collect())
+    }
+
+    fn unknown_group(&self, name: &str) -> Error {
+        let groups: BTreeSet<_> = self.config.nodes.iter().filter_map(|node| node.group.as_deref()).collect();
+        let groups = groups.into_iter().map(ToOwned::to_owned).collect();
+        Error::UnknownGroup { group: name.to_owned(), groups }
+    }
+
     fn unknown(&self, name: &NodeName) -> Error {
         let name = name.to_string();
         let all = self.config.nodes.iter().map(|node| node.name.to_string());
@@ -195,7 +221,7 @@ impl Session<'_> {
         let failed = |source| Error::File { action: "opening", path: path.clone(), source };
         let folder = File::open(&path).map_err(failed)?;
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Running),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Running { by: holder::of(&folder) }),
             // Any other error is a file system without such locks; there is then nothing to wait for.
             _ => Ok(folder),
         }
@@ -210,6 +236,11 @@ impl Session<'_> {
         };
         self.ui.data(&text);
         Ok(())
+    }
+
+    /// Whether somebody can be asked, or need not be; found out before the work whose end would be a question.
+    fn can_consent(&self, consent: Consent) -> Result<(), Error> {
+        if consent.yes || self.ui.can_ask() { Ok(()) } else { Err(Error::NoConsent) }
     }
 
     /// Asks before something is lost.

@@ -25,7 +25,7 @@ struct Document<'a> {
 /// Shows the plan; says whether anything is to do.
 pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     let config = &session.config;
-    let nodes = session.nodes(&args.nodes)?;
+    let nodes = session.select(&args.which)?;
     let hypervisor = machine::open(&config.libvirt.uri)?;
     let cluster = session.cluster()?;
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     let now = session.now.as_second();
     let plan = plan::up(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
     let mut gone = removals(&id, config, &inventory);
-    gone.retain(|name, _| args.nodes.is_empty() && !config.nodes.iter().any(|node| node.name == *name));
+    gone.retain(|name, _| args.which.is_all() && !config.nodes.iter().any(|node| node.name == *name));
     let rows = plan::rows(&plan, &gone);
     let document = Document { api_version: "nodebake/v1", cluster: id.name.to_string(), plan: &rows };
     session.show(args.output, &document, || table(&rows))?;
@@ -72,7 +72,7 @@ fn unbuilt() -> Images {
     Images { payload: ImageFile::unbuilt(), payload_drive: true, base: ImageFile::unbuilt(), firmware: Firmware::Bios }
 }
 
-fn table(rows: &[Row]) -> String {
+pub(super) fn table(rows: &[Row]) -> String {
     let head = ["KIND", "NAME", "ACTION", "COMMAND", "REASON"].map(String::from).to_vec();
     let cells = rows.iter().map(|row| {
         let command = row.command.clone().unwrap_or_else(|| "-".to_owned());

@@ -15,13 +15,13 @@ use crate::plan::{self, Blocked, Inventory};
 pub(super) fn start(session: &Session, args: &Start) -> Result<(), Error> {
     let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
-    power.start(session.cluster()?.as_ref(), &session.nodes(&args.nodes)?)
+    power.start(session.cluster()?.as_ref(), &session.select(&args.which)?)
 }
 
 pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
     let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
-    failures(power.stop(&session.nodes(&args.nodes)?, args.force)?)
+    failures(power.stop(&session.select(&args.which)?, args.force)?)
 }
 
 /// Off first, and then on again: who asks for that wants nothing of the old boot to live on beside the new one. A machine
@@ -31,7 +31,7 @@ pub(super) fn restart(session: &Session, args: &Stop) -> Result<(), Error> {
     let _held = session.hold()?;
     // Before anything is off that could then not be waited for.
     let cluster = session.cluster()?;
-    let nodes = session.nodes(&args.nodes)?;
+    let nodes = session.select(&args.which)?;
     let stuck = power.stop(&nodes, args.force)?;
     let is_stuck = |node: &&Node| stuck.iter().any(|(name, _)| *name == node.name);
     let off: Vec<_> = nodes.into_iter().filter(|node| !is_stuck(node)).collect();

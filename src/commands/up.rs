@@ -7,26 +7,26 @@ use super::Session;
 use super::build::Outputs;
 use crate::apply::{Apply, ApplyError, Outcome, Patience, Presence, presence};
 use crate::build::{Build, NodeOutput};
-use crate::cli::{Pace, Rebuild, Up};
+use crate::cli::{Consent, Pace, Rebuild, Up};
 use crate::cluster::{Cluster, Nodes};
 use crate::config::{ClusterId, Config, Node};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::parallel;
-use crate::plan::{self, Blocked, Built, Inventory, Plan, Request, Step};
+use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
 
 pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
-    let nodes = session.nodes(&args.nodes)?;
-    bring(session, &nodes, &args.out.dir, How { pace: args.pace, force: false, one_by_one: false }, plan::up)
+    let nodes = session.select(&args.which)?;
+    let how = How { pace: args.pace, force: false, one_by_one: false, consent: None };
+    bring(session, &nodes, &args.out.dir, how, plan::up)
 }
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
-    let nodes = session.nodes(&args.nodes)?;
-    let names: Vec<_> = nodes.iter().map(|node| node.name.to_string()).collect();
-    let question = format!("Replace {}? What is on the disks of these machines is lost.", names.join(", "));
-    session.consent(args.consent, &question)?;
+    let nodes = session.select(&args.which)?;
+    session.can_consent(args.consent)?;
     let pace = Pace { parallel: args.parallel, wait: args.wait };
-    bring(session, &nodes, &args.out.dir, How { pace, force: args.force, one_by_one: true }, plan::rebuild)
+    let how = How { pace, force: args.force, one_by_one: true, consent: Some(args.consent) };
+    bring(session, &nodes, &args.out.dir, how, plan::rebuild)
 }
 
 /// How machines are worked on.
@@ -37,6 +37,8 @@ struct How {
     force: bool,
     /// Whether none is begun any more once one has failed.
     one_by_one: bool,
+    /// Asked for before machines that work are replaced.
+    consent: Option<Consent>,
 }
 
 fn bring(
@@ -60,7 +62,10 @@ fn bring(
     let now = session.now.as_second();
     let plan = make(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
     check_addresses(config, &plan, &inventory, &id, now)?;
-    tell_drift(session, &plan);
+    match how.consent {
+        Some(consent) => ask(session, &plan, consent)?,
+        None => tell_drift(session, &plan),
+    }
     let watch = cluster.as_ref().map(Cluster::watch);
     let apply = Apply {
         hypervisor: &*hypervisor,
@@ -146,8 +151,16 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
     Ok(())
 }
 
+/// Shows what is to be done, and asks.
+fn ask(session: &Session, plan: &Plan, consent: Consent) -> Result<(), Error> {
+    session.ui.say(super::plan::table(&plan::rows(plan, &BTreeMap::new())).trim_end());
+    let lost = "What is on the root disks of machines that are replaced is lost once the new ones are up.";
+    session.consent(consent, &format!("{lost} Go on?"))
+}
+
 fn tell_drift(session: &Session, plan: &Plan) {
-    for plan in plan.nodes.iter().filter(|plan| !plan.drift.is_empty()) {
+    let stays = |plan: &&NodePlan| !plan.drift.is_empty() && !matches!(plan.step, Step::Create(_));
+    for plan in plan.nodes.iter().filter(stays) {
         let drift: Vec<_> = plan.drift.iter().map(ToString::to_string).collect();
         let node = &plan.node;
         session.ui.say(&format!("{node}: differs: {}; `nodebake rebuild {node}` replaces it", drift.join(", ")));

@@ -285,12 +285,12 @@ fn medium(drive: roxmltree::Node<'_, '_>) -> Drive {
     name.filter(|name| matches!(name, VolumeName::Seed { .. })).map_or(Drive::Other, Drive::Seed)
 }
 
-/// The volumes of ours that a domain's XML names as sources of its disks.
+/// The volumes of ours that a domain's XML names as sources of its disks, each before what it stands on.
 pub fn volumes(xml: &str) -> Vec<VolumeName> {
     let Ok(document) = roxmltree::Document::parse(xml) else { return Vec::new() };
     let devices = document.root_element().children().filter(|node| node.has_tag_name("devices"));
     let disks = devices.flat_map(|devices| devices.children()).filter(|node| node.has_tag_name("disk"));
-    let sources = disks.filter_map(|disk| disk.children().find(|node| node.has_tag_name("source")));
+    let sources = disks.flat_map(|disk| disk.descendants()).filter(|node| node.has_tag_name("source"));
     sources.filter_map(|source| source.attribute("file")?.rsplit('/').next()?.parse().ok()).collect()
 }
 

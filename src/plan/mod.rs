@@ -9,6 +9,7 @@ mod removal;
 mod replacement;
 mod report;
 mod sealing;
+mod unused;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub use removal::{Removal, removals};
 pub use replacement::Replacement;
 pub use report::{Action, Kind, Row, rows};
 pub use sealing::Sealing;
+pub use unused::unused;
 
 use replacement::Old;
 
@@ -184,8 +186,8 @@ pub struct NodePlan {
     pub sealing: Option<Sealing>,
     /// What its Node object shall have; seen to once it is registered, and by every `up` after.
     pub metadata: Metadata,
-    /// How the machine that is there differs from what the cluster file asks for, as far as that is built; `rebuild` mends
-    /// it.
+    /// How the machine that is there differs from what the cluster file asks for, as far as that is built; where it is not
+    /// made anew, `rebuild` mends it.
     pub drift: Vec<Drift>,
     /// Its seed or one of its images is not built yet; such a plan can be shown, not carried out.
     pub unbuilt: bool,
@@ -409,13 +411,13 @@ impl<'a> Layout<'a> {
         let reason = domain.and_then(replace);
         let old = domain.filter(|_| reason.is_some()).and_then(Old::at);
         let (creation, replaced) = self.creation(node, built, old)?;
-        let (step, drift, replacement) = match domain {
+        let drift = domain.map(|domain| drift::of(domain, &creation, &inventory.volumes)).unwrap_or_default();
+        let (step, replacement) = match domain {
             Some(domain) if reason.is_none() => {
-                let drift = drift::of(domain, &creation, &inventory.volumes);
                 let replacement = Replacement::under_way(domain);
-                (step(domain, inventory, replacement.as_ref()), drift, replacement)
+                (step(domain, inventory, replacement.as_ref()), replacement)
             }
-            _ => (Step::Create(Box::new(Creation { reason, ..creation })), Vec::new(), replaced),
+            _ => (Step::Create(Box::new(Creation { reason, ..creation })), replaced),
         };
         // What becomes of its disks otherwise, the step tells.
         let stays = domain.filter(|_| !matches!(step, Step::Create(_) | Step::PutBack(_)));

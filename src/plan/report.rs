@@ -122,7 +122,7 @@ pub fn rows(plan: &Plan, gone: &BTreeMap<NodeName, Removal>) -> Vec<Row> {
         kind: Kind::Node,
         name: name.to_string(),
         action: Action::Remove,
-        command: Some(format!("down {name}")),
+        command: Some(format!("remove {name}")),
         reasons: vec!["not in the cluster file".to_owned()],
     }));
     rows
@@ -181,7 +181,10 @@ fn node(plan: &NodePlan) -> Vec<Row> {
         Step::Create(creation) => {
             let action = if creation.reason.is_some() { Action::Replace } else { Action::Create };
             let after = plan.unbuilt.then(|| AFTER_BUILD.to_owned());
-            rows.push(row(action, "up", creation.reason.clone().into_iter().chain(after).collect()));
+            let replaces = plan.replacement.is_some();
+            let differs = plan.drift.iter().filter(|_| replaces).map(ToString::to_string);
+            let verb = if replaces { format!("rebuild {name}") } else { "up".to_owned() };
+            rows.push(row(action, &verb, creation.reason.clone().into_iter().chain(after).chain(differs).collect()));
         }
         Step::Start(_) => rows.push(row(Action::Start, "up", replacing)),
         Step::Finish(_) => rows.push(row(Action::Finish, "up", replacing)),
@@ -192,7 +195,7 @@ fn node(plan: &NodePlan) -> Vec<Row> {
         let reasons = vec!["what differs is known after build".to_owned()];
         rows.push(row(Action::Build, &format!("build {name}"), reasons));
     }
-    if !plan.drift.is_empty() {
+    if !plan.drift.is_empty() && !matches!(plan.step, Step::Create(_)) {
         let reasons = plan.drift.iter().map(ToString::to_string).collect();
         rows.push(row(Action::Rebuild, &format!("rebuild {name}"), reasons));
     }

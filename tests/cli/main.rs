@@ -40,6 +40,7 @@ mod rendering;
 mod reproducible;
 mod runtimes;
 mod secrets;
+mod selecting;
 mod self_contained;
 #[path = "../../src/artifacts/server.rs"]
 mod server;

@@ -1,9 +1,10 @@
 //! `rebuild` as a transaction on a real libvirtd and QEMU, with guests that the test plays.
 
-use nodebake::machine::{DomainInfo, DomainState};
+use nodebake::machine::{DomainInfo, DomainState, VolumeName};
 
 use crate::daemon::Daemon;
 use crate::guests::{Guests, good, report};
+use crate::mirror::{self, Item};
 use crate::world::{Ran, World};
 
 const NODE: &str = "worker-node-1";
@@ -81,10 +82,23 @@ fn a_new_machine_takes_the_place_of_the_old_or_the_old_one_comes_back() {
     assert_eq!((lasting(&third), left), (lasting(&second), volumes));
     assert_eq!(third.record(), second.record());
 
-    // With the cause mended it is replaced, and all of it goes.
+    // With the cause mended it is replaced, by one with another payload; the old one is of no use then.
     guests.play(good);
+    let payload = mark.payload;
+    world.publish(Item::Kubelet, &[mirror::program("cat"), vec![7; 1 << 10]].concat());
+    world.relock();
+    world.must(&["build", NODE]);
+    let ran = world.run(&["plan", NODE, "-o", "json"]);
+    assert!(ran.stdout.contains("\"kubelet v1.35.1 "), "{ran:?}");
     world.must(&["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
-    assert_ne!(holdings(&daemon).0.mark().unwrap().seed, old);
+    let (fourth, before) = holdings(&daemon);
+    assert_ne!(fourth.mark().unwrap().seed, old);
+    let name = VolumeName::Payload(payload).to_string();
+    for (verb, gone) in [(&["gc", "--dry-run"][..], false), (&["gc"], true), (&["gc"], true)] {
+        let told = world.must(verb).stdout.contains(&format!("nodebake/{name} "));
+        let left: Vec<_> = before.iter().filter(|line| !gone || !line.starts_with(&name)).cloned().collect();
+        assert_eq!((holdings(&daemon), told), ((fourth.clone(), left), verb.len() == 2 || told), "{verb:?}");
+    }
     world.must(&["down", "--yes"]);
     assert_eq!(daemon.open().domains().unwrap(), []);
 }

@@ -25,6 +25,7 @@ const VERBS: [&str; 21] = [
     "status",
     "rebuild",
     "down",
+    "remove",
     "explain",
     "logs",
     "image",
@@ -88,7 +89,13 @@ fn what_is_no_command_line_is_refused() {
             &["build", "--all", "worker-node-1"],
             usage("the argument '--all' cannot be used with '[NODE]...'", "build --all [NODE]..."),
         ),
-        (&["rebuild"], usage("the following required arguments were not provided:\n  <NODE>...", "rebuild <NODE>...")),
+        (
+            &["rebuild"],
+            usage(
+                "the following required arguments were not provided:\n  <NODE|--group <GROUP>|--all>",
+                "rebuild <NODE|--group <GROUP>|--all>",
+            ),
+        ),
     ] {
         assert_eq!(bare(arguments), wanted, "{arguments:?}");
     }

@@ -113,7 +113,7 @@ pub fn containerd_cannot_start(lab: &Lab) {
 }
 
 /// The lab's mirror with another containerd archive: upstream's names, checksum file included, around /bin/false.
-fn broken_mirror(lab: &Lab) -> PathBuf {
+pub fn broken_mirror(lab: &Lab) -> PathBuf {
     let mirror = lab.work().join("broken.mirror");
     let run = |command: &mut Command| Ran::quietly(command).succeeded();
     run(Command::new("cp").arg("-al").arg(lab.mirror()).arg(&mirror));

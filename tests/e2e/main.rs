@@ -24,6 +24,7 @@ mod lab;
 mod machine_state;
 mod nodebake;
 mod rebuild;
+mod rollback;
 mod secrets;
 mod single_drive;
 mod wire;
@@ -78,6 +79,15 @@ fn golden_images_are_made_and_used() {
     let lab = Lab::up();
     let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
     lab.guarded(|| golden::is_made_and_used(&cluster));
+    lab.down();
+}
+
+/// A rebuild that fails at different stages, and a machine that comes back each time.
+#[test]
+fn a_failed_rebuild_is_undone() {
+    let lab = Lab::up();
+    let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
+    lab.guarded(|| rollback::undoes(&cluster));
     lab.down();
 }
 

@@ -35,6 +35,12 @@ impl<'a> Cluster<'a> {
         Self { lab, mirror: mirror.to_owned(), cache: lab.work().join(format!("{name}.cache")), folder }
     }
 
+    /// The same folder with another mirror, and a cache that knows nothing of the first.
+    pub fn with_mirror(&self, mirror: PathBuf) -> Self {
+        let cache = self.cache.with_extension("other");
+        Self { lab: self.lab, folder: self.folder.clone(), mirror, cache }
+    }
+
     /// Runs nodebake in the lab.
     pub fn run(&self, words: &[&str]) -> Ran {
         step(&format!("nodebake {}", words.join(" ")));

@@ -17,7 +17,7 @@ pub fn and_meanwhile(cluster: &Cluster, other: impl FnOnce() + Send) {
     step("`up` tells what differs, and replaces nothing");
     let ran = cluster.run(&["up", NODE]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    let start = format!("{NODE}: differs: seed ");
+    let start = format!("{NODE}: differs: seed changed: kubelet config clusterDomain");
     let told = ran.stderr.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{ran:#?}"));
     assert!(told.ends_with(&format!("; `nodebake rebuild {NODE}` replaces it")), "{told}");
     assert_eq!((guest.identity(), boot_id(cluster)), ([uuid.clone(), mac.clone(), disk.clone()], boot.clone()));
@@ -27,8 +27,8 @@ pub fn and_meanwhile(cluster: &Cluster, other: impl FnOnce() + Send) {
 
     let planned = cluster.run(&["plan", NODE]);
     let row = words(&planned.stdout).into_iter().next_back().unwrap();
-    let wanted = ["node", NODE, "rebuild", "rebuild", NODE, "seed"];
-    assert_eq!((planned.code, &row[..6]), (Some(6), &wanted[..]), "{planned:#?}");
+    let wanted = ["node", NODE, "rebuild", "rebuild", NODE, "seed", "changed:", "kubelet", "config"];
+    assert_eq!((planned.code, &row[..9]), (Some(6), &wanted[..]), "{planned:#?}");
 
     let refused = cluster.run(&["rebuild", NODE]);
     let (error, hint) = crate::nodebake::error_and_hint(&refused);
