@@ -362,6 +362,9 @@ pub struct Down {
     /// Which nodes; without any all of this cluster, also those that the cluster file no longer names.
     #[command(flatten)]
     pub which: Which,
+    /// Their data disks as well.
+    #[arg(long)]
+    pub with_data: bool,
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,
@@ -377,6 +380,9 @@ pub struct Remove {
     /// Nodes that the cluster file no longer names.
     #[arg(long)]
     pub gone: bool,
+    /// Their data disks as well.
+    #[arg(long)]
+    pub with_data: bool,
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,

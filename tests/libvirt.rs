@@ -21,7 +21,7 @@ use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
     Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, Hypervisor, MachineError, Mark, MarkState,
-    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName,
+    NetworkInfo, NetworkSpec, Nic, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName,
     VolumeSpec, open,
 };
 
@@ -67,7 +67,11 @@ fn spec(folder: &str) -> DomainSpec {
         payload_digest: Digest::of(b"payload"),
         seed: format!("{folder}/seed.iso"),
         mac: cluster().mac(&node()),
-        network: "seed".to_owned(),
+        data: std::collections::BTreeMap::new(),
+        driver: nodebake::config::DiskDriver::default(),
+        nic: Nic::Network("seed".to_owned()),
+        mtu: None,
+        over: None,
         console_log: format!("{folder}/console.log"),
         first_boot_log: format!("{folder}/first-boot.log"),
     }
@@ -236,6 +240,7 @@ fn networks_and_pools_are_made_once() {
 
 fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
     let spec = NetworkSpec {
+        mtu: None,
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -550,7 +555,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     let root = OverlaySpec {
         name: VolumeName::root(&cluster(), &node(), digest),
         capacity: 64 << 20,
-        backing: base_info.path.clone(),
+        backing: Some(base_info.path.clone()),
     };
     let root_info = hypervisor.create_overlay("vms", &root).unwrap();
     assert_eq!((root_info.capacity, root_info.backing.as_ref()), (64 << 20, Some(&base_info.path)));
@@ -562,6 +567,7 @@ fn a_machine_from_its_volumes_to_its_end() {
         return;
     }
     let network = NetworkSpec {
+        mtu: None,
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),

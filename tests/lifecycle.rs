@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nodebake::apply::{Apply, ApplyError, Outcome, Patience};
 use nodebake::cluster::{NodeStatus, Nodes};
-use nodebake::config::{Arch, ClusterId, Config, INIT, parse};
+use nodebake::config::{Arch, ClusterId, Config, DataDisk, INIT, parse};
 use nodebake::digest::Digest;
 use nodebake::machine::mark::LogKind;
 use nodebake::machine::memory::{Memory, Moment};
@@ -349,18 +349,68 @@ fn a_larger_disk_grows_in_place() {
     world.carry_out(&world.plan()).unwrap();
     world.config.nodes[0].disk = 40 << 30;
     let plan = world.plan();
-    let growth = plan.nodes[0].growth.as_ref().map(ToString::to_string);
+    let growth = plan.nodes[0].growth.first().map(ToString::to_string);
     assert_eq!((growth.as_deref(), &plan.nodes[0].drift), (Some("disk 20480 MiB -> 40960 MiB"), &Vec::new()));
-    assert_eq!((&plan.nodes[1].growth, steps(&plan)[0].as_str()), (&None, "worker-node-1 finish"));
+    assert_eq!((&plan.nodes[1].growth, steps(&plan)[0].as_str()), (&Vec::new(), "worker-node-1 finish"));
     let calls = world.host.calls().len();
     world.carry_out(&plan).unwrap();
     let root = format!("nodebake.seed.{}.worker-node-1.root.", &world.id.ca.to_string()[..8]);
     assert!(world.host.calls()[calls].starts_with(&format!("grow {root}")), "{:?}", &world.host.calls()[calls..]);
     let found = world.inventory(None).volumes.into_iter().find(|volume| volume.name.starts_with(&root)).unwrap();
-    assert_eq!((found.capacity, &world.plan().nodes[0].growth), (40 << 30, &None));
+    assert_eq!((found.capacity, &world.plan().nodes[0].growth), (40 << 30, &Vec::new()));
     // One that is made anew has its size from the start.
     world.config.nodes[0].disk = 50 << 30;
-    assert_eq!(world.plan_with(None, plan::rebuild).unwrap().nodes[0].growth, None);
+    assert_eq!(world.plan_with(None, plan::rebuild).unwrap().nodes[0].growth, []);
+}
+
+/// Data disks outlast their machines: rebuilt, taken down, made anew.
+#[test]
+fn data_disks_outlast_their_machines() {
+    let data = |world: &mut World, size| {
+        let disk = DataDisk { size };
+        world.config.nodes[0].settings.machine.data_disks = [("data".to_owned(), disk)].into();
+    };
+    let down = |world: &World, all: bool| {
+        for (node, removal) in plan::removals(&world.id, &world.config, &world.inventory(None)) {
+            let removal = if all { removal.with_data() } else { removal };
+            world.apply().remove(&node, &removal).unwrap();
+        }
+    };
+    let mut world = changed();
+    data(&mut world, 1 << 30);
+    let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift.len(), 1, "another seed was built: {drift:?}");
+    world.rebuild().unwrap();
+    let root = |world: &World| format!("root.{}.qcow2", world.built[0].seed.digest.short());
+    assert_eq!(world.disks(), ["data.data.qcow2".to_owned(), root(&world)]);
+    let xml = world.domain("worker-node-1").xml;
+    assert!(xml.contains("<serial>nd-data</serial>") && xml.contains(".data.data.qcow2"), "{xml}");
+
+    data(&mut world, 2 << 30);
+    let plan = world.plan();
+    let grows: Vec<_> = plan.nodes[0].growth.iter().map(ToString::to_string).collect();
+    assert_eq!((grows, &plan.nodes[0].drift), (vec!["data disk data 1024 MiB -> 2048 MiB".to_owned()], &Vec::new()));
+    world.carry_out(&plan).unwrap();
+    assert_eq!(world.plan().nodes[0].growth, []);
+    world.rebuild().unwrap();
+    down(&world, false);
+    assert_eq!(world.disks(), ["data.data.qcow2"]);
+    world.carry_out(&world.plan()).unwrap();
+    let found = |world: &World| {
+        let volumes = world.inventory(None).volumes;
+        volumes.into_iter().find(|volume| volume.name.ends_with(".data.data.qcow2")).map(|volume| volume.capacity)
+    };
+    assert_eq!(found(&world), Some(2 << 30), "the same disk");
+    assert_eq!(plan::unused(Some(&world.id), &world.inventory(None)), []);
+
+    data(&mut world, 1 << 30);
+    let error = world.plan_with(None, plan::up).unwrap_err();
+    let hint = "give it its size back in the cluster file, or, where nothing on it is needed: nodebake down worker-node-1 \
+                --with-data";
+    let text = "data disk data of worker-node-1 has 2048 MiB, the cluster file says 1024 MiB; disks do not shrink";
+    assert_eq!((error.to_string().as_str(), error.hint().as_deref()), (text, Some(hint)));
+    down(&world, true);
+    assert_eq!(world.disks(), Vec::<String>::new());
 }
 
 /// A plan as `nodebake plan` shows it: kind, name, action, command and reasons of each row.
@@ -591,7 +641,7 @@ fn what_has_not_changed_can_be_made_anew_as_well() {
         assert_eq!(world.disks(), [format!("root.{wanted}.qcow2")]);
         let plan = world.plan();
         assert_eq!((&plan.nodes[0].drift, &plan.nodes[0].strays), (&Vec::new(), &Vec::new()));
-        assert_eq!(plan.nodes[0].growth, None);
+        assert_eq!(plan.nodes[0].growth, []);
     }
 }
 

@@ -222,9 +222,7 @@ impl Apply<'_> {
     /// Brings one node up, and waits until it is.
     pub fn node(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
         let uuid = self.id.uuid(&plan.node);
-        if let Some(growth) = &plan.growth {
-            self.grow(plan, uuid, growth)?;
-        }
+        plan.growth.iter().try_for_each(|growth| self.grow(plan, uuid, growth))?;
         plan.strays.iter().try_for_each(|stray| self.delete(&plan.pool, stray))?;
         match &plan.step {
             Step::Nothing => return self.give_metadata(plan).map(|()| Outcome::Registered),
@@ -256,7 +254,9 @@ impl Apply<'_> {
 
     fn grow(&self, plan: &NodePlan, uuid: uuid::Uuid, growth: &Growth) -> Result<(), ApplyError> {
         let node = &plan.node;
-        let later = if matches!(plan.step, Step::Start(_)) { "" } else { "; its file system grows at the next boot" };
+        let root = matches!(growth.volume, VolumeName::Root { .. });
+        let later =
+            if matches!(plan.step, Step::Start(_)) || !root { "" } else { "; its file system grows at the next boot" };
         self.progress.note(&node.to_string(), &format!("{growth}{later}"));
         let grown = self.hypervisor.grow(uuid, &plan.pool, &growth.volume, growth.to);
         grown.map_err(doing(format!("growing the disk of {node}")))
@@ -297,6 +297,7 @@ impl Apply<'_> {
                 (pool.to_owned(), creation.overlay.name.clone()),
                 (pool.to_owned(), creation.seed.spec.name.clone()),
             ],
+            data: Vec::new(),
         };
         if let Err(error) = self.remove(node, &left) {
             self.progress.note(&node.to_string(), &format!("could not undo: {}", crate::error::chain(&error)));
@@ -308,6 +309,13 @@ impl Apply<'_> {
         self.hypervisor
             .create_overlay(pool, &creation.overlay)
             .map_err(doing(format!("making the root disk of {name}")))?;
+        for disk in &creation.data {
+            match self.hypervisor.create_overlay(pool, disk) {
+                // It outlasted the machine that it was made for.
+                Ok(_) | Err(MachineError::Exists { .. }) => {}
+                Err(error) => return Err(doing(format!("making a data disk of {name}"))(error)),
+            }
+        }
         self.upload(&creation.seed)
     }
 

@@ -10,17 +10,18 @@ use crate::plan::{Inventory, Removal, removals};
 
 pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
     let all = args.which.is_all();
-    remove_those(session, &args.which, args.consent, |_| all)
+    remove_those(session, &args.which, args.with_data, args.consent, |_| all)
 }
 
 pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
-    remove_those(session, &args.which, args.consent, |name| args.gone && !is_known(session, name))
+    remove_those(session, &args.which, args.with_data, args.consent, |name| args.gone && !is_known(session, name))
 }
 
 /// Removes the nodes that are named, and whatever of this cluster `also` names.
 fn remove_those(
     session: &Session,
     which: &Which,
+    with_data: bool,
     consent: Consent,
     also: impl Fn(&NodeName) -> bool,
 ) -> Result<(), Error> {
@@ -37,6 +38,9 @@ fn remove_those(
     let groups = Which { nodes: Vec::new(), groups: which.groups.clone() };
     let of_groups = if groups.is_all() { Vec::new() } else { session.select(&groups)? };
     let named = |node: &NodeName| which.nodes.contains(node) || of_groups.iter().any(|of| of.name == *node);
+    if with_data {
+        there = there.into_iter().map(|(node, removal)| (node, removal.with_data())).collect();
+    }
     there.retain(|node, removal| !removal.is_empty() && (named(node) || also(node)));
     if there.is_empty() {
         session.ui.say("nothing of this cluster is there");
@@ -69,5 +73,7 @@ fn is_known(session: &Session, name: &NodeName) -> bool {
 fn describe(node: &NodeName, removal: &Removal) -> String {
     let machine = if removal.domain.is_some() { "its machine and " } else { "" };
     let count = removal.volumes.len();
-    format!("{node}: {machine}{count} volume{}", if count == 1 { "" } else { "s" })
+    let names: Vec<_> = removal.data.iter().map(|(_, name)| name.to_string()).collect();
+    let kept = if names.is_empty() { String::new() } else { format!("; kept: {}", names.join(", ")) };
+    format!("{node}: {machine}{count} volume{}{kept}", if count == 1 { "" } else { "s" })
 }

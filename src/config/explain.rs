@@ -10,7 +10,7 @@ use super::layers::is_free;
 use super::problem::quoted;
 use super::scalar::size_text;
 use super::value::nearest;
-use super::{Body, Config, Node, Origin, OwnFile, OwnUnit, Registry};
+use super::{Body, Config, DiskDriver, Node, Origin, OwnFile, OwnUnit, Registry};
 
 /// A setting of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,10 @@ const SECRET: &str = "(secret)";
 
 /// Settings inside of settings; what begins with those that end in a dot has names of the user's own, or of others.
 const INNER: &[&str] = &[
+    "diskDriver.cache",
+    "diskDriver.io",
+    "diskDriver.discard",
+    "dataDisks.",
     "proxy.http",
     "proxy.https",
     "proxy.no",
@@ -134,6 +138,13 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("cpus", json!(node.cpus)),
         ("memory", json!(size_text(node.memory))),
         ("disk", json!(size_text(node.disk))),
+        ("firmware", json!(settings.machine.firmware.map(|firmware| firmware.to_string()))),
+        ("diskDriver", disk_driver(&settings.machine.disk_driver)),
+        (
+            "dataDisks",
+            map(&settings.machine.data_disks, |(name, it)| (name.clone(), json!({"size": size_text(it.size)}))),
+        ),
+        ("domainXml", json!(settings.machine.domain_xml)),
         ("ntp", json!(some(&settings.ntp))),
         ("proxy", json!(proxy)),
         ("ssh", json!(ssh)),
@@ -154,6 +165,10 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("templates", json!(settings.templates.as_deref().map(path))),
         ("keepSeed", json!(settings.keep_seed)),
     ]
+}
+
+fn disk_driver(driver: &DiskDriver) -> Value {
+    json!({"cache": driver.cache, "io": driver.io, "discard": driver.discard})
 }
 
 fn map<T>(items: impl IntoIterator<Item = T>, entry: impl Fn(T) -> (String, Value)) -> Value {

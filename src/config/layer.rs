@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::guest;
+use super::machine::{self, Bootware};
 use super::scalar;
 use super::settings::{Body, Credentials, OwnFile, OwnUnit, Registry, Settings, TaintEffect};
 use super::supply;
@@ -20,6 +21,10 @@ pub(super) const NODE_KEYS: &[&str] = &[
     "cpus",
     "memory",
     "disk",
+    "firmware",
+    "diskDriver",
+    "dataDisks",
+    "domainXml",
     "ntp",
     "proxy",
     "ssh",
@@ -65,6 +70,12 @@ pub(super) fn read(fields: &Fields<'_>, folder: &Path) -> Said {
     {
         value.report(format!("leaves no room on the node's disk of {}", scalar::size_text(disk)));
     }
+    if let Some(value) = fields.get("firmware").filter(|value| !value.is_layer())
+        && said.arch == Some(Arch::Arm64)
+        && said.settings.machine.firmware == Some(Bootware::Bios)
+    {
+        value.report("arm64 has no BIOS; its firmware is uefi");
+    }
     said
 }
 
@@ -88,6 +99,7 @@ fn settings(fields: &Fields<'_>, folder: &Path) -> Settings {
     let containerd = fields.get("containerd").and_then(|value| value.fields(&["config", "registries"]));
     let registries = containerd.as_ref().and_then(|containerd| containerd.get("registries"));
     Settings {
+        machine: machine::read(fields),
         ntp: texts(fields, "ntp", "addresses or host names of time servers", scalar::time_server),
         proxy: fields.get("proxy").and_then(|value| supply::proxy(&value)),
         ssh: fields.get("ssh").and_then(|value| ssh(&value)),

@@ -25,6 +25,7 @@ mod explain;
 mod guest;
 mod layer;
 mod layers;
+mod machine;
 mod names;
 mod problem;
 mod read;
@@ -39,6 +40,7 @@ mod tests;
 
 pub use edit::{EditError, VersionKey, set_versions};
 pub use explain::{Explained, InForce, fields, nearest_field};
+pub use machine::{Bootware, DataDisk, DiskDriver, Machine};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{
@@ -157,6 +159,10 @@ pub struct Versions {
 pub struct Network {
     /// Name of the libvirt network; an existing one is used as it is, else a NAT network is made.
     pub name: String,
+    /// A bridge of the hypervisor in place of a libvirt network.
+    pub bridge: Option<String>,
+    /// Largest packet in bytes, where it is not the network's own.
+    pub mtu: Option<u32>,
     /// Subnet, with the network address as its address.
     pub cidr: ipnet::Ipv4Net,
     /// Default gateway, inside `cidr`.

@@ -173,15 +173,24 @@ fn versions(value: &Value<'_>) -> Option<Versions> {
 /// What could be read of `network`.
 pub(super) struct NetworkDraft {
     name: String,
+    bridge: Option<String>,
+    mtu: Option<u32>,
     pub(super) cidr: Option<Placed<Ipv4Net>>,
     pub(super) gateway: Option<Placed<Ipv4Addr>>,
     nameservers: Option<Vec<Placed<IpAddr>>>,
 }
 
 fn network(value: &Value<'_>) -> Option<NetworkDraft> {
-    let fields = value.fields(&["name", "cidr", "gateway", "nameservers"])?;
+    let fields = value.fields(&["name", "bridge", "mtu", "cidr", "gateway", "nameservers"])?;
     let name = fields.optional("name", "the name of a libvirt network", scalar::libvirt_name);
+    let bridge = fields.optional("bridge", "a bridge of the hypervisor such as br0", scalar::interface);
+    if let Some(value) = fields.get("bridge").filter(|_| fields.get("name").is_some()) {
+        value.report("name and bridge are both given; the nodes are on one of them");
+    }
     Some(NetworkDraft {
+        bridge: bridge.map(|bridge| bridge.value),
+        // The least that IPv4 takes (RFC 791), and the most that Linux does.
+        mtu: fields.get("mtu").and_then(|value| value.number(&(576..=65535))),
         name: name.map_or_else(|| "nodebake".to_owned(), |name| name.value),
         cidr: fields.required("cidr", "a network such as 10.0.0.0/24", scalar::cidr),
         gateway: fields.required("gateway", "an IPv4 address such as 10.0.0.1", scalar::ipv4),
@@ -193,6 +202,8 @@ impl NetworkDraft {
     fn finish(self) -> Option<Network> {
         Some(Network {
             name: self.name,
+            bridge: self.bridge,
+            mtu: self.mtu,
             cidr: self.cidr?.value,
             gateway: self.gateway?.value,
             nameservers: values(self.nameservers?),

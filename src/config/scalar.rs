@@ -425,6 +425,15 @@ pub(super) fn libvirt_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A network interface of Linux (`dev_valid_name` in net/core/dev.c): at most 15 bytes, no slash, colon or white space.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
+    if text.is_empty() || text.len() > 15 || text == "." || text == ".." || !text.chars().all(inner) {
+        return Err(format!("{} is not the name of a network interface such as br0", quoted(text)));
+    }
+    Ok(text.to_owned())
+}
+
 /// A connection to a QEMU daemon, `qemu[+TRANSPORT]://[HOST]/system` or `/session`; or libvirt's own test driver.
 /// `/embed` has neither storage nor networks.
 pub(super) fn libvirt_uri(text: &str) -> Result<String, String> {

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::Machine;
 use super::Proxy;
 use super::Ssh;
 
 /// The settings of a node, all layers laid over each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// Its machine beyond its size.
+    pub machine: Machine,
     /// Servers that the node takes its time from, addresses or host names; where there are none, the image's own.
     pub ntp: Vec<String>,
     /// The proxy that containerd pulls images through.

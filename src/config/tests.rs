@@ -92,6 +92,8 @@ fn seed() -> Config {
         download: Download::default(),
         artifacts: Vec::new(),
         network: Network {
+            bridge: None,
+            mtu: None,
             name: "nodebake".to_owned(),
             cidr: "10.0.0.0/24".parse().unwrap(),
             gateway: [10, 0, 0, 1].into(),
@@ -176,6 +178,7 @@ fn what_init_shows_as_a_comment_is_valid_too() {
     };
     let unit = |body, enabled| OwnUnit { body, enabled };
     let settings = Settings {
+        machine: Machine::default(),
         ntp: vec!["10.0.0.1".to_owned()],
         proxy: Some(Proxy {
             http: Some("http://10.0.0.1:3128".to_owned()),

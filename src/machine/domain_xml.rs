@@ -11,13 +11,14 @@
 //!   reader and so can never stop a boot; virtlogd bounds their size.
 //! - No graphics, USB or tablet: nothing of a worker needs them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::mark::{Mark, VolumeName};
 use super::record::Record;
 use super::xml::Element;
 use crate::boot::CHANNEL;
-use crate::config::{Arch, Mac};
+use crate::config::{Arch, Bootware, DiskDriver, Mac};
 use crate::digest::Digest;
 use crate::render::payload_serial;
 
@@ -47,6 +48,15 @@ pub enum Firmware {
     Bios,
     /// EDK II, chosen by libvirt; the domain gets an NVRAM file of its own.
     Uefi,
+}
+
+impl From<Bootware> for Firmware {
+    fn from(firmware: Bootware) -> Self {
+        match firmware {
+            Bootware::Bios => Self::Bios,
+            Bootware::Uefi => Self::Uefi,
+        }
+    }
 }
 
 /// A qcow2 disk under a root disk.
@@ -85,14 +95,31 @@ pub struct DomainSpec {
     pub payload_digest: Digest,
     /// Path of the seed image.
     pub seed: String,
+    /// Paths of its data disks, qcow2, by their names.
+    pub data: BTreeMap<String, String>,
+    /// How its disks are read and written.
+    pub driver: DiskDriver,
     /// MAC of its network card.
     pub mac: Mac,
-    /// Name of the libvirt network.
-    pub network: String,
+    /// What its network card is plugged into.
+    pub nic: Nic,
+    /// Largest packet in bytes, where it is not the network's own.
+    pub mtu: Option<u32>,
     /// Path of the file that keeps what the serial console shows.
     pub console_log: String,
     /// Path of the file that the first-boot channel writes.
     pub first_boot_log: String,
+    /// A user's `<domain>`, laid over ours; known to be well formed.
+    pub over: Option<String>,
+}
+
+/// What a network card is plugged into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nic {
+    /// A libvirt network, by its name.
+    Network(String),
+    /// A bridge of the host.
+    Bridge(String),
 }
 
 impl DomainSpec {
@@ -113,6 +140,15 @@ impl DomainSpec {
     }
 
     fn element(&self, metadata: Vec<Element>) -> Element {
+        let over = self.over.as_deref().and_then(|xml| roxmltree::Document::parse(xml).ok());
+        let own = self.own_element(metadata);
+        match over {
+            Some(over) => own.overlaid(Element::read(over.root_element())),
+            None => own,
+        }
+    }
+
+    fn own_element(&self, metadata: Vec<Element>) -> Element {
         Element::new("domain")
             .attr("type", self.virt)
             .child(Element::new("name").text(&self.name))
@@ -167,6 +203,7 @@ impl DomainSpec {
         Element::new("devices")
             .child(self.root_disk())
             .children(self.payload.as_deref().map(|path| self.payload_disk(path)))
+            .children(self.data_disks())
             .children(self.seed_drive())
             .child(Element::new("controller").attr("type", "usb").attr("model", "none"))
             .child(self.network_card())
@@ -192,11 +229,34 @@ impl DomainSpec {
         Element::new("disk")
             .attr("type", "file")
             .attr("device", "disk")
-            .child(driver("qcow2").attr("cache", "writeback").attr("discard", "unmap"))
+            .child(self.disk_driver())
             .child(Element::new("source").attr("file", &self.root))
             .child(backing)
             .child(Element::new("target").attr("dev", "vda").attr("bus", "virtio"))
             .child(Element::new("boot").attr("order", 1))
+    }
+
+    /// How the disks that are written are driven.
+    fn disk_driver(&self) -> Element {
+        let DiskDriver { cache, io, discard } = &self.driver;
+        let driver = driver("qcow2").attr("cache", cache);
+        let driver = if let Some(io) = io { driver.attr("io", io) } else { driver };
+        driver.attr("discard", discard)
+    }
+
+    fn data_disks(&self) -> Vec<Element> {
+        let disk = |(target, (name, path)): (char, (&String, &String))| {
+            Element::new("disk")
+                .attr("type", "file")
+                .attr("device", "disk")
+                .child(self.disk_driver())
+                .child(Element::new("source").attr("file", path))
+                .child(Element::new("backingStore"))
+                .child(Element::new("target").attr("dev", format!("vd{target}")).attr("bus", "virtio"))
+                .child(Element::new("serial").text(format!("nd-{name}")))
+        };
+        // Behind root disk and payload.
+        ('c'..='z').zip(&self.data).map(disk).collect()
     }
 
     fn payload_disk(&self, path: &str) -> Element {
@@ -230,11 +290,16 @@ impl DomainSpec {
     }
 
     fn network_card(&self) -> Element {
+        let (kind, name) = match &self.nic {
+            Nic::Network(name) => ("network", name),
+            Nic::Bridge(name) => ("bridge", name),
+        };
         Element::new("interface")
-            .attr("type", "network")
+            .attr("type", kind)
             .child(Element::new("mac").attr("address", self.mac))
-            .child(Element::new("source").attr("network", &self.network))
+            .child(Element::new("source").attr(kind, name))
             .child(Element::new("model").attr("type", "virtio"))
+            .children(self.mtu.map(|mtu| Element::new("mtu").attr("size", mtu)))
     }
 
     fn console(&self) -> Element {
@@ -351,9 +416,13 @@ mod tests {
             payload_digest: Digest::of(b"payload"),
             seed: "/pool/seed.iso".to_owned(),
             mac: "52:54:00:12:34:56".parse().unwrap(),
-            network: "seed".to_owned(),
+            data: BTreeMap::new(),
+            driver: DiskDriver::default(),
+            nic: Nic::Network("seed".to_owned()),
+            mtu: None,
             console_log: "/logs/console.log".to_owned(),
             first_boot_log: "/logs/first-boot.log".to_owned(),
+            over: None,
         }
     }
 
@@ -373,6 +442,20 @@ mod tests {
         }
     }
 
+    fn data(names: &[&str]) -> BTreeMap<String, String> {
+        names.iter().map(|name| ((*name).to_owned(), format!("/pool/{name}.qcow2"))).collect()
+    }
+
+    /// What a user may want: pinning, huge pages, a watchdog, a flag of QEMU's own.
+    const OVER: &str = "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+      <memoryBacking><hugepages/></memoryBacking>
+      <cputune><vcpupin vcpu='0' cpuset='2'/></cputune>
+      <cpu><topology sockets='1' cores='2' threads='1'/></cpu>
+      <on_crash>restart</on_crash>
+      <devices><watchdog model='itco' action='reset'/></devices>
+      <qemu:commandline><qemu:arg value='-no-user-config'/></qemu:commandline>
+    </domain>";
+
     /// tests/libvirt.rs has libvirt validate the same files. `NODEBAKE_BLESS=1` writes them anew.
     #[test]
     fn golden() {
@@ -382,9 +465,27 @@ mod tests {
             ("amd64-tcg-bios", tcg.clone()),
             ("amd64-kvm-uefi", DomainSpec { firmware: Firmware::Uefi, ..spec() }),
             ("arm64-tcg-uefi", DomainSpec { arch: Arch::Arm64, firmware: Firmware::Uefi, ..tcg }),
+            ("bridge", DomainSpec { nic: Nic::Bridge("br0".to_owned()), mtu: Some(1450), ..spec() }),
+            (
+                "disk-driver",
+                DomainSpec {
+                    driver: DiskDriver {
+                        cache: "none".to_owned(),
+                        io: Some("native".to_owned()),
+                        discard: "ignore".to_owned(),
+                    },
+                    ..spec()
+                },
+            ),
+            ("data-disks", DomainSpec { data: data(&["data", "logs"]), ..spec() }),
+            ("users-xml", DomainSpec { over: Some(OVER.to_owned()), ..spec() }),
             (
                 "escaped",
-                DomainSpec { root: "/a 'b' \"c\" & <d>/ä.qcow2".to_owned(), network: "<&'\"".to_owned(), ..spec() },
+                DomainSpec {
+                    root: "/a 'b' \"c\" & <d>/ä.qcow2".to_owned(),
+                    nic: Nic::Network("<&'\"".to_owned()),
+                    ..spec()
+                },
             ),
         ];
         for (name, spec) in cases {

@@ -22,6 +22,7 @@ pub(super) fn network(spec: &NetworkSpec) -> String {
         .child(Element::new("metadata").child(made_for))
         .child(Element::new("forward").attr("mode", "nat"))
         .child(Element::new("bridge").attr("stp", "on").attr("delay", 0))
+        .children(spec.mtu.map(|mtu| Element::new("mtu").attr("size", mtu)))
         .child(
             Element::new("ip")
                 .attr("family", "ipv4")
@@ -53,10 +54,12 @@ pub(super) fn upload(spec: &VolumeSpec) -> String {
 }
 
 pub(super) fn overlay(spec: &OverlaySpec) -> String {
-    let backing = Element::new("backingStore")
-        .child(Element::new("path").text(&spec.backing))
-        .child(Element::new("format").attr("type", "qcow2"));
-    volume(&spec.name, spec.capacity).child(target("qcow2")).child(backing).document()
+    let backing = spec.backing.as_ref().map(|path| {
+        Element::new("backingStore")
+            .child(Element::new("path").text(path))
+            .child(Element::new("format").attr("type", "qcow2"))
+    });
+    volume(&spec.name, spec.capacity).child(target("qcow2")).children(backing).document()
 }
 
 /// A copy of another volume's content, with no file under it.
@@ -235,6 +238,7 @@ mod tests {
     #[test]
     fn our_network_reads_back() {
         let spec = NetworkSpec {
+            mtu: None,
             name: "seed <1>".to_owned(),
             cidr: net("10.0.0.0/20"),
             gateway: "10.0.0.1".parse().unwrap(),

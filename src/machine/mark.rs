@@ -278,6 +278,7 @@ impl DiskFormat {
 /// nodebake.base.DIGEST64.qcow2                      shared by all clusters
 /// nodebake.CLUSTER.CA8.NODE.root.DIGEST12.qcow2
 /// nodebake.CLUSTER.CA8.NODE.seed.DIGEST12.iso
+/// nodebake.CLUSTER.CA8.NODE.data.NAME.qcow2
 /// nodebake.CLUSTER.CA8.NODE.golden.qcow2            and golden.raw: what became of a machine that sealed itself
 /// nodebake.CLUSTER.CA8.NODE.first-boot.log          and .log.0, .log.1 … where virtlogd rotated it
 /// nodebake.CLUSTER.CA8.NODE.console.log
@@ -307,6 +308,15 @@ pub enum VolumeName {
         node: NodeName,
         /// The seed's digest.
         digest: Short<12>,
+    },
+    /// A disk of a node that outlasts its machines.
+    Data {
+        /// Its cluster.
+        cluster: ClusterTag,
+        /// Its node.
+        node: NodeName,
+        /// Its name in the cluster file.
+        name: String,
     },
     /// A whole disk without a file under it, to be made a golden image.
     Golden {
@@ -341,6 +351,11 @@ impl VolumeName {
         Self::Seed { cluster: id.into(), node: node.clone(), digest: digest.into() }
     }
 
+    /// A node's data disk.
+    pub fn data(id: &ClusterId, node: &NodeName, name: &str) -> Self {
+        Self::Data { cluster: id.into(), node: node.clone(), name: name.to_owned() }
+    }
+
     /// A node's log, the file that is being written.
     pub fn log(id: &ClusterId, node: &NodeName, kind: LogKind) -> Self {
         Self::Log { cluster: id.into(), node: node.clone(), kind, rotated: None }
@@ -355,7 +370,9 @@ impl VolumeName {
     pub fn format(&self) -> VolumeFormat {
         match self {
             Self::Payload(_) | Self::Seed { .. } => VolumeFormat::Iso,
-            Self::Base(_) | Self::Root { .. } | Self::Golden { format: DiskFormat::Qcow2, .. } => VolumeFormat::Qcow2,
+            Self::Base(_) | Self::Root { .. } | Self::Data { .. } | Self::Golden { format: DiskFormat::Qcow2, .. } => {
+                VolumeFormat::Qcow2
+            }
             Self::Log { .. } | Self::Golden { format: DiskFormat::Raw, .. } => VolumeFormat::Raw,
         }
     }
@@ -366,6 +383,7 @@ impl VolumeName {
             Self::Payload(_) | Self::Base(_) => None,
             Self::Root { cluster, node, .. }
             | Self::Seed { cluster, node, .. }
+            | Self::Data { cluster, node, .. }
             | Self::Golden { cluster, node, .. }
             | Self::Log { cluster, node, .. } => Some((cluster, node)),
         }
@@ -387,6 +405,7 @@ impl fmt::Display for VolumeName {
             Self::Base(digest) => write!(f, "nodebake.base.{digest}.qcow2"),
             Self::Root { digest, .. } => write!(f, "root.{digest}.qcow2"),
             Self::Seed { digest, .. } => write!(f, "seed.{digest}.iso"),
+            Self::Data { name, .. } => write!(f, "data.{name}.qcow2"),
             Self::Golden { format, .. } => write!(f, "golden.{}", format.as_str()),
             Self::Log { kind, rotated, .. } => {
                 f.write_str(match kind {
@@ -428,6 +447,7 @@ impl VolumeName {
         Ok(match rest {
             ["root", digest, "qcow2"] => Self::Root { cluster, node, digest: digest.parse()? },
             ["seed", digest, "iso"] => Self::Seed { cluster, node, digest: digest.parse()? },
+            ["data", name, "qcow2"] if is_label(name) => Self::Data { cluster, node, name: (*name).to_owned() },
             ["golden", "qcow2"] => Self::Golden { cluster, node, format: DiskFormat::Qcow2 },
             ["golden", "raw"] => Self::Golden { cluster, node, format: DiskFormat::Raw },
             [kind, "log"] => Self::Log { cluster, node, kind: log(kind)?, rotated: None },
@@ -437,6 +457,11 @@ impl VolumeName {
             _ => return Err(NotOurs),
         })
     }
+}
+
+/// As the cluster file names data disks.
+fn is_label(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 #[cfg(test)]
@@ -531,6 +556,7 @@ mod tests {
             (VolumeName::Base(digest), format!("nodebake.base.{digest}.qcow2")),
             (VolumeName::root(&id, &node, digest), format!("{head}.root.{}.qcow2", digest.short())),
             (VolumeName::seed(&id, &node, digest), format!("{head}.seed.{}.iso", digest.short())),
+            (VolumeName::data(&id, &node, "etcd-1"), format!("{head}.data.etcd-1.qcow2")),
             (VolumeName::golden(&id, &node, DiskFormat::Qcow2), format!("{head}.golden.qcow2")),
             (VolumeName::golden(&id, &node, DiskFormat::Raw), format!("{head}.golden.raw")),
             (VolumeName::log(&id, &node, LogKind::FirstBoot), format!("{head}.first-boot.log")),
@@ -565,6 +591,10 @@ mod tests {
             "nodebake.a.12345678.n.console.log.+1",
             "nodebake.a.12345678.n.other.log",
             "nodebake.a.12345678.n.golden.iso",
+            "nodebake.a.12345678.n.data.qcow2",
+            "nodebake.a.12345678.n.data..qcow2",
+            "nodebake.a.12345678.n.data.A.qcow2",
+            "nodebake.a.12345678.n.data.a.raw",
             "nodebake.a.12345678.n",
         ] {
             assert_eq!(text.parse::<VolumeName>(), Err(NotOurs), "{text}");

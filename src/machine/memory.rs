@@ -414,7 +414,7 @@ impl Hypervisor for Memory {
             let info = VolumeInfo {
                 capacity: spec.capacity,
                 format: VolumeFormat::Qcow2,
-                backing: Some(spec.backing.clone()),
+                backing: spec.backing.clone(),
                 ..pool.put(&spec.name, Vec::new())
             };
             pool.volumes.insert(info.name.clone(), Volume { info: info.clone(), bytes: Vec::new() });

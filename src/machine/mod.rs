@@ -29,7 +29,7 @@ mod record;
 mod upload;
 mod xml;
 
-pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, VirtType, volumes as volumes_of};
+pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, Nic, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
@@ -72,12 +72,12 @@ pub trait Hypervisor: Send + Sync {
         source: &mut dyn Read,
         on_bytes: &dyn Fn(u64),
     ) -> Result<VolumeInfo, MachineError>;
-    /// Makes a qcow2 volume that starts as its backing file's content; one of that name must not exist.
+    /// Makes a qcow2 volume that starts as its backing file's content, or blank; one of that name must not exist.
     fn create_overlay(&self, pool: &str, spec: &OverlaySpec) -> Result<VolumeInfo, MachineError>;
     /// Makes a volume of what a guest sees on `source`, without a file under it, in the format that `name` tells; one of
     /// that name must not exist. The hypervisor copies; nothing of it passes this machine.
     fn flatten(&self, pool: &str, source: &VolumeName, name: &VolumeName) -> Result<VolumeInfo, MachineError>;
-    /// Gives a root disk of ours this capacity in bytes, if it has less; `uuid` is the domain whose disk it is, which may
+    /// Gives a disk of ours this capacity in bytes, if it has less; `uuid` is the domain whose disk it is, which may
     /// run: its guest sees the larger disk at once.
     fn grow(&self, uuid: uuid::Uuid, pool: &str, name: &VolumeName, capacity: u64) -> Result<(), MachineError>;
     /// Deletes a volume of ours.
@@ -161,6 +161,8 @@ pub struct NetworkSpec {
     pub cidr: ipnet::Ipv4Net,
     /// The host's address in it, the guests' default gateway; libvirt's dnsmasq answers DNS there.
     pub gateway: Ipv4Addr,
+    /// Largest packet in bytes, where it is not libvirt's own.
+    pub mtu: Option<u32>,
     /// The cluster it is made for.
     pub cluster: ClusterId,
 }
@@ -238,15 +240,15 @@ pub struct VolumeSpec {
     pub digest: Digest,
 }
 
-/// A root disk to make.
+/// A disk to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlaySpec {
     /// Its name.
     pub name: VolumeName,
     /// Size of the disk as the guest sees it, in bytes.
     pub capacity: u64,
-    /// Path of the qcow2 file under it.
-    pub backing: String,
+    /// Path of the qcow2 file under it; a data disk has none.
+    pub backing: Option<String>,
 }
 
 /// A volume as libvirt last saw it.

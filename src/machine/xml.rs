@@ -1,24 +1,25 @@
 //! Writes XML: elements with attributes, and either text or children; everything is escaped.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// An element under construction.
 #[derive(Debug, Clone)]
 pub(super) struct Element {
-    name: &'static str,
-    attributes: Vec<(&'static str, String)>,
+    name: Cow<'static, str>,
+    attributes: Vec<(Cow<'static, str>, String)>,
     text: String,
     children: Vec<Element>,
 }
 
 impl Element {
-    pub(super) fn new(name: &'static str) -> Self {
-        Self { name, attributes: Vec::new(), text: String::new(), children: Vec::new() }
+    pub(super) fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), attributes: Vec::new(), text: String::new(), children: Vec::new() }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "literals and numbers are passed as they are")]
-    pub(super) fn attr(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.attributes.push((name, value.to_string()));
+    pub(super) fn attr(mut self, name: impl Into<Cow<'static, str>>, value: impl ToString) -> Self {
+        self.attributes.push((name.into(), value.to_string()));
         self
     }
 
@@ -38,6 +39,55 @@ impl Element {
         self
     }
 
+    /// This element with a user's laid over it. A child that is here too is merged in the same way: its attributes take the
+    /// place of ours of the same name, its text that of ours; any other is added, and so is everything beneath `<devices>`,
+    /// which holds several of one name.
+    pub(super) fn overlaid(mut self, over: Self) -> Self {
+        for (name, value) in over.attributes {
+            self.attributes.retain(|(other, _)| *other != name);
+            self.attributes.push((name, value));
+        }
+        if !over.text.is_empty() {
+            self.text = over.text;
+        }
+        let adds = self.name == "devices";
+        for child in over.children {
+            match self.children.iter().position(|ours| !adds && ours.name == child.name) {
+                Some(at) => self.children[at] = self.children[at].clone().overlaid(child),
+                None => self.children.push(child),
+            }
+        }
+        self
+    }
+
+    /// An element that was read, with the declarations of its namespaces; text beside elements is left out.
+    pub(super) fn read(node: roxmltree::Node<'_, '_>) -> Self {
+        let named = |namespace: Option<&str>, name: &str| {
+            let prefix =
+                namespace.and_then(|namespace| node.lookup_prefix(namespace)).filter(|prefix| !prefix.is_empty());
+            prefix.map_or_else(|| name.to_owned(), |prefix| format!("{prefix}:{name}"))
+        };
+        let mut element = Self::new(named(node.tag_name().namespace(), node.tag_name().name()));
+        let above = |name: Option<&str>, uri: &str| {
+            let parent = node.parent().filter(roxmltree::Node::is_element);
+            parent.is_some_and(|parent| parent.lookup_namespace_uri(name) == Some(uri))
+        };
+        for namespace in
+            node.namespaces().filter(|space| space.name() != Some("xml") && !above(space.name(), space.uri()))
+        {
+            let name = namespace.name().map_or_else(|| "xmlns".to_owned(), |name| format!("xmlns:{name}"));
+            element = element.attr(name, namespace.uri());
+        }
+        for attribute in node.attributes() {
+            element = element.attr(named(attribute.namespace(), attribute.name()), attribute.value());
+        }
+        let children: Vec<_> = node.children().filter(roxmltree::Node::is_element).map(Self::read).collect();
+        if children.is_empty() {
+            element = element.text(node.text().unwrap_or_default().trim());
+        }
+        element.children(children)
+    }
+
     /// The element as a document, two spaces a level, with a final newline.
     pub(super) fn document(&self) -> String {
         let mut out = String::new();
@@ -49,7 +99,7 @@ impl Element {
         let indent = "  ".repeat(depth);
         out.push_str(&indent);
         out.push('<');
-        out.push_str(self.name);
+        out.push_str(&self.name);
         for (name, value) in &self.attributes {
             out.push(' ');
             out.push_str(name);
@@ -71,7 +121,7 @@ impl Element {
             out.push_str(&indent);
         }
         out.push_str("</");
-        out.push_str(self.name);
+        out.push_str(&self.name);
         out.push_str(">\n");
     }
 }
@@ -115,6 +165,18 @@ mod tests {
     fn what_xml_cannot_hold_is_replaced() {
         let xml = Element::new("a").text("\0\x1b[31m\u{ffff}").document();
         assert_eq!(xml, "<a>\u{fffd}\u{fffd}[31m\u{fffd}</a>\n");
+    }
+
+    #[test]
+    fn a_users_element_is_laid_over_ours() {
+        let read = |xml: &str| Element::read(roxmltree::Document::parse(xml).unwrap().root_element());
+        let ours = "<domain type='kvm'><cpu mode='maximum'><feature name='svm' policy='disable'/></cpu><on_reboot>restart</on_reboot><devices><disk/></devices></domain>";
+        let over = "<domain xmlns:q='urn:q'><cpu mode='custom'><topology cores='2'/></cpu><on_reboot>destroy</on_reboot>\
+                    <memoryBacking><hugepages/></memoryBacking><devices><disk device='lun'/></devices><q:commandline a='1'/></domain>";
+        let wanted = "<domain type='kvm' xmlns:q='urn:q'><cpu mode='custom'><feature name='svm' policy='disable'/><topology cores='2'/></cpu>\
+                      <on_reboot>destroy</on_reboot><devices><disk/><disk device='lun'/></devices><memoryBacking><hugepages/></memoryBacking><q:commandline a='1'/></domain>";
+        assert_eq!(read(ours).overlaid(read(over)).document(), read(wanted).document());
+        assert_eq!(read(ours).overlaid(read("<domain/>")).document(), read(ours).document());
     }
 
     #[test]

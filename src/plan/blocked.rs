@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::Request;
 use crate::config::{Node, NodeName};
-use crate::machine::MachineError;
+use crate::machine::{MachineError, VolumeName};
 
 /// Why nothing can be planned.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,18 @@ pub enum Blocked {
         /// The subnet wanted.
         wanted: ipnet::Ipv4Net,
     },
+    /// A data disk would have to shrink.
+    #[error("data disk {disk} of {node} has {} MiB, the cluster file says {} MiB; disks do not shrink", from >> 20, to >> 20)]
+    Shrinks {
+        /// The node.
+        node: NodeName,
+        /// The disk's name.
+        disk: String,
+        /// What it has, in bytes.
+        from: u64,
+        /// What it should have.
+        to: u64,
+    },
     /// The pool does not hold files.
     #[error("storage pool {pool} is of type {kind}; disks need a pool over a folder")]
     OtherPool {
@@ -113,6 +125,9 @@ impl Blocked {
                 format!("choose an address outside the range, or narrow it: virsh net-edit {network}")
             }
             Self::OtherNetwork { .. } => "name another network in the cluster file, or correct network.cidr".to_owned(),
+            Self::Shrinks { node, .. } => format!(
+                "give it its size back in the cluster file, or, where nothing on it is needed: nodebake down {node} --with-data"
+            ),
             Self::OtherPool { .. } => "name another pool in the cluster file".to_owned(),
             Self::Machine(source) => return source.hint(),
         })
@@ -161,6 +176,14 @@ fn check_node(request: Request, node: &Node) -> Result<(), Blocked> {
     let elsewhere = same.any(|other| other.internal_ip != address.to_string());
     if ours.is_none() && elsewhere && inventory.is_alive(&name, now) {
         return Err(Blocked::ForeignNode { node: name });
+    }
+    for (disk, wanted) in &node.settings.machine.data_disks {
+        let volume = VolumeName::data(id, &node.name, disk);
+        let found = inventory.volumes.iter().find(|found| found.ours().as_ref() == Some(&volume));
+        if let Some(found) = found.filter(|found| found.capacity > wanted.size) {
+            let (disk, from, to) = (disk.clone(), found.capacity, wanted.size);
+            return Err(Blocked::Shrinks { node: name, disk, from, to });
+        }
     }
     if let Some(network) = &inventory.network
         && network.dhcp.iter().any(|(first, last)| (*first..=*last).contains(&address))

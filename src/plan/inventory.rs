@@ -62,7 +62,11 @@ impl Inventory {
             _ => Ok(Vec::new()),
         };
         Ok(Self {
-            network: hypervisor.network(&config.network.name)?,
+            // On a bridge the nodes use no network of libvirt.
+            network: match config.network.bridge {
+                Some(_) => None,
+                None => hypervisor.network(&config.network.name)?,
+            },
             volumes: volumes(name, &pool)?,
             log_volumes: volumes(&log_name, &log_pool)?,
             pool,

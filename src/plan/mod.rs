@@ -11,6 +11,7 @@ mod report;
 mod sealing;
 mod unused;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use blocked::Blocked;
@@ -29,8 +30,8 @@ use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
-    Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkSpec, OverlaySpec,
-    Parts, PoolSpec, VolumeName, VolumeSpec,
+    Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkSpec, Nic,
+    OverlaySpec, Parts, PoolSpec, VolumeName, VolumeSpec,
 };
 
 /// A file on this machine that is to become a volume.
@@ -140,6 +141,8 @@ pub struct Creation {
     pub removal: Removal,
     /// Its root disk.
     pub overlay: OverlaySpec,
+    /// Its data disks; those that are there are used as they are.
+    pub data: Vec<OverlaySpec>,
     /// Its seed.
     pub seed: Upload,
     /// The machine.
@@ -163,8 +166,17 @@ pub struct Growth {
 
 impl std::fmt::Display for Growth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "disk {} MiB -> {} MiB", self.from >> 20, self.to >> 20)
+        let name = if let VolumeName::Data { name, .. } = &self.volume {
+            format!("data disk {name}")
+        } else {
+            "disk".to_owned()
+        };
+        write!(f, "{name} {} MiB -> {} MiB", self.from >> 20, self.to >> 20)
     }
+}
+
+fn data_disk(id: &ClusterId, node: &NodeName, name: &str, capacity: u64) -> OverlaySpec {
+    OverlaySpec { name: VolumeName::data(id, node, name), capacity, backing: None }
 }
 
 /// A node with what becomes of it.
@@ -174,8 +186,8 @@ pub struct NodePlan {
     pub node: NodeName,
     /// Name of the pool that holds its disks.
     pub pool: String,
-    /// What is to do before: its disk grows in place.
-    pub growth: Option<Growth>,
+    /// What is to do before: its disks grow in place.
+    pub growth: Vec<Growth>,
     /// What is to do before: volumes of its own that no machine needs, left by a run that was cut off.
     pub strays: Vec<VolumeName>,
     /// The machine before, where a new one takes its place and that is not settled.
@@ -205,7 +217,7 @@ pub struct Plan {
 impl Plan {
     /// Whether anything is to do.
     pub fn is_empty(&self) -> bool {
-        let idle = |node: &NodePlan| node.step == Step::Nothing && node.growth.is_none() && node.strays.is_empty();
+        let idle = |node: &NodePlan| node.step == Step::Nothing && node.growth.is_empty() && node.strays.is_empty();
         self.shared.is_empty() && self.nodes.iter().all(idle)
     }
 }
@@ -280,7 +292,7 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
     Ok(NodePlan {
         node: node.name.clone(),
         pool: config.libvirt.pool.clone(),
-        growth: None,
+        growth: Vec::new(),
         strays: Vec::new(),
         replacement,
         step,
@@ -353,10 +365,13 @@ impl<'a> Layout<'a> {
         }
         let mut actions = Vec::new();
         match &inventory.network {
+            // The user's own bridge is used as it is.
+            _ if config.network.bridge.is_some() => {}
             None => actions.push(SharedAction::CreateNetwork(NetworkSpec {
                 name: config.network.name.clone(),
                 cidr: config.network.cidr,
                 gateway: config.network.gateway,
+                mtu: config.network.mtu,
                 cluster: id.clone(),
             })),
             Some(network) if !network.active => actions.push(SharedAction::StartNetwork(network.name.clone())),
@@ -421,7 +436,7 @@ impl<'a> Layout<'a> {
         };
         // What becomes of its disks otherwise, the step tells.
         let stays = domain.filter(|_| !matches!(step, Step::Create(_) | Step::PutBack(_)));
-        let growth = stays.and_then(|domain| self.growth(domain, node));
+        let growth = stays.map(|domain| self.growth(domain, node)).unwrap_or_default();
         let left = |domain| replacement::strays(id, &node.name, &inventory.volumes, domain, replacement.as_ref());
         let strays = stays.map(left).unwrap_or_default();
         let sealing = sealing::of(id, node, domain, &inventory.volumes, &step, &drift);
@@ -443,11 +458,17 @@ impl<'a> Layout<'a> {
         })
     }
 
-    /// What the root disk of a machine lacks of the size in the cluster file.
-    fn growth(&self, domain: &DomainInfo, node: &Node) -> Option<Growth> {
-        let volume = domain.root()?;
-        let found = self.request.inventory.volumes.iter().find(|found| found.ours().as_ref() == Some(&volume))?;
-        (found.capacity < node.disk).then_some(Growth { volume, from: found.capacity, to: node.disk })
+    /// What the disks of a machine lack of their sizes in the cluster file.
+    fn growth(&self, domain: &DomainInfo, node: &Node) -> Vec<Growth> {
+        let Request { id, inventory, .. } = self.request;
+        let data = node.settings.machine.data_disks.iter();
+        let data = data.map(|(disk, it)| (VolumeName::data(id, &node.name, disk), it.size));
+        let wanted = domain.root().map(|root| (root, node.disk)).into_iter().chain(data);
+        let lacks = |(volume, to): (VolumeName, u64)| {
+            let found = inventory.volumes.iter().find(|found| found.ours().as_ref() == Some(&volume))?;
+            (found.capacity < to).then_some(Growth { volume, from: found.capacity, to })
+        };
+        wanted.filter_map(lacks).collect()
     }
 
     /// The machine to make, and what becomes of an old one in whose place it comes.
@@ -466,6 +487,10 @@ impl<'a> Layout<'a> {
         let root = replacement::root_name(id, name, built.seed.digest, kept);
         let seed = VolumeName::seed(id, name, built.seed.digest);
         let backing = self.path(&VolumeName::Base(images.base.digest));
+        let machine = &node.settings.machine;
+        let data: BTreeMap<_, _> =
+            machine.data_disks.iter().map(|(disk, it)| (disk.clone(), data_disk(id, name, disk, it.size))).collect();
+        let nic = config.network.bridge.clone().map_or_else(|| Nic::Network(config.network.name.clone()), Nic::Bridge);
         let mut domain = DomainSpec {
             name: name.to_string(),
             uuid: id.uuid(name),
@@ -474,16 +499,20 @@ impl<'a> Layout<'a> {
             cpus: node.cpus,
             arch: node.arch,
             virt,
-            firmware: images.firmware,
+            firmware: machine.firmware.map_or(images.firmware, Firmware::from),
             root: self.path(&first),
             backing: Backing { path: backing.clone() },
             payload: images.payload_drive.then(|| self.path(&VolumeName::Payload(images.payload.digest))),
             payload_digest: images.payload.digest,
             seed: self.path(&seed),
             mac: config.mac(id, node),
-            network: config.network.name.clone(),
+            data: data.iter().map(|(name, disk)| (name.clone(), self.path(&disk.name))).collect(),
+            driver: machine.disk_driver.clone(),
+            nic,
+            mtu: config.network.mtu,
             console_log: self.log_path(name, LogKind::Console),
             first_boot_log: self.log_path(name, LogKind::FirstBoot),
+            over: machine.domain_xml.clone(),
         };
         let mark = Mark {
             cluster: id.name.clone(),
@@ -506,7 +535,8 @@ impl<'a> Layout<'a> {
         let creation = Creation {
             reason: None,
             removal,
-            overlay: OverlaySpec { name: root, capacity: node.disk, backing },
+            overlay: OverlaySpec { name: root, capacity: node.disk, backing: Some(backing) },
+            data: data.into_values().collect(),
             seed: self.upload(seed, &built.seed),
             domain,
             mark,

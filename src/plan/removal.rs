@@ -13,12 +13,20 @@ pub struct Removal {
     pub domain: Option<uuid::Uuid>,
     /// Its disks and logs, each with its pool.
     pub volumes: Vec<(String, VolumeName)>,
+    /// Its data disks, which stay unless they are asked for.
+    pub data: Vec<(String, VolumeName)>,
 }
 
 impl Removal {
     /// Whether nothing is left of the node.
     pub fn is_empty(&self) -> bool {
         self.domain.is_none() && self.volumes.is_empty()
+    }
+
+    /// The same with its data disks.
+    pub fn with_data(mut self) -> Self {
+        self.volumes.append(&mut self.data);
+        self
     }
 
     /// The volumes alone, but those that are kept.
@@ -47,7 +55,9 @@ pub fn removals(id: &ClusterId, config: &Config, inventory: &Inventory) -> BTree
     for (pool, volumes) in [(pool.clone(), &inventory.volumes), (log_pool(pool), &inventory.log_volumes)] {
         for name in volumes.iter().filter_map(VolumeInfo::ours).filter(|name| name.belongs_to(id)) {
             let Some(node) = name.owner().map(|(_, node)| node.clone()) else { continue };
-            all.entry(node).or_default().volumes.push((pool.clone(), name));
+            let removal = all.entry(node).or_default();
+            let data = matches!(name, VolumeName::Data { .. });
+            if data { &mut removal.data } else { &mut removal.volumes }.push((pool.clone(), name));
         }
     }
     all

@@ -170,8 +170,8 @@ fn node(plan: &NodePlan) -> Vec<Row> {
     };
     let replacing = plan.replacement.iter().map(|_| "its replacement was cut off".to_owned()).collect();
     let mut rows = Vec::new();
-    if let Some(growth) = &plan.growth {
-        rows.push(row(Action::Grow, "up", vec![growth.to_string()]));
+    if !plan.growth.is_empty() {
+        rows.push(row(Action::Grow, "up", plan.growth.iter().map(ToString::to_string).collect()));
     }
     if !plan.strays.is_empty() {
         rows.push(row(Action::Clear, "up", plan.strays.iter().map(ToString::to_string).collect()));

@@ -421,6 +421,8 @@ struct NodeValues<'a> {
 struct NetworkValues<'a> {
     gateway: std::net::Ipv4Addr,
     nameservers: &'a [std::net::IpAddr],
+    /// Largest packet in bytes, where it is not the network's own.
+    mtu: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -464,7 +466,11 @@ impl<'a> Values<'a> {
                 address_with_prefix: format!("{}/{}", node.address, config.network.cidr.prefix_len()),
                 mac: mac.to_string(),
             },
-            network: NetworkValues { gateway: config.network.gateway, nameservers: &config.network.nameservers },
+            network: NetworkValues {
+                gateway: config.network.gateway,
+                nameservers: &config.network.nameservers,
+                mtu: config.network.mtu,
+            },
             paths: Paths {
                 ca: "/etc/kubernetes/pki/ca.pem".to_owned(),
                 certificate: format!("/etc/kubernetes/pki/{}.pem", node.name),

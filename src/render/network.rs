@@ -53,6 +53,7 @@ pub(super) fn check_own(text: &str, mac: Mac) -> Result<(), String> {
 #[derive(Debug, PartialEq)]
 enum Setting {
     Card(Mac),
+    Mtu(u32),
     Address(ipnet::Ipv4Net),
     Gateway(Ipv4Addr),
     Dns(IpAddr),
@@ -68,7 +69,9 @@ pub(super) fn check_file(bundle: &NodeBundle, config: &Config, node: &Node, mac:
     let got = settings(text(bundle, path)?)?;
     let address =
         ipnet::Ipv4Net::new(node.address, config.network.cidr.prefix_len()).map_err(|error| error.to_string())?;
-    let mut wanted = vec![Setting::Card(mac), Setting::Address(address), Setting::Gateway(config.network.gateway)];
+    let mut wanted = vec![Setting::Card(mac)];
+    wanted.extend(config.network.mtu.map(Setting::Mtu));
+    wanted.extend([Setting::Address(address), Setting::Gateway(config.network.gateway)]);
     wanted.extend(config.network.nameservers.iter().copied().map(Setting::Dns));
     wanted.extend(OFF.map(Setting::Off));
     same("the settings", &got, &wanted)
@@ -91,6 +94,7 @@ fn settings(text: &str) -> Result<Vec<Setting>, String> {
 fn setting(section: &str, key: &str, value: &str) -> Option<Setting> {
     match (section, key) {
         ("Match", "PermanentMACAddress") => value.parse().ok().map(Setting::Card),
+        ("Link", "MTUBytes") => value.parse().ok().map(Setting::Mtu),
         ("Network", "Address") => value.parse().ok().map(Setting::Address),
         ("Network", "Gateway") => value.parse().ok().map(Setting::Gateway),
         ("Network", "DNS") => value.parse().ok().map(Setting::Dns),

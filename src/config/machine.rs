@@ -1,0 +1,194 @@
+//! What a layer says of a node's machine beyond its size: firmware, disks, and libvirt XML of the user's own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::problem::quoted;
+use super::scalar::{self, unknown_word};
+use super::value::{Fields, Value};
+
+/// A machine beyond its size.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Its firmware; the base image's own where nobody says.
+    pub firmware: Option<Bootware>,
+    /// How its disks are read and written.
+    pub disk_driver: DiskDriver,
+    /// Disks that outlast it, by their names.
+    pub data_disks: BTreeMap<String, DataDisk>,
+    /// libvirt XML laid over ours, known to be well formed and to touch nothing that is nodebake's.
+    pub domain_xml: Option<String>,
+}
+
+/// Firmware to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bootware {
+    /// The PC's.
+    Bios,
+    /// EDK II.
+    Uefi,
+}
+
+impl fmt::Display for Bootware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        })
+    }
+}
+
+/// Attributes of libvirt's `<driver>` of a disk (<https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskDriver {
+    /// The host's page cache.
+    pub cache: String,
+    /// How QEMU does its input and output; its own choice where nobody says.
+    pub io: Option<String>,
+    /// Whether what the guest discards is given back to the host.
+    pub discard: String,
+}
+
+impl Default for DiskDriver {
+    fn default() -> Self {
+        Self { cache: "writeback".to_owned(), io: None, discard: "unmap".to_owned() }
+    }
+}
+
+/// A disk that a rebuild keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataDisk {
+    /// Bytes, a multiple of 1 MiB.
+    pub size: u64,
+}
+
+/// Most data disks of a machine: their targets are vdc to vdz.
+const MOST_DISKS: usize = 24;
+
+/// Reads the keys `firmware`, `diskDriver`, `dataDisks` and `domainXml` of a layer.
+pub(super) fn read(fields: &Fields<'_>) -> Machine {
+    let data_disks = data_disks(fields);
+    Machine {
+        firmware: fields.optional("firmware", "bios or uefi", firmware).map(|firmware| firmware.value),
+        disk_driver: fields.get("diskDriver").and_then(|value| disk_driver(&value)).unwrap_or_default(),
+        data_disks,
+        domain_xml: fields.get("domainXml").and_then(|value| domain_xml(&value)),
+    }
+}
+
+fn firmware(text: &str) -> Result<Bootware, String> {
+    let known = [Bootware::Bios, Bootware::Uefi];
+    known.into_iter().find(|known| known.to_string() == text).ok_or_else(|| unknown_word(text, &["bios", "uefi"]))
+}
+
+fn disk_driver(value: &Value<'_>) -> Option<DiskDriver> {
+    let fields = value.fields(&["cache", "io", "discard"])?;
+    let word = |key: &'static str, known: &'static [&'static str]| {
+        let parse = |text: &str| {
+            if known.contains(&text) { Ok(text.to_owned()) } else { Err(unknown_word(text, known)) }
+        };
+        fields.optional(key, "a word that libvirt knows", parse).map(|word| word.value)
+    };
+    let default = DiskDriver::default();
+    let driver = DiskDriver {
+        cache: word("cache", &["none", "writeback", "writethrough", "directsync", "unsafe"]).unwrap_or(default.cache),
+        io: word("io", &["threads", "native", "io_uring"]),
+        discard: word("discard", &["unmap", "ignore"]).unwrap_or(default.discard),
+    };
+    // QEMU refuses it: Linux does such input and output only beside its page cache.
+    let direct = ["none", "directsync"].contains(&driver.cache.as_str());
+    if !value.is_layer() && driver.io.as_deref() == Some("native") && !direct {
+        value.report(format!("io: native needs cache: none or directsync, found {}", driver.cache));
+    }
+    Some(driver)
+}
+
+fn data_disks(fields: &Fields<'_>) -> BTreeMap<String, DataDisk> {
+    let Some(value) = fields.get("dataDisks") else { return BTreeMap::new() };
+    let entries = value.entries("data disks by their names", disk_name).unwrap_or_default();
+    let disk = |value: &Value<'_>| {
+        let size = value
+            .fields(&["size"])?
+            .required("size", "a size such as 20GiB", |text| scalar::bounded(text, 1 << 20, 64 << 40));
+        Some(DataDisk { size: size?.value })
+    };
+    let disks: BTreeMap<_, _> = entries.into_iter().filter_map(|(name, it)| Some((name, disk(&it?)?))).collect();
+    if disks.len() > MOST_DISKS {
+        value.report(format!("{} data disks are more than the {MOST_DISKS} that a machine can have", disks.len()));
+    }
+    disks
+}
+
+/// A name that fits into a disk's serial, of which virtio takes 20 bytes.
+fn disk_name(text: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let edge = |b: Option<&u8>| b.is_some_and(|b| *b != b'-');
+    let bytes = text.as_bytes();
+    if (1..=16).contains(&text.len()) && text.bytes().all(inner) && edge(bytes.first()) && edge(bytes.last()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not the name of a data disk: at most 16 of a-z, 0-9 and \"-\"", quoted(text)))
+}
+
+/// What of `<domain>` is nodebake's alone.
+const OURS: [&str; 9] = ["name", "uuid", "title", "metadata", "memory", "currentMemory", "maxMemory", "vcpu", "os"];
+
+fn domain_xml(value: &Value<'_>) -> Option<String> {
+    let text = value.text("a <domain> of libvirt's XML")?;
+    match check_xml(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(problem) => {
+            value.report(problem);
+            None
+        }
+    }
+}
+
+fn check_xml(text: &str) -> Result<(), String> {
+    let document = roxmltree::Document::parse(text).map_err(|error| format!("this is not well-formed XML: {error}"))?;
+    let root = document.root_element();
+    if root.tag_name().name() != "domain" || root.tag_name().namespace().is_some() {
+        return Err(format!("this begins with <{}>, not with <domain>", root.tag_name().name()));
+    }
+    if let Some(attribute) = root.attributes().next() {
+        return Err(format!("the attribute {:?} of <domain> is nodebake's own", attribute.name()));
+    }
+    let mut elements = root.children().filter(roxmltree::Node::is_element);
+    match elements.find(|node| OURS.contains(&node.tag_name().name())) {
+        Some(node) => Err(format!("<{}> is nodebake's own", node.tag_name().name())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_disks_fit_into_serials() {
+        for good in ["data", "a", "0-9", "abcdefghijklmnop"] {
+            assert_eq!(disk_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "-a", "a-", "A", "a.b", "a_b", "abcdefghijklmnopq"] {
+            let wanted = format!("{bad:?} is not the name of a data disk: at most 16 of a-z, 0-9 and \"-\"");
+            assert_eq!(disk_name(bad), Err(wanted));
+        }
+    }
+
+    #[test]
+    fn xml_may_add_and_not_take_over() {
+        for (text, wanted) in [
+            ("<domain/>", Ok(())),
+            ("<domain><cpu><topology sockets='1' cores='2' threads='1'/></cpu></domain>", Ok(())),
+            ("<domain xmlns:q='urn:x'><q:commandline/></domain>", Ok(())),
+            ("<devices/>", Err("this begins with <devices>, not with <domain>")),
+            ("<domain type='xen'/>", Err("the attribute \"type\" of <domain> is nodebake's own")),
+            ("<domain><uuid>1</uuid></domain>", Err("<uuid> is nodebake's own")),
+            ("<domain><cpu/><os/></domain>", Err("<os> is nodebake's own")),
+        ] {
+            assert_eq!(check_xml(text), wanted.map_err(ToOwned::to_owned), "{text}");
+        }
+        let error = check_xml("<domain>").err().unwrap_or_default();
+        assert!(error.starts_with("this is not well-formed XML: "), "{error}");
+    }
+}
