@@ -249,11 +249,15 @@ fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
         forward: Some("nat".to_owned()),
         address: Some("10.0.0.1/24".parse().unwrap()),
         dhcp: Vec::new(),
+        reservations: Vec::new(),
         ours: true,
     };
     assert_eq!(made, expected);
     hypervisor.start_network("seed").unwrap();
-    assert_eq!(hypervisor.network("seed").unwrap(), Some(expected));
+    assert_eq!(hypervisor.network("seed").unwrap(), Some(expected.clone()));
+    let networks = hypervisor.networks().unwrap();
+    let names: Vec<_> = networks.iter().map(|network| network.name.as_str()).collect();
+    assert_eq!((names, &networks[1]), (vec!["default", "seed"], &expected));
     assert_eq!(hypervisor.create_network(&spec).unwrap_err().to_string(), "network \"seed\" exists already");
     assert_eq!(hypervisor.network("none").unwrap(), None);
     assert_eq!(hypervisor.start_network("none").unwrap_err().to_string(), "there is no network \"none\"");
