@@ -212,7 +212,9 @@ pub(super) fn read_qemu_user(xml: &str) -> Result<Option<(u32, u32)>, Problem> {
     let document = parse(xml)?;
     let host = child(document.root_element(), "host");
     let models = host.into_iter().flat_map(|host| host.children()).filter(|node| node.has_tag_name("secmodel"));
-    let Some(dac) = models.into_iter().find(|model| text_at(*model, &["model"]) == Some("dac")) else { return Ok(None) };
+    let Some(dac) = models.into_iter().find(|model| text_at(*model, &["model"]) == Some("dac")) else {
+        return Ok(None);
+    };
     let label = text_at(dac, &["baselabel"]).unwrap_or_default();
     let id = |text: &str| text.trim_start_matches('+').parse().map_err(|_| format!("baselabel {label:?}"));
     let (user, group) = label.split_once(':').ok_or_else(|| format!("baselabel {label:?}"))?;
@@ -310,7 +312,8 @@ mod tests {
 
     #[test]
     fn reservations() {
-        let hosts = "<host mac='52:54:00:AB:00:01' name='a' ip='10.0.0.5'/><host name='b' ip='10.0.0.6'/><host mac='x'/>";
+        let hosts =
+            "<host mac='52:54:00:AB:00:01' name='a' ip='10.0.0.5'/><host name='b' ip='10.0.0.6'/><host mac='x'/>";
         let xml = |hosts| format!("<network><name>n</name><ip address='10.0.0.1'><dhcp>{hosts}</dhcp></ip></network>");
         let reservation = |mac: Option<&str>, name: Option<&str>, address: Option<&str>| Reservation {
             mac: mac.map(|mac| mac.parse().unwrap()),

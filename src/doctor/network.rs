@@ -1,0 +1,108 @@
+//! The workers' network: whether it is up, is what the cluster file says, and is nobody else's.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::finding::{Check, Finding, Remedy, or_ok};
+use super::routes::Route;
+use super::{Case, Host};
+use crate::machine::NetworkInfo;
+use crate::plan::Blocked;
+
+/// Whether the network is started and has the subnet of the cluster file. One that is not there, or not started, `up` sees
+/// to.
+pub(super) fn network(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Finding> {
+    let wanted = &case.config.network;
+    let other = blocked.iter().filter(|problem| matches!(problem, Blocked::OtherNetwork { .. }));
+    let mut findings: Vec<_> =
+        other.map(|problem| Finding::of_error(Check::Network, problem, problem.hint())).collect();
+    if let Some(network) = host.inventory.network.as_ref().filter(|network| !network.active) {
+        let found = format!("network {} is not active; `up` starts it", network.name);
+        let fix = format!("nodebake doctor --fix, or: virsh net-start {}", network.name);
+        findings.push(Finding::warning(Check::Network, found, fix).with(Remedy::StartNetwork(network.name.clone())));
+    }
+    or_ok(findings, Check::Network, || match &host.inventory.network {
+        None => format!("{} is not there yet; `up` makes it ({}, NAT)", wanted.name, wanted.cidr),
+        Some(network) => {
+            let mode = network.forward.as_deref().unwrap_or("isolated");
+            let address = network.address.map_or_else(String::new, |address| format!("{address}, "));
+            format!("{} is active ({address}{mode})", network.name)
+        }
+    })
+}
+
+/// Whether the subnet is another libvirt network's, or this machine has a route to it that is not the network's own. A
+/// network without an address of its own (on a bridge of the host's) is meant to be where others are.
+pub(super) fn subnet(case: Case, host: &Host) -> Vec<Finding> {
+    let wanted = &case.config.network;
+    let ours = host.inventory.network.as_ref();
+    if ours.is_some_and(|network| network.address.is_none()) {
+        let why = format!("network {} has no address of its own: its subnet is the host's or a router's", wanted.name);
+        return vec![Finding::skipped(Check::Subnet, why)];
+    }
+    let others = host.networks.iter().filter(|network| network.name != wanted.name);
+    let mut findings: Vec<_> = others.filter_map(|other| against_network(wanted.cidr, other)).collect();
+    // The bridges of libvirt's networks are told by the networks.
+    let bridge =
+        |route: &&Route| !host.networks.iter().any(|network| network.bridge.as_ref() == Some(&route.interface));
+    let active = ours.is_some_and(|network| network.active);
+    let addresses: Vec<_> = case.nodes.iter().map(|node| node.address).chain([wanted.gateway]).collect();
+    let routes = host.routes.iter().filter(bridge);
+    findings.extend(routes.filter_map(|route| against_route(wanted.cidr, &addresses, active, route)));
+    or_ok(findings, Check::Subnet, || {
+        if host.info.local {
+            format!("no other network and no route of this machine is in {}", wanted.cidr)
+        } else {
+            format!("no other network is in {}; routes of another machine cannot be seen from here", wanted.cidr)
+        }
+    })
+}
+
+fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+    one.contains(&other.network()) || other.contains(&one.network())
+}
+
+fn against_network(wanted: Ipv4Net, other: &NetworkInfo) -> Option<Finding> {
+    let address = other.address.filter(|address| overlap(wanted, *address))?;
+    let name = &other.name;
+    let found = format!("libvirt's network {name} has {}, which overlaps {wanted}", address.trunc());
+    Some(if other.active {
+        let fix = format!("choose another network.cidr in the cluster file, or use that network: network.name: {name}");
+        Finding::failure(Check::Subnet, found, fix)
+    } else {
+        let fix = format!("choose another network.cidr in the cluster file, or leave network {name} off");
+        Finding::warning(Check::Subnet, format!("{found}; it is not active"), fix)
+    })
+}
+
+/// The longer route wins. libvirt refuses to start a network whose very subnet has a route already.
+fn against_route(wanted: Ipv4Net, addresses: &[Ipv4Addr], active: bool, route: &Route) -> Option<Finding> {
+    const FIX: &str = "choose another network.cidr in the cluster file, or take that route away";
+    let Route { to, interface } = route;
+    if !overlap(wanted, *to) {
+        return None;
+    }
+    if *to == wanted {
+        let found = format!("this machine has a route to {to} through {interface} already");
+        return Some(if active {
+            Finding::warning(Check::Subnet, format!("{found}, beside the network's own"), FIX)
+        } else {
+            Finding::failure(Check::Subnet, format!("{found}, so that libvirt cannot start the network"), FIX)
+        });
+    }
+    if to.prefix_len() < wanted.prefix_len() {
+        let found = format!("{wanted} hides a part of {to}, which this machine reaches through {interface}");
+        return Some(Finding::warning(
+            Check::Subnet,
+            found,
+            "choose another network.cidr in the cluster file if anything is there",
+        ));
+    }
+    let found = format!("this machine reaches {to}, a part of {wanted}, through {interface}");
+    let hit = addresses.iter().find(|address| to.contains(*address));
+    Some(match hit {
+        Some(address) => Finding::failure(Check::Subnet, format!("{found}, and with it {address}"), FIX),
+        None => Finding::warning(Check::Subnet, found, FIX),
+    })
+}

@@ -1,0 +1,145 @@
+//! Pools: whether they can be used, QEMU gets to them, and they have room for what is to come.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::finding::{Check, Finding, Remedy, or_ok, size};
+use super::{Case, Host};
+use crate::config::{Arch, Config, NodeName};
+use crate::machine::{PoolInfo, VolumeInfo, VolumeName};
+use crate::plan::{Blocked, Images, Inventory, log_pool};
+
+/// Bytes that a seed takes at most.
+const SEED: u64 = 512 << 10;
+
+/// Whether the pools are of a kind that holds files, and started. One that is not there, or not started, `up` sees to.
+pub(super) fn pool(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Finding> {
+    let name = &case.config.libvirt.pool;
+    let unfit = blocked.iter().filter(|problem| matches!(problem, Blocked::OtherPool { .. }));
+    let mut findings: Vec<_> = unfit.map(|problem| Finding::of_error(Check::Pool, problem, problem.hint())).collect();
+    let pools = [&host.inventory.pool, &host.inventory.log_pool].into_iter().flatten().filter(|pool| !pool.active);
+    findings.extend(pools.map(|pool| {
+        let found = format!("storage pool {} is not active; `up` starts it", pool.name);
+        let fix = format!("nodebake doctor --fix, or: virsh pool-start {}", pool.name);
+        Finding::warning(Check::Pool, found, fix).with(Remedy::StartPool(pool.name.clone()))
+    }));
+    or_ok(findings, Check::Pool, || match &host.inventory.pool {
+        Some(pool) => format!("{name} is active, over {}", pool.path),
+        None => format!("{name} is not there yet; `up` makes it over {}", case.config.libvirt.pool_path.display()),
+    })
+}
+
+/// Whether QEMU's user may pass through every folder on the way to the pools.
+pub(super) fn pool_path(host: &Host) -> Vec<Finding> {
+    if !host.info.local {
+        return vec![Finding::skipped(
+            Check::PoolPath,
+            "the hypervisor is another machine, whose folders cannot be seen here",
+        )];
+    }
+    let Some(user) = &host.qemu_user else {
+        return vec![Finding::skipped(Check::PoolPath, "libvirt does not say which user QEMU runs as")];
+    };
+    let shut = host.way.iter().filter(|folder| !folder.lets_through(user)).map(|folder| {
+        let path = folder.path.display();
+        let found = format!(
+            "QEMU runs as {}, which may not pass through {path} (mode {:04o}) to the pool",
+            user.name, folder.mode
+        );
+        Finding::failure(Check::PoolPath, found, format!("setfacl -m u:{}:x {path}, or: chmod o+x {path}", user.name))
+    });
+    or_ok(shut.collect(), Check::PoolPath, || match host.way.last() {
+        Some(folder) => format!("QEMU's user {} may pass through every folder to {}", user.name, folder.path.display()),
+        None => "no folder of it is there yet".to_owned(),
+    })
+}
+
+/// What the pool still has to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Need {
+    /// Images that are not there yet, in bytes.
+    images: u64,
+    /// How much root disks can grow, in bytes.
+    disks: u64,
+    /// The payload is not built, and so not counted.
+    unbuilt: bool,
+}
+
+/// Whether the pool has room for the images, and for the root disks should all of them fill up: those take room only as
+/// their guests write.
+pub(super) fn space(case: Case, host: &Host, images: &BTreeMap<Arch, Option<Images>>) -> Vec<Finding> {
+    let pool = host.inventory.pool.as_ref();
+    let Some(available) = pool.filter(|pool| pool.active).map(|pool| pool.available).or(host.free) else {
+        let why = match pool {
+            Some(pool) => format!("storage pool {} is not active", pool.name),
+            None => "the pool is not there yet, and the hypervisor is another machine".to_owned(),
+        };
+        return vec![Finding::skipped(Check::Space, why)];
+    };
+    judge_space(pool, available, need(case, &host.inventory.volumes, images))
+}
+
+fn judge_space(pool: Option<&PoolInfo>, available: u64, need: Need) -> Vec<Finding> {
+    const FREE: &str = "free space there, or name another pool in the cluster file";
+    let place = pool.map_or_else(|| "where the pool is to be".to_owned(), |pool| format!("in {}", pool.path));
+    let Need { images, disks, unbuilt } = need;
+    let uncounted = if unbuilt { ", not counting the payload, which is not built yet" } else { "" };
+    if images > available {
+        let found = format!("the images need {}{uncounted}, and {} are free {place}", size(images), size(available));
+        return vec![Finding::failure(Check::Space, found, FREE)];
+    }
+    if images + disks > available {
+        let found = format!(
+            "{} are free {place}, less than images and full root disks would take ({}){uncounted}: guests stop when it runs out",
+            size(available),
+            size(images + disks)
+        );
+        let fix = "lower `disk` in the cluster file, or free space there before the disks fill up";
+        return vec![Finding::warning(Check::Space, found, fix)];
+    }
+    let found = format!(
+        "{} are free {place}, images and full root disks need {}{uncounted}",
+        size(available),
+        size(images + disks)
+    );
+    vec![Finding::ok(Check::Space, found)]
+}
+
+fn need(case: Case, volumes: &[VolumeInfo], images: &BTreeMap<Arch, Option<Images>>) -> Need {
+    let is_there =
+        |name: &VolumeName| volumes.iter().any(|volume| volume.ours().as_ref() == Some(name) && volume.is_whole());
+    let mut missing = BTreeMap::new();
+    for images in images.values().flatten() {
+        let drive = images.payload_drive.then_some((VolumeName::Payload(images.payload.digest), images.payload.size));
+        for (name, size) in [(VolumeName::Base(images.base.digest), images.base.size)].into_iter().chain(drive) {
+            if !is_there(&name) {
+                missing.insert(name.to_string(), size);
+            }
+        }
+    }
+    // Every disk in the pool that a guest writes, of whatever cluster, and those that are not there yet.
+    let writes = |volume: &&VolumeInfo| volume.backing.is_some();
+    let there: u64 =
+        volumes.iter().filter(writes).map(|volume| volume.capacity.saturating_sub(volume.allocation)).sum();
+    let has_root = |node: &NodeName| {
+        let of_node = |name: VolumeName| name.owner().is_some_and(|(_, owner)| owner == node);
+        let ours = |name: &VolumeName| case.id.is_some_and(|id| name.belongs_to(id));
+        volumes.iter().any(|volume| writes(&volume) && volume.ours().filter(ours).is_some_and(of_node))
+    };
+    let new: Vec<_> = case.nodes.iter().filter(|node| !has_root(&node.name)).collect();
+    Need {
+        images: missing.values().sum::<u64>() + SEED * new.len() as u64,
+        disks: there + new.iter().map(|node| node.disk).sum::<u64>(),
+        unbuilt: images.values().any(Option::is_none),
+    }
+}
+
+/// Where the pools' folders are, or will be.
+pub(super) fn folders(config: &Config, host: &Inventory) -> [PathBuf; 2] {
+    let wanted = &config.libvirt.pool_path;
+    let pool = host.pool.as_ref().map_or_else(|| wanted.clone(), |pool| PathBuf::from(&pool.path));
+    // As a plan has it.
+    let beside = || log_pool(pool.display().to_string().trim_end_matches('/')).into();
+    let logs = host.log_pool.as_ref().map_or_else(beside, |pool| PathBuf::from(&pool.path));
+    [pool, logs]
+}
