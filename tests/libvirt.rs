@@ -19,7 +19,7 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, Hypervisor, MachineError, Mark, MarkState,
+    Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark, MarkState,
     NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName,
     VolumeSpec, open,
 };
@@ -224,6 +224,16 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
         assert_eq!(error.to_string(), "domain \"test\" exists and was not made by nodebake for this node");
     }
     assert_eq!(hypervisor.domains().unwrap(), before);
+}
+
+#[test]
+fn a_host_tells_where_it_is_and_who_qemu_is() {
+    for hypervisor in both() {
+        assert_eq!(hypervisor.host().unwrap(), HostInfo { local: false, qemu_user: None });
+    }
+    let daemon = Daemon::start();
+    let HostInfo { local, qemu_user } = daemon.open().host().unwrap();
+    assert_eq!((local, qemu_user.is_some()), (true, daemon.root));
 }
 
 #[test]

@@ -407,3 +407,203 @@ fn judge_clock(skew: SignedDuration) -> Finding {
         format!("the apiserver's clock and the one here differ by less than {} s", SKEW.as_secs() + 1),
     )
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::doctor::fixture::{Fixture, lines};
+
+    const SERVER: &str = "https://10.0.0.4:6443";
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    fn answer(trust: Option<Result<(), rustls::Error>>, days: i64) -> Answer {
+        let names = ["control-plane-1", "10.0.0.4"].map(str::to_owned).to_vec();
+        let not_after = now() + SignedDuration::from_hours(days * 24);
+        let certificate = Some(PeerCertificate { not_before: now(), not_after, names });
+        Answer { trust, certificate, skew: None, version: None }
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        for (url, host, port) in [
+            ("https://10.0.0.4:6443", "10.0.0.4", 6443),
+            ("https://control-plane-1:443", "control-plane-1", 443),
+            ("https://[fd00::4]:6443", "fd00::4", 6443),
+        ] {
+            assert_eq!(host_and_port(url), (host, port));
+        }
+    }
+
+    #[test]
+    fn answers_tell_time_and_version() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDATE: Fri, 15 Jan 2027 08:00:00 GMT\r\n\r\n";
+        let whole = format!("{head}{{\"major\": \"1\", \"gitVersion\": \"v1.35.1\"}}\n");
+        let chunked = format!("{head}1e\r\n{{\"gitVersion\": \"v1.35.1\"}}\n\r\n0\r\n\r\n");
+        let refused = whole.replace("200 OK", "401 Unauthorized");
+        for (text, told) in [
+            (whole.as_str(), Some("v1.35.1")),
+            (&chunked, Some("v1.35.1")),
+            (&refused, None),
+            (head, None),
+            (&whole.replace("gitVersion", "version"), None),
+        ] {
+            assert_eq!((version(text).as_deref(), date(text)), (told, Some(now())), "{text}");
+        }
+        assert_eq!((version("SSH-2.0\r\n"), date("Date: soon\r\n\r\n")), (None, None));
+    }
+
+    #[test]
+    fn whoever_does_not_answer_is_told_by_where_we_stand() {
+        let refused = || Probe::Unreached(io::ErrorKind::ConnectionRefused.into());
+        let start = "start the apiserver, or correct cluster.apiServer in the cluster file";
+        let found = "https://10.0.0.4:6443 cannot be reached: connection refused";
+        let apart = "from here; whether the nodes reach it cannot be told | see that the hypervisor's guests reach it; \
+                     cluster.apiServer names it";
+        for (vantage, probe, wanted) in [
+            (Vantage::GuestsLeaveHere, Some(refused()), format!("failure: {found} | {start}")),
+            (Vantage::Apart, Some(refused()), format!("warning: {found} {apart}")),
+            (
+                Vantage::NotUp,
+                Some(refused()),
+                format!("skipped: {found}; it is in the workers' network, which is not active"),
+            ),
+            (Vantage::GuestsLeaveHere, None, format!("failure: {SERVER} does not answer in time | {start}")),
+            (
+                Vantage::GuestsLeaveHere,
+                Some(Probe::Unnamed(io::ErrorKind::NotFound.into())),
+                format!(
+                    "warning: {SERVER} has no address here: entity not found | see that the nodes' name servers know the name, \
+                     or add it to cluster.controlPlane in the cluster file"
+                ),
+            ),
+            (
+                Vantage::Apart,
+                Some(Probe::Other("it speaks in tongues".to_owned())),
+                format!(
+                    "failure: what answers at {SERVER} is no apiserver: it speaks in tongues | correct cluster.apiServer in \
+                     the cluster file"
+                ),
+            ),
+        ] {
+            assert_eq!(lines(judge(SERVER, now(), vantage, probe.as_ref())), [wanted]);
+        }
+    }
+
+    #[test]
+    fn where_we_stand_follows_from_the_network() {
+        let stand = |edit: &dyn Fn(&mut Fixture)| {
+            let mut fixture = Fixture::new();
+            edit(&mut fixture);
+            let mut stands = Vec::new();
+            fixture.judge(|case, host| {
+                stands = vec![vantage(case, Some(host)), vantage(case, None)];
+                Vec::new()
+            });
+            assert_eq!(stands[1], Vantage::Apart);
+            stands[0]
+        };
+        let elsewhere = |fixture: &mut Fixture| fixture.config.cluster.api_server = "https://192.0.2.7:6443".to_owned();
+        assert_eq!(stand(&|_| ()), Vantage::GuestsLeaveHere);
+        assert_eq!(stand(&|fixture| fixture.network().active = false), Vantage::NotUp);
+        assert_eq!(stand(&|fixture| fixture.host.inventory.network = None), Vantage::NotUp);
+        assert_eq!(stand(&|fixture| fixture.host.info.local = false), Vantage::Apart);
+        assert_eq!(stand(&|fixture| fixture.network().forward = Some("bridge".to_owned())), Vantage::Apart);
+        let off = |fixture: &mut Fixture| {
+            elsewhere(fixture);
+            fixture.network().active = false;
+        };
+        assert_eq!(stand(&off), Vantage::GuestsLeaveHere);
+    }
+
+    #[test]
+    fn a_certificate_must_be_the_clusters_and_last() {
+        use CertificateError as E;
+        let bad = |error| Some(Err(rustls::Error::InvalidCertificate(error)));
+        let of = format!("the certificate of {SERVER}");
+        let renew = "issue the apiserver a new certificate (kubeadm certs renew apiserver)";
+        for (answer, wanted) in [
+            (answer(Some(Ok(())), 31), format!("ok: {SERVER} answers, with a certificate of the cluster's CA")),
+            (answer(Some(Ok(())), 29), format!("warning: {of} ends soon, at 2027-02-13T08:00:00Z | {renew}")),
+            (
+                answer(bad(E::UnknownIssuer), 31),
+                format!(
+                    "failure: {of} is not signed by the CA in ca.pem: no node would trust it | put the CA of that cluster into \
+                     the pki folder, or correct cluster.apiServer in the cluster file"
+                ),
+            ),
+            (
+                answer(bad(E::NotValidForName), 31),
+                format!(
+                    "failure: {of} is for control-plane-1 and 10.0.0.4, and not for the name that nodes ask by | issue the \
+                     apiserver a certificate with that name, or have cluster.apiServer name one of these"
+                ),
+            ),
+            (
+                answer(bad(E::Expired), -1),
+                format!("failure: {of} has expired | {renew}, and see that the clock here is right"),
+            ),
+            (
+                answer(bad(E::NotValidYet), 31),
+                format!("failure: {of} is not valid yet, by the clock here | set the clocks: timedatectl set-ntp true"),
+            ),
+            (answer(None, 31), format!("skipped: {SERVER} answers; without the CA its certificate cannot be judged")),
+        ] {
+            assert_eq!(lines(judge_certificate(SERVER, now(), &answer)), [wanted]);
+        }
+    }
+
+    #[test]
+    fn the_way_of_the_guests_is_told_as_far_as_it_is_known() {
+        let network = Fixture::new().config.network;
+        let own: Option<ipnet::Ipv4Net> = Some("10.0.0.1/24".parse().unwrap());
+        let other: Option<ipnet::Ipv4Net> = Some("10.0.0.254/24".parse().unwrap());
+        let (near, far): (Ipv4Addr, Ipv4Addr) = ([10, 0, 0, 4].into(), [192, 0, 2, 7].into());
+        let through = "ok: through the host, which reaches 192.0.2.7; whether a firewall lets them pass can only be told from \
+                       a guest";
+        let unseen = "skipped: nodes reach 192.0.2.7 through 10.0.0.1, and how that leads on cannot be seen from here";
+        for (address, found, reached, wanted) in [
+            (None, None, true, "skipped: the apiserver is named, and what its name is in the guests is not known here"),
+            (Some(near), Some((None, own)), false, "ok: 10.0.0.4 is in the nodes' own network 10.0.0.0/24"),
+            (Some(far), None, true, through),
+            (Some(far), Some((Some("nat"), own)), true, through),
+            (Some(far), Some((Some("nat"), own)), false, unseen),
+            (Some(far), Some((Some("bridge"), None)), true, unseen),
+            (Some(far), Some((None, other)), true, unseen),
+            (
+                Some(far),
+                Some((None, own)),
+                true,
+                "failure: network nodebake is isolated: its host leads nobody to 192.0.2.7 | use a network with <forward \
+                 mode='nat'/>, or give network.gateway a router that leads there; virsh net-edit nodebake",
+            ),
+        ] {
+            assert_eq!(lines(vec![judge_route(&network, address, found, reached)]), [wanted]);
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_a_little() {
+        let set = "have both machines take their time from a server: timedatectl set-ntp true";
+        for (seconds, wanted) in [
+            (0, "ok: the apiserver's clock and the one here differ by less than 6 s".to_owned()),
+            (-5, "ok: the apiserver's clock and the one here differ by less than 6 s".to_owned()),
+            (6, format!("warning: the apiserver's clock is 6 s ahead of the one here | {set}")),
+            (7200, format!("warning: the apiserver's clock is 7200 s ahead of the one here | {set}")),
+            (-3599, format!("warning: the apiserver's clock is 3599 s behind the one here | {set}")),
+            (
+                -3600,
+                format!(
+                    "failure: the apiserver's clock is 3600 s behind the one here: to it the nodes' certificates would not be \
+                     valid yet | {set}"
+                ),
+            ),
+        ] {
+            assert_eq!(lines(vec![judge_clock(SignedDuration::from_secs(seconds))]), [wanted]);
+        }
+        assert_eq!(lines(clock(None)), ["skipped: the apiserver told no time"]);
+    }
+}

@@ -166,3 +166,38 @@ fn judge_folder(check: Check, folder: &Path, place: Option<Place>, needed: u64) 
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::fixture::lines;
+
+    #[test]
+    fn a_folder_is_judged_by_rights_and_room() {
+        let place = |writable, free: u64| Some(Place { writable, free: free << 20 });
+        let other = "or name another folder: --out DIR";
+        for (place, wanted) in [
+            (None, "skipped: /out cannot be looked at".to_owned()),
+            (place(false, 900), format!("failure: /out cannot be written by this user | chown it, {other}")),
+            (
+                place(true, 9),
+                format!(
+                    "warning: 9.0 MiB are free in /out, and up to 10.0 MiB will be needed | free space there, {other}"
+                ),
+            ),
+            (place(true, 10), "ok: /out can be written; 10.0 MiB are free, at most 10.0 MiB will be needed".to_owned()),
+        ] {
+            assert_eq!(lines(vec![judge_folder(Check::Output, Path::new("/out"), place, 10 << 20)]), [wanted]);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_judged_by_the_one_above() {
+        let above = std::env::temp_dir();
+        let writable = |folder: &Path| look(folder).map(|place| place.writable);
+        assert_eq!(writable(&above.join("none/of/these")), Some(true));
+        // What lies under a file can never be made.
+        let program = std::env::current_exe().unwrap_or_default();
+        assert_eq!(writable(&program.join("below")), Some(false));
+    }
+}

@@ -143,3 +143,118 @@ pub(super) fn guests(case: Case, host: &Host) -> Vec<Finding> {
     }
     or_ok(findings, Check::Guests, || fine.into_iter().collect::<Vec<_>>().join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::fixture::Fixture;
+    use crate::machine::Cause;
+
+    #[test]
+    fn old_programs_and_daemons_of_a_users_own_are_told() {
+        let upgrade = "upgrade libvirt on the host to";
+        let session = "qemu:///session is a user's own daemon, which may not be able to make network nodebake | set \
+                       libvirt.uri to qemu:///system in the cluster file";
+        let fine = |libvirt: &str| format!("ok: {libvirt} with QEMU 6.2.0 at qemu:///system");
+        for (libvirt, kvm, wanted) in [
+            ("8.0.0", true, fine("8.0.0")),
+            ("5.10.0", true, fine("5.10.0")),
+            (
+                "5.9.0",
+                true,
+                format!(
+                    "failure: libvirt 5.9.0 at qemu:///system is older than 5.10.0: the files under a disk must be taken from its definition | {upgrade} 5.10.0 or newer"
+                ),
+            ),
+            (
+                "7.0.0",
+                false,
+                format!(
+                    "failure: libvirt 7.0.0 at qemu:///system is older than 7.1.0: emulated guests need the CPU mode \"maximum\" | {upgrade} 7.1.0 or newer"
+                ),
+            ),
+            ("7.1.0", false, fine("7.1.0")),
+        ] {
+            let mut fixture = Fixture::new();
+            fixture.able().libvirt_version = libvirt.parse().unwrap_or(Version::new(0, 0, 0));
+            fixture.able().kvm = if kvm { Ok(()) } else { Err("none".to_owned()) };
+            assert_eq!(fixture.judge(self::libvirt), [wanted], "{libvirt}");
+        }
+        let mut fixture = Fixture::new();
+        fixture.able().hypervisor_version = Version::new(4, 1, 1);
+        let old = "failure: QEMU 4.1.1 at qemu:///system is older than 4.2.0, and libvirt needs that for our disks | upgrade \
+                   QEMU on the host to 4.2.0 or newer";
+        assert_eq!(fixture.judge(libvirt), [old]);
+        let mut fixture = Fixture::new();
+        fixture.config.libvirt.uri = "qemu:///session".to_owned();
+        assert_eq!(fixture.judge(libvirt), ["ok: 8.0.0 with QEMU 6.2.0 at qemu:///session"]);
+        fixture.host.inventory.network = None;
+        assert_eq!(fixture.judge(libvirt), [format!("warning: {session}")]);
+        fixture.config.libvirt.uri = "test:///default".to_owned();
+        assert_eq!(fixture.judge(libvirt), ["ok: 8.0.0 at test:///default"]);
+    }
+
+    #[test]
+    fn emulation_is_told_with_its_reason() {
+        use Acceleration as A;
+        let slow = "guests are emulated (tcg), and about ten times slower";
+        let asked = ", as libvirt.acceleration asks for";
+        let seen = "ok: libvirt offers it, and the CPU has what it needs";
+        let unseen =
+            "ok: libvirt offers it; whether the CPU of another machine has what it needs cannot be seen from here";
+        let nested = "enable virtualisation (VT-x, AMD-V) in the firmware; for a host that is itself a virtual machine, \
+                      nested virtualisation on the machine below";
+        let module = "load its module on the host (modprobe kvm_intel or kvm_amd), and see that /dev/kvm is there; \
+                      virt-host-validate qemu tells more";
+        let lacks = Err("the CPU has neither vmx nor svm");
+        for (wanted, local, kvm, line) in [
+            (A::Auto, true, Ok(()), seen.to_owned()),
+            (A::Kvm, false, Ok(()), unseen.to_owned()),
+            (A::Auto, false, lacks, format!("warning: amd64 {slow}: the CPU has neither vmx nor svm | {nested}")),
+            (A::Auto, false, Err("no /dev/kvm"), format!("warning: amd64 {slow}: no /dev/kvm | {module}")),
+            (
+                A::Kvm,
+                true,
+                Err("no /dev/kvm"),
+                "failure: amd64: hardware virtualisation (kvm) cannot be used: no /dev/kvm | set acceleration: auto or tcg \
+                 (slow), or enable virtualisation in the firmware"
+                    .to_owned(),
+            ),
+            (A::Tcg, true, lacks, format!("ok: {slow}{asked}")),
+            (
+                A::Tcg,
+                true,
+                Ok(()),
+                format!("warning: {slow}{asked}, though kvm could be used for amd64 | set libvirt.acceleration to auto in the cluster file"),
+            ),
+        ] {
+            let mut fixture = Fixture::new();
+            (fixture.config.libvirt.acceleration, fixture.host.info.local) = (wanted, local);
+            fixture.able().kvm = kvm.map_err(str::to_owned);
+            assert_eq!(fixture.judge(self::kvm), [line]);
+        }
+    }
+
+    #[test]
+    fn emulator_and_firmware_are_there_for_each_architecture() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.judge(guests), ["ok: amd64 by /usr/bin/qemu-system-x86_64, BIOS"]);
+        let mut arm = fixture.able().clone();
+        arm.emulator = "/usr/bin/qemu-system-aarch64".to_owned();
+        fixture.host.capabilities.insert(Arch::Arm64, Ok(arm.clone()));
+        let both = "ok: amd64 by /usr/bin/qemu-system-x86_64, BIOS; arm64 by /usr/bin/qemu-system-aarch64, UEFI";
+        assert_eq!(fixture.judge(guests), [both]);
+        arm.uefi = false;
+        fixture.host.capabilities.insert(Arch::Arm64, Ok(arm));
+        let bare = "failure: ubuntu-24.04 needs UEFI firmware for arm64, and libvirt finds none on the host | install \
+                    qemu-efi-aarch64 on the host";
+        assert_eq!(fixture.judge(guests), [bare]);
+        let source = Cause { message: "no emulator".to_owned(), code: 8 };
+        fixture.host.capabilities.insert(Arch::Arm64, Err(MachineError::NoArch { arch: Arch::Arm64, source }));
+        let none = "failure: the host cannot run arm64 guests: no emulator | install qemu-system-arm on the host";
+        assert_eq!(fixture.judge(guests), [none]);
+        fixture.host.capabilities.clear();
+        assert_eq!(fixture.judge(kvm), ["skipped: the host can run no guest"]);
+        assert_eq!(fixture.judge(libvirt), ["ok: answers at qemu:///system"]);
+    }
+}

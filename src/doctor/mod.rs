@@ -10,6 +10,9 @@ mod capacity;
 mod cluster;
 mod files;
 mod finding;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod fixture;
 mod host;
 mod network;
 mod routes;
@@ -93,10 +96,7 @@ impl Host {
         whole: bool,
     ) -> Result<Self, MachineError> {
         let info = hypervisor.host()?;
-        let able = |arch: &Arch| match hypervisor.capabilities(*arch) {
-            Err(error @ MachineError::NoArch { .. }) => Ok((*arch, Err(error))),
-            able => able.map(|able| (*arch, Ok(able))),
-        };
+        let able = |arch: &Arch| (*arch, hypervisor.capabilities(*arch));
         let inventory = if whole { Inventory::read(config, hypervisor, None)? } else { in_short(config, hypervisor)? };
         let mut way: Vec<access::Folder> = Vec::new();
         let folders = storage::folders(config, &inventory);
@@ -107,7 +107,7 @@ impl Host {
         }
         Ok(Self {
             info,
-            capabilities: architectures.iter().map(able).collect::<Result<_, _>>()?,
+            capabilities: architectures.iter().map(able).collect(),
             networks: hypervisor.networks()?,
             routes: if info.local { routes::read() } else { Vec::new() },
             way,
@@ -373,4 +373,56 @@ pub fn mend(
         done.push(remedy);
     }
     Ok(!done.is_empty())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::machine::memory::Memory;
+
+    #[test]
+    fn each_remedy_is_applied_once_and_nothing_else() {
+        let host = Memory::new();
+        host.put_network(NetworkInfo { active: false, autostart: false, ..fixture::network("n", "10.0.0.1/24") });
+        let remedy = || Remedy::StartNetwork("n".to_owned());
+        let findings = [
+            Finding::warning(Check::Network, "off", "").with(remedy()),
+            Finding::failure(Check::Subnet, "taken", ""),
+            Finding::warning(Check::Autostart, "not", "").with(remedy()),
+        ];
+        let mut told = Vec::new();
+        assert!(mend(&host, &findings, &mut |text| told.push(text.to_owned())).unwrap());
+        assert_eq!((told, host.calls()), (vec!["starting network n".to_owned()], vec!["start network n".to_owned()]));
+        let network = host.network("n").unwrap();
+        assert_eq!(network, Some(fixture::network("n", "10.0.0.1/24")));
+        assert!(!mend(&host, &findings[1..2], &mut |_| ()).unwrap());
+        assert_eq!(host.calls().len(), 1);
+    }
+
+    #[test]
+    fn without_libvirt_all_that_needs_it_is_skipped() {
+        let skipped = without_host(Finding::failure(Check::Libvirt, "gone", "start it"));
+        let mut checks: Vec<_> = skipped.iter().map(|finding| (finding.check, finding.status)).collect();
+        checks.sort_by_key(|(check, _)| *check);
+        let all = fixture::Fixture::new();
+        let judged = |case: Case, host: &Host| {
+            let mut findings = able(case, host, &[]);
+            findings.extend(taken::addresses(case, &all.id, host, &[], &[]));
+            findings.extend(taken::autostart(&all.id, host));
+            findings.extend(apiserver::guest_route(case, host, None));
+            findings.extend(storage::space(case, host, &BTreeMap::new()));
+            findings
+        };
+        let mut with = Vec::new();
+        all.judge(|case, host| {
+            with = judged(case, host).into_iter().map(|finding| finding.check).collect();
+            Vec::new()
+        });
+        with.sort();
+        let expected = with
+            .into_iter()
+            .map(|check| (check, if check == Check::Libvirt { Status::Failure } else { Status::Skipped }));
+        assert_eq!(checks, expected.collect::<Vec<_>>());
+    }
 }

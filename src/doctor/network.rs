@@ -106,3 +106,105 @@ fn against_route(wanted: Ipv4Net, addresses: &[Ipv4Addr], active: bool, route: &
         None => Finding::warning(Check::Subnet, found, FIX),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::fixture::{self, Fixture};
+
+    #[test]
+    fn the_network_is_up_and_what_the_cluster_file_says() {
+        let mut fixture = Fixture::new();
+        let judge = |fixture: &Fixture, blocked: &[Blocked]| fixture.judge(|case, host| network(case, host, blocked));
+        assert_eq!(judge(&fixture, &[]), ["ok: nodebake is active (10.0.0.1/24, nat)"]);
+        fixture.network().forward = None;
+        assert_eq!(judge(&fixture, &[]), ["ok: nodebake is active (10.0.0.1/24, isolated)"]);
+        fixture.network().active = false;
+        let off = "warning: network nodebake is not active; `up` starts it | nodebake doctor --fix, or: virsh net-start nodebake";
+        assert_eq!(judge(&fixture, &[]), [off]);
+        let net = |text: &str| text.parse().unwrap_or_default();
+        let other = Blocked::OtherNetwork {
+            network: "nodebake".to_owned(),
+            found: net("10.0.1.0/24"),
+            wanted: net("10.0.0.0/24"),
+        };
+        let mixed = "failure: network nodebake has the address 10.0.1.0/24, the cluster file says 10.0.0.0/24 | name another \
+                     network in the cluster file, or correct network.cidr";
+        assert_eq!(judge(&fixture, &[other]), [mixed, off]);
+        fixture.host.inventory.network = None;
+        assert_eq!(judge(&fixture, &[]), ["ok: nodebake is not there yet; `up` makes it (10.0.0.0/24, NAT)"]);
+    }
+
+    #[test]
+    fn other_networks_must_not_overlap() {
+        let mut fixture = Fixture::new();
+        fixture.host.networks.push(fixture::network("default", "192.168.122.1/24"));
+        let free = "ok: no other network and no route of this machine is in 10.0.0.0/24";
+        assert_eq!(fixture.judge(subnet), [free]);
+        let found = "libvirt's network default has 10.0.0.128/25, which overlaps 10.0.0.0/24";
+        fixture.host.networks[1] = fixture::network("default", "10.0.0.129/25");
+        let overlaps = format!(
+            "failure: {found} | choose another network.cidr in the cluster file, or use that network: network.name: default"
+        );
+        assert_eq!(fixture.judge(subnet), [overlaps]);
+        fixture.host.networks[1].active = false;
+        let off = format!(
+            "warning: {found}; it is not active | choose another network.cidr in the cluster file, or leave network default off"
+        );
+        assert_eq!(fixture.judge(subnet), [off]);
+        fixture.network().address = None;
+        let bridged = "skipped: network nodebake has no address of its own: its subnet is the host's or a router's";
+        assert_eq!(fixture.judge(subnet), [bridged]);
+        let mut fixture = Fixture::new();
+        fixture.host.info.local = false;
+        let remote = "ok: no other network is in 10.0.0.0/24; routes of another machine cannot be seen from here";
+        assert_eq!(fixture.judge(subnet), [remote]);
+    }
+
+    #[test]
+    fn routes_of_the_host_must_not_lead_elsewhere() {
+        let fix = "choose another network.cidr in the cluster file";
+        let away = format!("{fix}, or take that route away");
+        let already = "this machine has a route to 10.0.0.0/24 through tun0 already";
+        let part = |to: &str| format!("this machine reaches {to}, a part of 10.0.0.0/24, through tun0");
+        for (to, interface, active, wanted) in [
+            ("10.0.1.0/24", "tun0", true, None),
+            // The network's own.
+            ("10.0.0.0/24", "br-nodebake", true, None),
+            ("10.0.0.0/24", "tun0", true, Some(format!("warning: {already}, beside the network's own | {away}"))),
+            (
+                "10.0.0.0/24",
+                "tun0",
+                false,
+                Some(format!("failure: {already}, so that libvirt cannot start the network | {away}")),
+            ),
+            (
+                "10.0.0.0/8",
+                "tun0",
+                true,
+                Some(format!(
+                    "warning: 10.0.0.0/24 hides a part of 10.0.0.0/8, which this machine reaches through tun0 | {fix} if anything is there"
+                )),
+            ),
+            ("10.0.0.128/25", "tun0", true, Some(format!("warning: {} | {away}", part("10.0.0.128/25")))),
+            (
+                "10.0.0.37/32",
+                "tun0",
+                true,
+                Some(format!("failure: {}, and with it 10.0.0.37 | {away}", part("10.0.0.37/32"))),
+            ),
+            (
+                "10.0.0.0/29",
+                "tun0",
+                true,
+                Some(format!("failure: {}, and with it 10.0.0.1 | {away}", part("10.0.0.0/29"))),
+            ),
+        ] {
+            let mut fixture = Fixture::new();
+            fixture.network().active = active;
+            fixture.host.routes = vec![Route { to: to.parse().unwrap_or_default(), interface: interface.to_owned() }];
+            let free = || "ok: no other network and no route of this machine is in 10.0.0.0/24".to_owned();
+            assert_eq!(fixture.judge(subnet), [wanted.unwrap_or_else(free)], "{to} {interface}");
+        }
+    }
+}

@@ -143,3 +143,159 @@ pub(super) fn folders(config: &Config, host: &Inventory) -> [PathBuf; 2] {
     let logs = host.log_pool.as_ref().map_or_else(beside, |pool| PathBuf::from(&pool.path));
     [pool, logs]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::doctor::access::{Folder, User};
+    use crate::doctor::fixture::{Fixture, lines};
+    use crate::machine::{Firmware, VolumeFormat};
+    use crate::plan::ImageFile;
+
+    #[test]
+    fn pools_are_used_as_they_are_and_started_where_they_are_off() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.judge(|case, host| pool(case, host, &[])), ["ok: nodebake is active, over /pools/nodebake"]);
+        for pool in [&mut fixture.host.inventory.pool, &mut fixture.host.inventory.log_pool].into_iter().flatten() {
+            pool.active = false;
+        }
+        let off = |name: &str| {
+            format!(
+                "warning: storage pool {name} is not active; `up` starts it | nodebake doctor --fix, or: virsh pool-start {name}"
+            )
+        };
+        let found = fixture.judge(|case, host| pool(case, host, &[]));
+        assert_eq!(found, [off("nodebake"), off("nodebake-logs")]);
+        let blocked = [Blocked::OtherPool { pool: "nodebake".to_owned(), kind: "logical".to_owned() }];
+        (fixture.host.inventory.pool, fixture.host.inventory.log_pool) = (None, None);
+        let kind = "failure: storage pool nodebake is of type logical; disks need a pool over a folder | name another pool \
+                    in the cluster file";
+        assert_eq!(fixture.judge(|case, host| pool(case, host, &blocked)), [kind]);
+        let none = "ok: nodebake is not there yet; `up` makes it over /var/lib/libvirt/nodebake";
+        assert_eq!(fixture.judge(|case, host| pool(case, host, &[])), [none]);
+        let paths = folders(&fixture.config, &fixture.host.inventory);
+        assert_eq!(paths, ["/var/lib/libvirt/nodebake", "/var/lib/libvirt/nodebake-logs"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn each_folder_that_shuts_qemu_out_is_told() {
+        let mut fixture = Fixture::new();
+        let folder = |path: &str, mode| Folder { path: path.into(), mode, uid: 1000, gid: 1000, acl: None };
+        let unknown = "skipped: libvirt does not say which user QEMU runs as";
+        assert_eq!(fixture.judge(|_, host| pool_path(host)), [unknown]);
+        fixture.host.qemu_user = Some(User { name: "libvirt-qemu".to_owned(), uid: 64055, gids: [108].into() });
+        assert_eq!(fixture.judge(|_, host| pool_path(host)), ["ok: no folder of it is there yet"]);
+        fixture.host.way = vec![folder("/", 0o755), folder("/home", 0o711)];
+        let fine = "ok: QEMU's user libvirt-qemu may pass through every folder to /home";
+        assert_eq!(fixture.judge(|_, host| pool_path(host)), [fine]);
+        fixture.host.way.extend([folder("/home/me", 0o700), folder("/home/me/pool", 0o750)]);
+        let shut = |path: &str, mode: &str| {
+            format!(
+                "failure: QEMU runs as libvirt-qemu, which may not pass through {path} (mode {mode}) to the pool | setfacl \
+                 -m u:libvirt-qemu:x {path}, or: chmod o+x {path}"
+            )
+        };
+        let found = fixture.judge(|_, host| pool_path(host));
+        assert_eq!(found, [shut("/home/me", "0700"), shut("/home/me/pool", "0750")]);
+        fixture.host.info.local = false;
+        let elsewhere = "skipped: the hypervisor is another machine, whose folders cannot be seen here";
+        assert_eq!(fixture.judge(|_, host| pool_path(host)), [elsewhere]);
+    }
+
+    #[test]
+    fn images_must_fit_and_disks_should() {
+        let pool = Fixture::new().host.inventory.pool;
+        let full = "guests stop when it runs out | lower `disk` in the cluster file, or free space there before the disks \
+                    fill up";
+        for (images, disks, unbuilt, wanted) in [
+            (1, 9, false, "ok: 10.0 GiB are free in /pools/nodebake, images and full root disks need 10.0 GiB".to_owned()),
+            (
+                1,
+                9,
+                true,
+                "ok: 10.0 GiB are free in /pools/nodebake, images and full root disks need 10.0 GiB, not counting the \
+                 payload, which is not built yet"
+                    .to_owned(),
+            ),
+            (
+                1,
+                10,
+                false,
+                format!("warning: 10.0 GiB are free in /pools/nodebake, less than images and full root disks would take (11.0 GiB): {full}"),
+            ),
+            (
+                11,
+                0,
+                false,
+                "failure: the images need 11.0 GiB, and 10.0 GiB are free in /pools/nodebake | free space there, or name \
+                 another pool in the cluster file"
+                    .to_owned(),
+            ),
+        ] {
+            let need = Need { images: images << 30, disks: disks << 30, unbuilt };
+            assert_eq!(lines(judge_space(pool.as_ref(), 10 << 30, need)), [wanted]);
+        }
+    }
+
+    #[test]
+    fn what_is_there_needs_no_more_room() {
+        let fixture = Fixture::new();
+        let image = |text: &str, size| ImageFile { path: PathBuf::new(), digest: Digest::of(text.as_bytes()), size };
+        let images = Images {
+            payload: image("payload", 200),
+            payload_drive: true,
+            base: image("base", 1000),
+            firmware: Firmware::Bios,
+        };
+        let volume = |name: VolumeName, capacity, backing: bool| VolumeInfo {
+            format: name.format(),
+            name: name.to_string(),
+            path: String::new(),
+            capacity,
+            allocation: 100,
+            backing: backing.then(String::new),
+        };
+        let base = volume(VolumeName::Base(images.base.digest), 1000, false);
+        let root = VolumeName::root(&fixture.id, &fixture.config.nodes[0].name, Digest::of(b"seed"));
+        let cut = VolumeInfo { format: VolumeFormat::Raw, ..base.clone() };
+        let disk = 20 << 30;
+        let needed = |volumes: &[VolumeInfo], images: Option<&Images>| {
+            let images = BTreeMap::from([(Arch::Amd64, images.cloned())]);
+            let mut needed = None;
+            fixture.judge(|case, _| {
+                needed = Some(need(case, volumes, &images));
+                Vec::new()
+            });
+            needed
+        };
+        for (volumes, known, wanted) in [
+            (vec![], true, Need { images: 1200 + 2 * SEED, disks: 2 * disk, unbuilt: false }),
+            (vec![cut], true, Need { images: 1200 + 2 * SEED, disks: 2 * disk, unbuilt: false }),
+            (vec![base.clone()], true, Need { images: 200 + 2 * SEED, disks: 2 * disk, unbuilt: false }),
+            (
+                vec![base, volume(root, disk, true)],
+                true,
+                Need { images: 200 + SEED, disks: 2 * disk - 100, unbuilt: false },
+            ),
+            (vec![], false, Need { images: 2 * SEED, disks: 2 * disk, unbuilt: true }),
+        ] {
+            assert_eq!(needed(&volumes, known.then_some(&images)), Some(wanted), "{volumes:?}");
+        }
+    }
+
+    #[test]
+    fn room_is_looked_for_where_it_can_be() {
+        let mut fixture = Fixture::new();
+        let images = BTreeMap::new();
+        let space = |fixture: &Fixture| fixture.judge(|case, host| space(case, host, &images));
+        let fine = "ok: 100.0 GiB are free in /pools/nodebake, images and full root disks need 40.0 GiB";
+        assert_eq!(space(&fixture), [fine]);
+        fixture.host.inventory.pool = None;
+        let remote = "skipped: the pool is not there yet, and the hypervisor is another machine";
+        assert_eq!(space(&fixture), [remote]);
+        fixture.host.free = Some(50 << 30);
+        let local = "ok: 50.0 GiB are free where the pool is to be, images and full root disks need 40.0 GiB";
+        assert_eq!(space(&fixture), [local]);
+    }
+}
