@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[expect(dead_code, reason = "shared with the tests of the command line, which need more of it")]
 mod daemon;
 
 use std::fs;

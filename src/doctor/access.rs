@@ -45,6 +45,8 @@ impl User {
 pub(super) struct Folder {
     /// Where it is.
     pub(super) path: PathBuf,
+    /// Device and inode, by which it is known wherever it is met.
+    pub(super) inode: (u64, u64),
     /// Its permission bits.
     pub(super) mode: u32,
     /// Its owner.
@@ -61,23 +63,47 @@ impl Folder {
         let mut acl = vec![0; 4096];
         let length = rustix::fs::getxattr(path, "system.posix_acl_access", &mut acl);
         let acl = length.ok().map(|length| acl[..length].to_vec());
-        Ok(Self { path: path.to_owned(), mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), acl })
+        let (inode, mode) = ((found.dev(), found.ino()), found.mode() & 0o7777);
+        Ok(Self { path: path.to_owned(), inode, mode, uid: found.uid(), gid: found.gid(), acl })
     }
 
     /// Whether a user may pass through. root gets no more than others: libvirt takes QEMU's capabilities away.
     pub(super) fn lets_through(&self, user: &User) -> bool {
         let listed = self.acl.as_deref().and_then(|acl| allowed_by_list(acl, self, user));
-        listed.unwrap_or_else(|| {
-            let bit = if self.uid == user.uid {
-                0o100
-            } else if user.gids.contains(&self.gid) {
-                0o010
-            } else {
-                0o001
-            };
-            self.mode & bit != 0
-        })
+        listed.unwrap_or_else(|| self.mode & self.class(user).1 != 0)
     }
+
+    /// Whom chmod(1) has to name so that the user may pass, and the bit that this sets: only one class counts for a user.
+    fn class(&self, user: &User) -> (char, u32) {
+        if self.uid == user.uid {
+            ('u', 0o100)
+        } else if user.gids.contains(&self.gid) {
+            ('g', 0o010)
+        } else {
+            ('o', 0o001)
+        }
+    }
+
+    /// Commands of which one lets the user pass through.
+    pub(super) fn opened_by(&self, user: &User) -> String {
+        let path = quoted(&self.path);
+        let (class, _) = self.class(user);
+        let chmod = format!("chmod {class}+x {path}");
+        let setfacl = format!("setfacl -m u:{}:x {path}", user.name);
+        match (class, &self.acl) {
+            ('u', _) => chmod,
+            // The mode's bits for a group are then a limit for others too.
+            (_, Some(_)) => setfacl,
+            (_, None) => format!("{setfacl}, or: {chmod}"),
+        }
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// What an access control list says, as the kernel keeps it in an extended attribute: a version (2) in four bytes, then
@@ -113,14 +139,44 @@ fn allowed_by_list(acl: &[u8], folder: &Folder, user: &User) -> Option<bool> {
     of(0x20).map(|entry| entry.1).next()
 }
 
-/// The folder and all above it, from the root on, as far as they are there.
-pub(super) fn way_to(path: &Path) -> Vec<Folder> {
-    let mut way: Vec<_> = path.ancestors().filter_map(|folder| Folder::read(folder).ok()).collect();
-    way.reverse();
-    way
+/// The way to a folder, as far as it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Every folder on it, from the root on.
+    pub(super) folders: Vec<Folder>,
+    /// What is there and could not be looked at by this user.
+    pub(super) unseen: Option<PathBuf>,
+}
+
+impl Way {
+    /// The way to all of these; where a link is on it, also the way to where that leads.
+    pub(super) fn to(paths: &[PathBuf]) -> Self {
+        let mut way = Self::default();
+        for path in paths {
+            way.follow(path);
+            let deepest = path.ancestors().find_map(|folder| folder.canonicalize().ok());
+            deepest.iter().for_each(|real| way.follow(real));
+        }
+        way
+    }
+
+    fn follow(&mut self, path: &Path) {
+        let mut above: Vec<_> = path.ancestors().collect();
+        above.reverse();
+        for folder in above {
+            match Folder::read(folder) {
+                Ok(folder) if self.folders.iter().all(|seen| seen.inode != folder.inode) => self.folders.push(folder),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    self.unseen.get_or_insert_with(|| folder.to_owned());
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -134,7 +190,7 @@ mod tests {
             [&tag.to_le_bytes()[..], &bits.to_le_bytes(), &id.to_le_bytes()].concat()
         };
         let acl = acl.map(|acl| acl.iter().fold(vec![2, 0, 0, 0], |bytes, next| [bytes, entry(next)].concat()));
-        Folder { path: "/folder".into(), mode, uid, gid, acl }
+        Folder { path: "/folder".into(), inode: (0, 0), mode, uid, gid, acl }
     }
 
     #[test]
@@ -182,5 +238,37 @@ mod tests {
         // One that cannot be read leaves the mode.
         let broken = Folder { acl: Some(vec![3, 0, 0, 0]), ..folder(0o711, 0, 0, None) };
         assert!(broken.lets_through(&qemu()));
+    }
+
+    #[test]
+    fn the_command_opens_to_the_class_that_counts() {
+        let list = &[(0x01, 7, 0), (0x04, 0, 0), (0x10, 0, 0), (0x20, 0, 0)][..];
+        let set = "setfacl -m u:libvirt-qemu:x /folder";
+        for (folder, wanted) in [
+            (folder(0o700, 1000, 1000, None), format!("{set}, or: chmod o+x /folder")),
+            (folder(0o700, 1000, 108, None), format!("{set}, or: chmod g+x /folder")),
+            (folder(0o600, 64055, 108, None), "chmod u+x /folder".to_owned()),
+            (folder(0o700, 1000, 1000, Some(list)), set.to_owned()),
+            (
+                Folder { path: "/it's here".into(), ..folder(0o700, 1000, 1000, Some(list)) },
+                r"setfacl -m u:libvirt-qemu:x '/it'\''s here'".to_owned(),
+            ),
+        ] {
+            assert!(!folder.lets_through(&qemu()));
+            assert_eq!(folder.opened_by(&qemu()), wanted);
+        }
+    }
+
+    #[test]
+    fn a_way_leads_through_links_and_ends_where_nothing_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir_all(path("other/real/deep")).unwrap();
+        std::os::unix::fs::symlink(path("other/real"), path("link")).unwrap();
+        let way = Way::to(&[path("link/deep/none/yet")]);
+        let below =
+            way.folders.iter().filter_map(|seen| seen.path.strip_prefix(folder.path()).ok()).collect::<Vec<_>>();
+        assert_eq!(below, ["", "link", "link/deep", "other"].map(Path::new));
+        assert_eq!((&way.folders[0].path, way.unseen), (&PathBuf::from("/"), None));
     }
 }

@@ -152,7 +152,7 @@ impl Finding {
     /// A failure that an error tells of.
     pub fn of_error(check: Check, error: &dyn std::error::Error, hint: Option<String>) -> Self {
         let fix = hint.map(|hint| printable::line(&hint));
-        Self { fix, ..Self::new(check, Status::Failure, chain(error), None) }
+        Self { fix, ..Self::new(check, Status::Failure, one_line(&chain(error)), None) }
     }
 
     pub(super) fn with(self, remedy: Remedy) -> Self {
@@ -163,6 +163,12 @@ impl Finding {
     pub fn is_failure(&self) -> bool {
         self.status == Status::Failure
     }
+}
+
+/// What an error says on several lines; the lines of the file that it may show stay away.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take_while(|line| !line.starts_with("-->"));
+    lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ")
 }
 
 /// The findings, or, where there is none, that all is well.
@@ -197,6 +203,17 @@ mod tests {
         assert_eq!(sizes, ["0.0 MiB", "1.0 MiB", "1.4 GiB", "23.4 GiB", "17179869183.9 GiB"]);
         let lists = [&[][..], &["a"], &["a", "b"], &["a", "b", "c"]].map(|items: &[&str]| listed(items));
         assert_eq!(lists, ["", "a", "a and b", "a, b and c"]);
+    }
+
+    #[test]
+    fn errors_of_several_lines_stand_on_one() {
+        for (text, line) in [
+            ("one", "one"),
+            ("stale:\n  a moved\n  b is new\n", "stale: a moved; b is new"),
+            ("no YAML: line 1\n --> <input>:1:11\n  |\n1 | clusters: 7\n", "no YAML: line 1"),
+        ] {
+            assert_eq!(one_line(text), line);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::access::Way;
 use super::{Case, Finding, Host};
 use crate::config::{Arch, ClusterId, Config, INIT, parse};
 use crate::digest::Digest;
@@ -37,7 +38,7 @@ impl Fixture {
             networks: vec![network("nodebake", "10.0.0.1/24")],
             inventory,
             routes: Vec::new(),
-            way: Vec::new(),
+            way: Way::default(),
             qemu_user: None,
             free: None,
         };

@@ -80,7 +80,7 @@ pub struct Host {
     /// Routes of this machine, where it is the host.
     routes: Vec<routes::Route>,
     /// The way to the pools' folders, where this machine is the host.
-    way: Vec<access::Folder>,
+    way: access::Way,
     qemu_user: Option<access::User>,
     /// Bytes left where the pool is to be made, where this machine is the host.
     free: Option<u64>,
@@ -98,19 +98,13 @@ impl Host {
         let info = hypervisor.host()?;
         let able = |arch: &Arch| (*arch, hypervisor.capabilities(*arch));
         let inventory = if whole { Inventory::read(config, hypervisor, None)? } else { in_short(config, hypervisor)? };
-        let mut way: Vec<access::Folder> = Vec::new();
         let folders = storage::folders(config, &inventory);
-        for folder in folders.iter().filter(|_| info.local).flat_map(|folder| access::way_to(folder)) {
-            if !way.contains(&folder) {
-                way.push(folder);
-            }
-        }
         Ok(Self {
             info,
             capabilities: architectures.iter().map(able).collect(),
             networks: hypervisor.networks()?,
             routes: if info.local { routes::read() } else { Vec::new() },
-            way,
+            way: if info.local { access::Way::to(&folders) } else { access::Way::default() },
             qemu_user: info.qemu_user.filter(|_| info.local).map(|(uid, gid)| access::User::find(uid, gid)),
             free: folders.first().filter(|_| info.local).and_then(|folder| files::free(folder)),
             inventory,

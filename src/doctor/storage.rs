@@ -40,17 +40,22 @@ pub(super) fn pool_path(host: &Host) -> Vec<Finding> {
     let Some(user) = &host.qemu_user else {
         return vec![Finding::skipped(Check::PoolPath, "libvirt does not say which user QEMU runs as")];
     };
-    let shut = host.way.iter().filter(|folder| !folder.lets_through(user)).map(|folder| {
+    let shut = host.way.folders.iter().filter(|folder| !folder.lets_through(user)).map(|folder| {
         let path = folder.path.display();
         let found = format!(
             "QEMU runs as {}, which may not pass through {path} (mode {:04o}) to the pool",
             user.name, folder.mode
         );
-        Finding::failure(Check::PoolPath, found, format!("setfacl -m u:{}:x {path}, or: chmod o+x {path}", user.name))
+        Finding::failure(Check::PoolPath, found, folder.opened_by(user))
     });
-    or_ok(shut.collect(), Check::PoolPath, || match host.way.last() {
-        Some(folder) => format!("QEMU's user {} may pass through every folder to {}", user.name, folder.path.display()),
-        None => "no folder of it is there yet".to_owned(),
+    let shut: Vec<_> = shut.collect();
+    if let Some(unseen) = host.way.unseen.as_ref().filter(|_| shut.is_empty()) {
+        let why =
+            format!("this user may not look at {}, so whether QEMU's may is not known; root may", unseen.display());
+        return vec![Finding::skipped(Check::PoolPath, why)];
+    }
+    or_ok(shut, Check::PoolPath, || {
+        format!("QEMU's user {} may pass through every folder on the way that is there", user.name)
     })
 }
 
@@ -69,12 +74,15 @@ struct Need {
 /// their guests write.
 pub(super) fn space(case: Case, host: &Host, images: &BTreeMap<Arch, Option<Images>>) -> Vec<Finding> {
     let pool = host.inventory.pool.as_ref();
-    let Some(available) = pool.filter(|pool| pool.active).map(|pool| pool.available).or(host.free) else {
-        let why = match pool {
-            Some(pool) => format!("storage pool {} is not active", pool.name),
-            None => "the pool is not there yet, and the hypervisor is another machine".to_owned(),
-        };
-        return vec![Finding::skipped(Check::Space, why)];
+    // What is in a pool that is off cannot be seen, so what it lacks is not known.
+    let available = match pool {
+        Some(pool) if pool.active => Ok(pool.available),
+        Some(pool) => Err(format!("storage pool {} is not active", pool.name)),
+        None => host.free.ok_or_else(|| "the pool is not there yet, and the hypervisor is another machine".to_owned()),
+    };
+    let available = match available {
+        Ok(available) => available,
+        Err(why) => return vec![Finding::skipped(Check::Space, why)],
     };
     judge_space(pool, available, need(case, &host.inventory.volumes, images))
 }
@@ -181,15 +189,18 @@ mod tests {
     #[test]
     fn each_folder_that_shuts_qemu_out_is_told() {
         let mut fixture = Fixture::new();
-        let folder = |path: &str, mode| Folder { path: path.into(), mode, uid: 1000, gid: 1000, acl: None };
+        let folder =
+            |path: &str, mode| Folder { path: path.into(), mode, inode: (0, 0), uid: 1000, gid: 1000, acl: None };
         let unknown = "skipped: libvirt does not say which user QEMU runs as";
         assert_eq!(fixture.judge(|_, host| pool_path(host)), [unknown]);
         fixture.host.qemu_user = Some(User { name: "libvirt-qemu".to_owned(), uid: 64055, gids: [108].into() });
-        assert_eq!(fixture.judge(|_, host| pool_path(host)), ["ok: no folder of it is there yet"]);
-        fixture.host.way = vec![folder("/", 0o755), folder("/home", 0o711)];
-        let fine = "ok: QEMU's user libvirt-qemu may pass through every folder to /home";
+        fixture.host.way.folders = vec![folder("/", 0o755), folder("/home", 0o711)];
+        let fine = "ok: QEMU's user libvirt-qemu may pass through every folder on the way that is there";
         assert_eq!(fixture.judge(|_, host| pool_path(host)), [fine]);
-        fixture.host.way.extend([folder("/home/me", 0o700), folder("/home/me/pool", 0o750)]);
+        fixture.host.way.unseen = Some("/home/me".into());
+        let unseen = "skipped: this user may not look at /home/me, so whether QEMU's may is not known; root may";
+        assert_eq!(fixture.judge(|_, host| pool_path(host)), [unseen]);
+        fixture.host.way.folders.extend([folder("/home/me", 0o700), folder("/home/me/pool", 0o750)]);
         let shut = |path: &str, mode: &str| {
             format!(
                 "failure: QEMU runs as libvirt-qemu, which may not pass through {path} (mode {mode}) to the pool | setfacl \
@@ -291,7 +302,10 @@ mod tests {
         let space = |fixture: &Fixture| fixture.judge(|case, host| space(case, host, &images));
         let fine = "ok: 100.0 GiB are free in /pools/nodebake, images and full root disks need 40.0 GiB";
         assert_eq!(space(&fixture), [fine]);
-        fixture.host.inventory.pool = None;
+        fixture.host.free = Some(50 << 30);
+        fixture.host.inventory.pool.iter_mut().for_each(|pool| pool.active = false);
+        assert_eq!(space(&fixture), ["skipped: storage pool nodebake is not active"]);
+        (fixture.host.inventory.pool, fixture.host.free) = (None, None);
         let remote = "skipped: the pool is not there yet, and the hypervisor is another machine";
         assert_eq!(space(&fixture), [remote]);
         fixture.host.free = Some(50 << 30);

@@ -123,7 +123,10 @@ impl Lab {
             ok("cpus", &format!("2 of {cpus} are given to machines")),
             ok("memory", "N of N are given to machines"),
             ok("pool", "nodebake is not there yet; `up` makes it over /var/lib/libvirt/nodebake"),
-            ok("pool-path", &format!("QEMU's user {} may pass through every folder to /var/lib/libvirt", self.qemu())),
+            ok(
+                "pool-path",
+                &format!("QEMU's user {} may pass through every folder on the way that is there", self.qemu()),
+            ),
             ok(
                 "space",
                 "N are free where the pool is to be, images and full root disks need N, not counting the payload, which is \
@@ -277,7 +280,7 @@ fn what_is_off_is_started_where_that_is_asked_for() {
 
     let on = lab.fine().with(&[
         ok("pool", &format!("nodebake is active, over {path}")),
-        ok("pool-path", &format!("QEMU's user {} may pass through every folder to {path}", lab.qemu())),
+        ok("pool-path", &format!("QEMU's user {} may pass through every folder on the way that is there", lab.qemu())),
         ok(
             "space",
             &format!("N are free in {path}, images and full root disks need N, not counting the payload, which is not built yet"),
@@ -401,7 +404,7 @@ fn a_pool_that_qemu_cannot_get_to_is_told_and_the_fix_works() {
     assert_eq!(lab.run(&["doctor"]), shut.ran());
     assert_eq!(lab.run(&["up"]), lab.refused(&[], &[finding("pool-path", "failure", &found, &fix)]));
     must(Command::new("chmod").arg("o+x").arg(lab.world.path("")));
-    let open = ok("pool-path", &format!("QEMU's user {qemu} may pass through every folder to FOLDER"));
+    let open = ok("pool-path", &format!("QEMU's user {qemu} may pass through every folder on the way that is there"));
     assert_eq!(lab.run(&["doctor"]), lab.fine().with(&[there, open]).ran());
 }
 
@@ -554,4 +557,101 @@ fn an_apiserver_is_known_by_its_certificate_and_clock() {
         "fix": "set versions.kubernetes to 1.34 or older in the cluster file, or upgrade the control plane first",
     });
     assert_eq!(of("version-skew"), skew);
+}
+
+#[test]
+fn what_is_wrong_on_this_machine_is_told_without_asking_for_more() {
+    let Some(lab) = Lab::new() else { return };
+    let Lab { world, .. } = &lab;
+    let unasked = skipped("space", "lock and CA must be right first");
+    let fine = lab.fine();
+    let ca_end = |path: &str| {
+        let end = world.openssl(&["x509", "-in", path, "-noout", "-enddate", "-dateopt", "iso_8601"]);
+        end.trim().trim_start_matches("notAfter=").replace(' ', "T")
+    };
+
+    fs::rename(world.path("pki/ca-key.pem"), world.path("ca-key.pem")).unwrap();
+    let lacks = |node: &str| {
+        let fix = format!("put the CA's key at FOLDER/pki/ca-key.pem, or bring {node}.pem and {node}-key.pem there");
+        finding(
+            "certificates",
+            "failure",
+            &format!("there is no certificate for {node}, and no ca-key.pem to issue one"),
+            &fix,
+        )
+    };
+    let valid = format!("valid until {}, without its key, so that certificates must be brought", ca_end("ca.pem"));
+    let keyless = fine.clone().with(&[ok("ca", &valid), lacks("worker-node-1"), lacks("worker-node-2")]);
+    assert_eq!(lab.run(&["doctor"]), keyless.ran());
+
+    // One that ends soon, and whose key others can read.
+    let (ca, key) = new_authority("60");
+    fs::write(world.path("pki/ca.pem"), ca).unwrap();
+    world.write_key("pki/ca-key.pem", &key);
+    world.chmod("pki/ca-key.pem", 0o644);
+    let soon = format!("the CA ends soon, at {}, and with it every certificate of the cluster", ca_end("ca.pem"));
+    let readable = "FOLDER/pki/ca-key.pem can be read by others (mode 0644); chmod 600 it";
+    let late = fine.clone().with(&[
+        finding("ca", "warning", readable, "make the key its owner's alone: chmod 600"),
+        finding(
+            "ca",
+            "warning",
+            &soon,
+            "replace the cluster's CA in time (kubernetes.io: manual rotation of CA certificates)",
+        ),
+    ]);
+    assert_eq!(lab.run(&["doctor"]), late.ran());
+
+    fs::remove_file(world.path("pki/ca.pem")).unwrap();
+    fs::remove_file(world.path("nodebake.lock")).unwrap();
+    let underived = ["names", "macs", "addresses", "autostart"]
+        .map(|check| skipped(check, "the CA cannot be read, and identifiers derive from it"));
+    let bare = fine
+        .with(&[
+            finding("lock", "failure", "there is no FOLDER/nodebake.lock", "run `nodebake lock`"),
+            finding(
+                "ca",
+                "failure",
+                "there is no CA certificate FOLDER/pki/ca.pem",
+                "copy the cluster's CA certificate to FOLDER/pki/ca.pem, or set `pki` to its folder",
+            ),
+            skipped("certificates", "the CA cannot be used"),
+            unasked,
+        ])
+        .with(&underived);
+    assert_eq!(lab.run(&["doctor"]), bare.ran());
+
+    world.edit(&format!("uri: {}", lab.daemon.uri), "uri: qemu+unix:///system?socket=/nonexistent");
+    let error = "libvirt does not answer at qemu+unix:///system?socket=/nonexistent: Failed to connect socket to \
+                 '/nonexistent': No such file or directory";
+    let hint = "install libvirt-daemon-system and qemu-system, then: systemctl enable --now libvirtd";
+    let rest = [
+        "kvm",
+        "guests",
+        "cpus",
+        "memory",
+        "pool",
+        "pool-path",
+        "space",
+        "network",
+        "subnet",
+        "names",
+        "macs",
+        "addresses",
+        "autostart",
+        "guest-route",
+    ];
+    let apart = finding(
+        "apiserver",
+        "warning",
+        &format!(
+            "{SERVER} cannot be reached: Network is unreachable (os error 101) from here; whether the nodes reach it cannot be told"
+        ),
+        "see that the hypervisor's guests reach it; cluster.apiServer names it",
+    );
+    let alone = bare
+        .with(&[finding("libvirt", "failure", error, hint), apart])
+        .with(&rest.map(|check| skipped(check, "libvirt cannot be asked")));
+    assert_eq!(lab.run(&["doctor"]), alone.ran());
+    assert_eq!(lab.run(&["doctor", "--fix"]), alone.ran());
 }
