@@ -55,6 +55,8 @@ pub enum Verb {
     Inspect(Inspect),
     /// Show what `up`, `rebuild` and `down` have to do, and why; exit with 6 if there is anything. Nothing is written.
     Plan(Plan),
+    /// Look for what could keep nodes from coming up, and say how to mend it; exit with 2 if anything does.
+    Doctor(Doctor),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
     Up(Up),
     /// Boot machines that are there, and wait until they are in the cluster; nothing is built.
@@ -270,6 +272,24 @@ pub struct Plan {
     /// Which nodes; without any, also what is left of nodes that the cluster file no longer names.
     #[command(flatten)]
     pub which: Which,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// Mend what `up` would mend anyway: start networks and pools, have ours start with their host. All else is left to
+    /// you.
+    #[arg(long)]
+    pub fix: bool,
     /// How it is printed.
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
     pub output: Format,

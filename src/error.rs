@@ -16,6 +16,7 @@ use crate::build::BuildError;
 use crate::cluster::ClusterError;
 use crate::commands::{GcError, ImageError};
 use crate::config::{self, ConfigError, EditError, NodeName};
+use crate::doctor::Finding;
 use crate::identity::IdentityError;
 use crate::image::inspect::InspectError;
 use crate::machine::MachineError;
@@ -87,6 +88,9 @@ pub enum Error {
     /// Some nodes did not come up; at least one.
     #[error("{} of the nodes did not come up", .0.len())]
     Nodes(Vec<ApplyError>),
+    /// What nodes would not come up with; at least one finding.
+    #[error("{} things stand in the way", .0.len())]
+    Unfit(Vec<Finding>),
     /// What was found cannot be told as JSON.
     #[error("writing JSON")]
     Json(#[source] serde_json::Error),
@@ -130,6 +134,7 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_)
+            | Self::Unfit(_)
             | Self::Catalog(_)
             | Self::Edit(_)
             | Self::Blocked(_)
@@ -203,6 +208,7 @@ impl Error {
                 Some("unset it, and everything in the images is of 2000-01-01 00:00:00 UTC".to_owned())
             }
             Self::Differs(_)
+            | Self::Unfit(_)
             | Self::Nodes(_)
             | Self::File { .. }
             | Self::Json(_)

@@ -27,6 +27,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod digest;
+pub mod doctor;
 pub mod error;
 pub mod identity;
 pub mod image;

@@ -84,6 +84,9 @@ impl Ui {
         if let Error::Differs(checks) = error {
             return self.differences(checks);
         }
+        if let Error::Unfit(findings) = error {
+            return findings.iter().for_each(|finding| self.failure(&finding.found, None, finding.fix.clone()));
+        }
         let Error::Nodes(errors) = error else {
             let log = match error {
                 Error::Apply(error) => error.log(),

@@ -20,7 +20,7 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, Hypervisor, MachineError, Mark, MarkState,
+    Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark, MarkState,
     NetworkInfo, NetworkSpec, Nic, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName,
     VolumeSpec, open,
 };
@@ -232,6 +232,16 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
 }
 
 #[test]
+fn a_host_tells_where_it_is_and_who_qemu_is() {
+    for hypervisor in both() {
+        assert_eq!(hypervisor.host().unwrap(), HostInfo { local: false, qemu_user: None });
+    }
+    let daemon = Daemon::start();
+    let HostInfo { local, qemu_user } = daemon.open().host().unwrap();
+    assert_eq!((local, qemu_user.is_some()), (true, daemon.root));
+}
+
+#[test]
 fn networks_and_pools_are_made_once() {
     for hypervisor in both() {
         keeps_networks_and_pools(&*hypervisor);
@@ -255,11 +265,15 @@ fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
         forward: Some("nat".to_owned()),
         address: Some("10.0.0.1/24".parse().unwrap()),
         dhcp: Vec::new(),
+        reservations: Vec::new(),
         ours: true,
     };
     assert_eq!(made, expected);
     hypervisor.start_network("seed").unwrap();
-    assert_eq!(hypervisor.network("seed").unwrap(), Some(expected));
+    assert_eq!(hypervisor.network("seed").unwrap(), Some(expected.clone()));
+    let networks = hypervisor.networks().unwrap();
+    let names: Vec<_> = networks.iter().map(|network| network.name.as_str()).collect();
+    assert_eq!((names, &networks[1]), (vec!["default", "seed"], &expected));
     assert_eq!(hypervisor.create_network(&spec).unwrap_err().to_string(), "network \"seed\" exists already");
     assert_eq!(hypervisor.network("none").unwrap(), None);
     assert_eq!(hypervisor.start_network("none").unwrap_err().to_string(), "there is no network \"none\"");
@@ -296,7 +310,7 @@ fn every_golden_definition_passes_validation() {
         assert!(matches!(hypervisor.define(&broken), Err(MachineError::Refused { .. })), "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 9);
 }
 
 /// What libvirtd says when two threads of it are the first to validate: libxml2 lets the second see the table of XML

@@ -198,6 +198,7 @@ fn network(address: &str) -> NetworkInfo {
         forward: Some("nat".to_owned()),
         address: Some(address.parse().unwrap()),
         dhcp: Vec::new(),
+        reservations: Vec::new(),
         ours: false,
     }
 }

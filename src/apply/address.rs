@@ -27,7 +27,7 @@ pub enum Presence {
 /// Asks whether a host answers at the address. Only asked where this machine is itself on the subnet, as it is on the
 /// hypervisor; elsewhere nothing is sent. Any answer counts, a refusal too; without one the kernel's neighbour table tells
 /// whether somebody other than `own`, the node's machine that does not run now, said that the address is theirs.
-pub fn presence(address: Ipv4Addr, own: Mac, subnet: ipnet::Ipv4Net) -> Presence {
+fn presence(address: Ipv4Addr, own: Mac, subnet: ipnet::Ipv4Net) -> Presence {
     if !is_attached(address, subnet) {
         return Presence::Unknown;
     }
@@ -39,6 +39,18 @@ pub fn presence(address: Ipv4Addr, own: Mac, subnet: ipnet::Ipv4Net) -> Presence
         Err(_) => is_neighbour(address, own, &std::fs::read_to_string("/proc/net/arp").unwrap_or_default()),
     };
     if taken { Presence::Taken } else { Presence::Free }
+}
+
+/// The same of several addresses at once, in their order.
+pub fn presences(addresses: &[(Ipv4Addr, Mac)], subnet: ipnet::Ipv4Net) -> Vec<Presence> {
+    std::thread::scope(|scope| {
+        let ask = |(address, own): &(Ipv4Addr, Mac)| {
+            let (address, own) = (*address, *own);
+            scope.spawn(move || presence(address, own, subnet))
+        };
+        let asked: Vec<_> = addresses.iter().map(ask).collect();
+        asked.into_iter().map(|thread| thread.join().unwrap_or(Presence::Unknown)).collect()
+    })
 }
 
 /// Whether the kernel would send from an address inside the subnet, without a router between. Connecting a UDP socket

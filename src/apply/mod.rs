@@ -8,7 +8,7 @@ mod seal;
 
 use std::fs::File;
 
-pub use address::{Presence, presence};
+pub use address::{Presence, presences};
 pub use boot::{Outcome, Patience};
 
 use crate::cluster::{Cluster, ClusterError, Watch};

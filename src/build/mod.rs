@@ -401,17 +401,19 @@ impl Build<'_> {
 
     fn shared_images(&self, arch: Arch, payload: &Payload, base: &Blob) -> Result<Images, BuildError> {
         let digest = sha256_of(base)?;
-        let uefi =
-            |image: BaseImage| image.file(arch).is_ok_and(|file| file.firmware == crate::artifacts::Firmware::Uefi);
-        let firmware =
-            if BaseImage::named(&self.config.image).is_ok_and(uefi) { Firmware::Uefi } else { Firmware::Bios };
         Ok(Images {
             payload: ImageFile { path: payload.path.clone(), digest: payload.digest, size: payload.size },
             payload_drive: self.place(arch, payload) == PayloadPlace::Drive,
             base: ImageFile { path: base.path.clone(), digest, size: base.entry.size },
-            firmware,
+            firmware: firmware(&self.config.image, arch),
         })
     }
+}
+
+/// What starts a base image, by its name in the catalogue.
+pub fn firmware(image: &str, arch: Arch) -> Firmware {
+    let uefi = |image: BaseImage| image.file(arch).is_ok_and(|file| file.firmware == crate::artifacts::Firmware::Uefi);
+    if BaseImage::named(image).is_ok_and(uefi) { Firmware::Uefi } else { Firmware::Bios }
 }
 
 /// Where a node's image stands in its folder, and what tells of it.

@@ -2,6 +2,7 @@
 
 mod build;
 mod bundle;
+mod doctor;
 mod down;
 mod explain;
 mod fetch;
@@ -62,6 +63,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
 fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, Error> {
     let done = match verb {
         Verb::Init | Verb::Gc(_) | Verb::Inspect(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
+        Verb::Doctor(args) => return Ok(doctor::run(session, args)?.then_some(ExitCode::Configuration)),
         Verb::Plan(args) => return Ok(plan::run(session, args)?.then_some(ExitCode::Pending)),
         Verb::Lock(args) => lock::run(session, *args),
         Verb::Fetch(args) => fetch::run(session, args),

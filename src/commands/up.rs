@@ -1,19 +1,23 @@
 //! `nodebake up` and `nodebake rebuild`: from images to nodes in the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Session;
 use super::build::Outputs;
-use crate::apply::{Apply, ApplyError, Outcome, Patience, Presence, presence};
+use crate::apply::{Apply, ApplyError, Outcome, Patience, Presence, presences};
 use crate::build::{Build, NodeOutput};
 use crate::cli::{Consent, Pace, Rebuild, Up};
 use crate::cluster::{Cluster, Nodes};
 use crate::config::{ClusterId, Config, Node};
+use crate::doctor::{self, Begun, Case, Host, Probe};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::parallel;
 use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
+
+/// How much longer the apiserver may take to answer before anything is built; it was asked a while before.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
     let nodes = session.select(&args.which)?;
@@ -52,11 +56,16 @@ fn bring(
     // What can be wrong without any work being lost comes first.
     let hypervisor = machine::open(&config.libvirt.uri)?;
     let _held = session.hold()?;
+    let probe = Begun::new({
+        let config = config.clone();
+        move || doctor::probe(&config)
+    });
     let cluster = session.cluster()?;
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
     let build = session.build(&inputs, out);
     let id = build.cluster_id();
+    examine(session, nodes, &id, &*hypervisor, known.clone(), &probe, how.consent.is_some())?;
     let built = built(session, &build, &*hypervisor, nodes)?;
     let inventory = Inventory::read(config, &*hypervisor, known)?;
     let now = session.now.as_second();
@@ -77,6 +86,28 @@ fn bring(
         progress: session.ui,
     };
     carry_out(session, &apply, nodes, &plan, how.pace, how.one_by_one)
+}
+
+/// What `nodebake doctor` would find of the machines that are to start, as far as it is cheap to ask and decides: before
+/// the work of building.
+fn examine(
+    session: &Session,
+    nodes: &[&Node],
+    id: &ClusterId,
+    hypervisor: &dyn Hypervisor,
+    known: Option<Nodes>,
+    probe: &Begun<Probe>,
+    replace: bool,
+) -> Result<(), Error> {
+    let architectures = nodes.iter().map(|node| node.arch).collect();
+    let host = Host::read(&session.config, hypervisor, &architectures, false)?.in_cluster(known);
+    let starting: Vec<_> = nodes.iter().filter(|node| replace || !host.runs(id, node)).copied().collect();
+    if starting.is_empty() {
+        return Ok(());
+    }
+    let case = Case { config: &session.config, nodes: &starting, id: Some(id), now: session.now };
+    let probe = probe.by(Instant::now() + PROBE_LIMIT);
+    super::doctor::settle(session, doctor::brief(case, &host, probe.as_ref()))
 }
 
 /// Does what a plan says; every node is given its chance, unless `stop_at_first` lets the first failure be the last.
@@ -128,15 +159,8 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
     });
     let names: Vec<_> = new.map(|plan| &plan.node).collect();
     let nodes: Vec<_> = config.nodes.iter().filter(|node| names.contains(&&node.name)).collect();
-    let answers: Vec<Presence> = std::thread::scope(|scope| {
-        let ask = |node: &&Node| {
-            let (address, own, subnet) = (node.address, config.mac(id, node), config.network.cidr);
-            scope.spawn(move || presence(address, own, subnet))
-        };
-        let asked: Vec<_> = nodes.iter().map(ask).collect();
-        asked.into_iter().map(|thread| thread.join().unwrap_or(Presence::Unknown)).collect()
-    });
-    for (node, answer) in nodes.iter().zip(answers) {
+    let asked: Vec<_> = nodes.iter().map(|node| (node.address, config.mac(id, node))).collect();
+    for (node, answer) in nodes.iter().zip(presences(&asked, config.network.cidr)) {
         let name = node.name.clone();
         let ours = inventory.domains.iter().any(|domain| domain.uuid == id.uuid(&name));
         match answer {

@@ -220,6 +220,11 @@ impl Certificate {
             .collect()
     }
 
+    /// All DNS names and IP addresses that it is for.
+    pub(super) fn all_names(&self) -> Vec<String> {
+        self.names.iter().cloned().chain(self.addresses.iter().map(ToString::to_string)).collect()
+    }
+
     fn date_problems(&self, now: Timestamp) -> Vec<Problem> {
         let early = (now < self.not_before).then_some(Problem::NotYetValid(self.not_before));
         let late = (now > self.not_after).then_some(Problem::Expired(self.not_after));

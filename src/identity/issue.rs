@@ -20,7 +20,7 @@ use crate::digest::Digest;
 /// How long an issued certificate lasts, unless the CA ends before.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// How far `NotBefore` lies back: a guest's clock may be behind ours until it has found its time server.
-const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
+pub const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 
 /// Whose certificate is issued, and what for.
 pub(super) struct Subject<'a> {

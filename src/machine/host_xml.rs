@@ -6,7 +6,8 @@ use roxmltree::{Document, Node};
 
 use super::xml::Element;
 use super::{
-    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec,
+    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeFormat, VolumeInfo, VolumeName,
+    VolumeSpec,
 };
 
 /// XML namespace of the marking in a network's metadata.
@@ -124,6 +125,7 @@ pub(super) fn read_network(xml: &str, running: &Running) -> Result<NetworkInfo, 
         forward: child(root, "forward").map(|node| node.attribute("mode").unwrap_or("nat").to_owned()),
         address: ip.map(read_address).transpose()?,
         dhcp: ip.and_then(|ip| child(ip, "dhcp")).map(read_ranges).transpose()?.unwrap_or_default(),
+        reservations: ip.and_then(|ip| child(ip, "dhcp")).map(read_reservations).transpose()?.unwrap_or_default(),
         ours,
     })
 }
@@ -154,6 +156,17 @@ fn read_address(ip: Node<'_, '_>) -> Result<ipnet::Ipv4Net, Problem> {
 fn read_ranges(dhcp: Node<'_, '_>) -> Result<Vec<(Ipv4Addr, Ipv4Addr)>, Problem> {
     let ranges = dhcp.children().filter(|node| node.has_tag_name("range"));
     ranges.map(|range| Ok((ipv4(range, "start")?, ipv4(range, "end")?))).collect()
+}
+
+fn read_reservations(dhcp: Node<'_, '_>) -> Result<Vec<Reservation>, Problem> {
+    let hosts = dhcp.children().filter(|node| node.has_tag_name("host"));
+    let reservation = |host: Node<'_, '_>| {
+        let address = host.attribute("ip").map(|_| ipv4(host, "ip")).transpose()?;
+        // A MAC that is none of a guest of ours' kind is none that we need.
+        let mac = host.attribute("mac").and_then(|mac| mac.parse().ok());
+        Ok(Reservation { mac, name: host.attribute("name").map(str::to_owned), address })
+    };
+    hosts.map(reservation).collect()
 }
 
 pub(super) fn read_pool(xml: &str, running: &Running) -> Result<PoolInfo, Problem> {
@@ -193,11 +206,29 @@ pub(super) fn read_volume(xml: &str) -> Result<VolumeInfo, Problem> {
     })
 }
 
-/// Domain capabilities: the emulator and the versioned machine type.
-pub(super) fn read_domain_capabilities(xml: &str) -> Result<(String, String), Problem> {
+/// Domain capabilities: the emulator, the versioned machine type, and whether libvirt finds UEFI firmware for it.
+pub(super) fn read_domain_capabilities(xml: &str) -> Result<(String, String, bool), Problem> {
     let document = parse(xml)?;
     let root = document.root_element();
-    Ok((need(root, &["path"])?.to_owned(), need(root, &["machine"])?.to_owned()))
+    let choices = child(root, "os").into_iter().flat_map(|os| os.children());
+    let mut firmwares = choices.filter(|node| node.attribute("name") == Some("firmware"));
+    let uefi = firmwares.any(|node| node.children().any(|value| value.text() == Some("efi")));
+    Ok((need(root, &["path"])?.to_owned(), need(root, &["machine"])?.to_owned(), uefi))
+}
+
+/// User and group that libvirt runs QEMU as, from the host's capabilities: the base label of the security model `dac` for
+/// guests that are not emulated, which is also that of those that are, as in `+64055:+108`.
+pub(super) fn read_qemu_user(xml: &str) -> Result<Option<(u32, u32)>, Problem> {
+    let document = parse(xml)?;
+    let host = child(document.root_element(), "host");
+    let models = host.into_iter().flat_map(|host| host.children()).filter(|node| node.has_tag_name("secmodel"));
+    let Some(dac) = models.into_iter().find(|model| text_at(*model, &["model"]) == Some("dac")) else {
+        return Ok(None);
+    };
+    let label = text_at(dac, &["baselabel"]).unwrap_or_default();
+    let id = |text: &str| text.trim_start_matches('+').parse().map_err(|_| format!("baselabel {label:?}"));
+    let (user, group) = label.split_once(':').ok_or_else(|| format!("baselabel {label:?}"))?;
+    Ok(Some((id(user)?, id(group)?)))
 }
 
 /// Name and UUID of a domain's XML.
@@ -253,6 +284,7 @@ mod tests {
             forward: Some("nat".to_owned()),
             address: Some(net("10.0.0.1/20")),
             dhcp: Vec::new(),
+            reservations: Vec::new(),
             ours: true,
         };
         assert_eq!(info, expected);
@@ -286,6 +318,48 @@ mod tests {
         }
         for bad in ["<network/>", "<network>", "<network><name>n</name><ip address='x'/></network>"] {
             assert!(read_network(bad, &STOPPED).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reservations() {
+        let hosts =
+            "<host mac='52:54:00:AB:00:01' name='a' ip='10.0.0.5'/><host name='b' ip='10.0.0.6'/><host mac='x'/>";
+        let xml = |hosts| format!("<network><name>n</name><ip address='10.0.0.1'><dhcp>{hosts}</dhcp></ip></network>");
+        let reservation = |mac: Option<&str>, name: Option<&str>, address: Option<&str>| Reservation {
+            mac: mac.map(|mac| mac.parse().unwrap()),
+            name: name.map(str::to_owned),
+            address: address.map(|address| address.parse().unwrap()),
+        };
+        let wanted = vec![
+            reservation(Some("52:54:00:ab:00:01"), Some("a"), Some("10.0.0.5")),
+            reservation(None, Some("b"), Some("10.0.0.6")),
+            reservation(None, None, None),
+        ];
+        assert_eq!(read_network(&xml(hosts), &STOPPED).unwrap().reservations, wanted);
+        let bad = read_network(&xml("<host ip='10.0.0'/>"), &STOPPED).unwrap_err();
+        assert_eq!(bad, "ip \"10.0.0\" is not an IPv4 address");
+    }
+
+    #[test]
+    fn firmware_and_the_user_of_qemu() {
+        let os = |os: &str| format!("<domainCapabilities><path>/q</path><machine>m</machine>{os}</domainCapabilities>");
+        let efi = "<os supported='yes'><enum name='firmware'><value>bios</value><value>efi</value></enum></os>";
+        for (xml, uefi) in [(os(efi), true), (os(&efi.replace("<value>efi</value>", "")), false), (os(""), false)] {
+            assert_eq!(read_domain_capabilities(&xml), Ok(("/q".to_owned(), "m".to_owned(), uefi)), "{xml}");
+        }
+        let model = |model: &str| format!("<capabilities><host><cpu/>{model}</host></capabilities>");
+        let apparmor = "<secmodel><model>apparmor</model><doi>0</doi></secmodel>";
+        let dac = "<secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+108</baselabel><baselabel \
+                   type='qemu'>+64055:+108</baselabel></secmodel>";
+        for (models, wanted) in [
+            (format!("{apparmor}{dac}"), Ok(Some((64055, 108)))),
+            (apparmor.to_owned(), Ok(None)),
+            (String::new(), Ok(None)),
+            (dac.replace("+108", "kvm"), Err("baselabel \"+64055:kvm\"".to_owned())),
+            (dac.replace(":+108", ""), Err("baselabel \"+64055\"".to_owned())),
+        ] {
+            assert_eq!(read_qemu_user(&model(&models)), wanted, "{models}");
         }
     }
 

@@ -24,8 +24,8 @@ use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::{PREVIOUS, PREVIOUS_PREFIX};
 use super::upload::{self, Claim, Holder};
 use super::{
-    Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
-    PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, domain_xml,
+    Capabilities, Cause, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo, NetworkSpec,
+    OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, domain_xml,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -535,7 +535,7 @@ impl Hypervisor for Libvirt {
             }
             Err(error) => return Err(MachineError::NoArch { arch, source: cause(&error) }),
         };
-        let (emulator, machine) =
+        let (emulator, machine, uefi) =
             host_xml::read_domain_capabilities(&emulated).map_err(answer("host", "capabilities"))?;
         let unusable = match ask("kvm") {
             Err(error) => Some(cause(&error).message),
@@ -554,7 +554,32 @@ impl Hypervisor for Libvirt {
             hypervisor_version: host_xml::version(self.connection.hyp_version().map_err(failed())?),
             cpus: host.cpus,
             memory: host.memory * 1024,
+            uefi,
         })
+    }
+
+    fn host(&self) -> Result<HostInfo> {
+        let xml = self.connection.capabilities().map_err(self.failed("read the host's capabilities"))?;
+        let qemu_user = host_xml::read_qemu_user(&xml).map_err(answer("host", "capabilities"))?;
+        // The test driver's host is nowhere.
+        Ok(HostInfo { local: self.is_local() && !self.uri.starts_with("test:"), qemu_user })
+    }
+
+    fn networks(&self) -> Result<Vec<NetworkInfo>> {
+        let networks = self
+            .connection
+            .list_all_networks(sys::VIR_CONNECT_LIST_NETWORKS_PERSISTENT)
+            .map_err(self.failed("list the networks"))?;
+        let describe = |network: &Network| {
+            let name = network.name().map_err(self.failed("name a network"))?;
+            // It may have gone since it was listed.
+            let gone = matches!(self.find_network(&name), Ok(None));
+            if gone { Ok(None) } else { self.describe_network(network, &name).map(Some) }
+        };
+        let infos: Result<Vec<_>> = networks.iter().map(describe).collect();
+        let mut infos: Vec<NetworkInfo> = infos?.into_iter().flatten().collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(infos)
     }
 
     fn network(&self, name: &str) -> Result<Option<NetworkInfo>> {

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::mark::{LogKind, Mark, NAMESPACE, VolumeName};
 use super::{
-    Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
-    PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, record, upload,
+    Capabilities, Cause, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo, NetworkSpec,
+    OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, record, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -89,6 +89,7 @@ impl Memory {
             hypervisor_version: semver::Version::new(10, 0, 2),
             cpus: 8,
             memory: 64 << 30,
+            uefi: true,
         };
         let state = State {
             capabilities,
@@ -293,6 +294,14 @@ impl Hypervisor for Memory {
 
     fn capabilities(&self, _arch: Arch) -> Result<Capabilities> {
         Ok(self.lock().capabilities.clone())
+    }
+
+    fn host(&self) -> Result<HostInfo> {
+        Ok(HostInfo { local: false, qemu_user: None })
+    }
+
+    fn networks(&self) -> Result<Vec<NetworkInfo>> {
+        Ok(self.lock().networks.values().cloned().collect())
     }
 
     fn network(&self, name: &str) -> Result<Option<NetworkInfo>> {

@@ -16,7 +16,7 @@
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 
-use crate::config::{Acceleration, Arch, ClusterId};
+use crate::config::{Acceleration, Arch, ClusterId, Mac};
 use crate::digest::Digest;
 
 pub mod domain_xml;
@@ -26,6 +26,7 @@ mod libvirt;
 pub mod mark;
 pub mod memory;
 mod record;
+mod resources;
 mod upload;
 mod xml;
 
@@ -34,6 +35,7 @@ pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
 pub use record::{Parts, Record};
+pub use resources::{Card, Resources};
 
 /// What the rest of nodebake needs of a hypervisor. Safe to use from several threads at once; every call blocks.
 pub trait Hypervisor: Send + Sync {
@@ -43,6 +45,11 @@ pub trait Hypervisor: Send + Sync {
     /// What the host can run for guests of one architecture.
     fn capabilities(&self, arch: Arch) -> Result<Capabilities, MachineError>;
 
+    /// Where the host is, and who QEMU is there.
+    fn host(&self) -> Result<HostInfo, MachineError>;
+
+    /// All persistent networks, also those that are not ours, by name.
+    fn networks(&self) -> Result<Vec<NetworkInfo>, MachineError>;
     /// A network by its name.
     fn network(&self, name: &str) -> Result<Option<NetworkInfo>, MachineError>;
     /// Defines a NAT network with our marking, autostarts and starts it; one of that name must not exist.
@@ -139,6 +146,17 @@ pub struct Capabilities {
     pub cpus: u32,
     /// Memory of the host in bytes.
     pub memory: u64,
+    /// Whether the host has UEFI firmware for such guests.
+    pub uefi: bool,
+}
+
+/// A host, whatever it can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostInfo {
+    /// Whether it is this machine, so that paths and routes of the one are those of the other.
+    pub local: bool,
+    /// User and group that QEMU runs as, where libvirt changes them: for a daemon of root's.
+    pub qemu_user: Option<(u32, u32)>,
 }
 
 impl Capabilities {
@@ -184,8 +202,21 @@ pub struct NetworkInfo {
     pub address: Option<ipnet::Ipv4Net>,
     /// IPv4 ranges that its DHCP server hands out, first and last address.
     pub dhcp: Vec<(Ipv4Addr, Ipv4Addr)>,
+    /// What its DHCP server keeps for single guests.
+    pub reservations: Vec<Reservation>,
     /// Whether nodebake made it.
     pub ours: bool,
+}
+
+/// An address that a DHCP server keeps for one guest, known by its MAC or its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Whose it is.
+    pub mac: Option<Mac>,
+    /// What that guest calls itself.
+    pub name: Option<String>,
+    /// The address; none where only a name is given to a MAC.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// A pool over a folder, to make.
@@ -353,6 +384,11 @@ impl DomainInfo {
     /// Its root disk, by the definition.
     pub fn root(&self) -> Option<VolumeName> {
         self.volumes().into_iter().find(|volume| matches!(volume, VolumeName::Root { .. }))
+    }
+
+    /// What it takes of its host, by the definition.
+    pub fn resources(&self) -> Resources {
+        resources::read(&self.xml)
     }
 
     /// What the drive for seeds holds, by the definition.

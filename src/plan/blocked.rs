@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::Request;
-use crate::config::{Node, NodeName};
+use super::{Inventory, Request};
+use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::machine::{MachineError, VolumeName};
 
 /// Why nothing can be planned.
@@ -134,28 +134,40 @@ impl Blocked {
     }
 }
 
-/// Looks for what stands in the way.
+/// Looks for what stands in the way; tells the first of it.
 pub(super) fn check(request: Request) -> Result<(), Blocked> {
-    let Request { config, inventory, .. } = request;
+    let Request { config, id, built, inventory, now } = request;
+    let named = |name: &NodeName| {
+        let node = config.nodes.iter().find(|node| node.name == *name);
+        node.ok_or_else(|| Blocked::UnknownNode { node: name.clone() })
+    };
+    let nodes = built.iter().map(|built| named(&built.node)).collect::<Result<Vec<_>, _>>()?;
+    blocked(config, id, &nodes, inventory, now).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// All that stands in the way of these nodes; `now` in seconds since the epoch.
+pub fn blocked(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inventory, now: i64) -> Vec<Blocked> {
+    let mut blocked = shared(config, inventory);
+    blocked.extend(nodes.iter().flat_map(|node| of_node(id, node, inventory, now)));
+    blocked
+}
+
+fn shared(config: &Config, inventory: &Inventory) -> Vec<Blocked> {
+    let mut blocked = Vec::new();
     if let Some((network, found)) = inventory.network.as_ref().and_then(|n| Some((n, n.address?)))
         && found.trunc() != config.network.cidr.trunc()
     {
         let network = network.name.clone();
-        return Err(Blocked::OtherNetwork { network, found: found.trunc(), wanted: config.network.cidr });
+        blocked.push(Blocked::OtherNetwork { network, found: found.trunc(), wanted: config.network.cidr });
     }
     if let Some(pool) = inventory.pool.as_ref().filter(|pool| !matches!(pool.kind.as_str(), "dir" | "fs" | "netfs")) {
-        return Err(Blocked::OtherPool { pool: pool.name.clone(), kind: pool.kind.clone() });
+        blocked.push(Blocked::OtherPool { pool: pool.name.clone(), kind: pool.kind.clone() });
     }
-    for built in request.built {
-        let node = config.nodes.iter().find(|node| node.name == built.node);
-        let node = node.ok_or_else(|| Blocked::UnknownNode { node: built.node.clone() })?;
-        check_node(request, node)?;
-    }
-    Ok(())
+    blocked
 }
 
-fn check_node(request: Request, node: &Node) -> Result<(), Blocked> {
-    let Request { id, inventory, now, .. } = request;
+fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<Blocked> {
+    let mut blocked = Vec::new();
     let name = node.name.clone();
     let address = node.address;
     let uuid = id.uuid(&node.name);
@@ -163,32 +175,32 @@ fn check_node(request: Request, node: &Node) -> Result<(), Blocked> {
     let same_name = inventory.domains.iter().find(|domain| domain.name == name.to_string());
     let foreign_mark = ours.is_some_and(|domain| !domain.mark().is_some_and(|mark| mark.belongs_to(id)));
     if foreign_mark || same_name.is_some_and(|domain| domain.uuid != uuid) {
-        return Err(Blocked::ForeignDomain { node: name });
+        blocked.push(Blocked::ForeignDomain { node: name.clone() });
     }
     let nodes = inventory.nodes.iter().flatten().map(|(_, node)| node);
     for other in nodes.clone().filter(|other| other.internal_ip == address.to_string()) {
         if other.name != name.to_string() {
-            return Err(Blocked::AddressOfNode { node: name, address, by: other.name.clone() });
+            blocked.push(Blocked::AddressOfNode { node: name.clone(), address, by: other.name.clone() });
         }
     }
     // At our own address it is either what we removed a moment ago, or somebody who answers there: that is asked later.
     let mut same = nodes.clone().filter(|other| other.name == name.to_string());
     let elsewhere = same.any(|other| other.internal_ip != address.to_string());
     if ours.is_none() && elsewhere && inventory.is_alive(&name, now) {
-        return Err(Blocked::ForeignNode { node: name });
+        blocked.push(Blocked::ForeignNode { node: name.clone() });
     }
     for (disk, wanted) in &node.settings.machine.data_disks {
         let volume = VolumeName::data(id, &node.name, disk);
         let found = inventory.volumes.iter().find(|found| found.ours().as_ref() == Some(&volume));
         if let Some(found) = found.filter(|found| found.capacity > wanted.size) {
             let (disk, from, to) = (disk.clone(), found.capacity, wanted.size);
-            return Err(Blocked::Shrinks { node: name, disk, from, to });
+            blocked.push(Blocked::Shrinks { node: name.clone(), disk, from, to });
         }
     }
     if let Some(network) = &inventory.network
         && network.dhcp.iter().any(|(first, last)| (*first..=*last).contains(&address))
     {
-        return Err(Blocked::AddressInRange { node: name, address, network: network.name.clone() });
+        blocked.push(Blocked::AddressInRange { node: name, address, network: network.name.clone() });
     }
-    Ok(())
+    blocked
 }

@@ -51,6 +51,11 @@ impl Inventory {
         mark.state == MarkState::Registered && mark.stage.is_none() && (self.nodes.is_none() || self.has_boot(mark))
     }
 
+    /// The workers' network; on a bridge they use none of libvirt's.
+    pub fn network(config: &Config, hypervisor: &dyn Hypervisor) -> Result<Option<NetworkInfo>, MachineError> {
+        if config.network.bridge.is_some() { Ok(None) } else { hypervisor.network(&config.network.name) }
+    }
+
     /// Reads all of it; nothing is changed.
     pub fn read(config: &Config, hypervisor: &dyn Hypervisor, nodes: Option<Nodes>) -> Result<Self, MachineError> {
         let name = &config.libvirt.pool;
@@ -62,11 +67,7 @@ impl Inventory {
             _ => Ok(Vec::new()),
         };
         Ok(Self {
-            // On a bridge the nodes use no network of libvirt.
-            network: match config.network.bridge {
-                Some(_) => None,
-                None => hypervisor.network(&config.network.name)?,
-            },
+            network: Self::network(config, hypervisor)?,
             volumes: volumes(name, &pool)?,
             log_volumes: volumes(&log_name, &log_pool)?,
             pool,

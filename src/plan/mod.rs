@@ -14,7 +14,7 @@ mod unused;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use blocked::Blocked;
+pub use blocked::{Blocked, blocked};
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};

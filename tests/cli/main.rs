@@ -1,7 +1,7 @@
 //! The command line: the real program, its whole output and exit code, and every file that it leaves.
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
-//! upstream's names. Needs libvirtd, openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for
+//! upstream's names. Needs libvirtd, virsh, nsenter, openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for
 //! a tmpfs of its own; what is missing fails the tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -18,6 +18,7 @@ mod cutting;
 #[expect(dead_code, reason = "shared with the tests of the libvirt client, which need more of it")]
 mod daemon;
 mod damage;
+mod doctoring;
 mod downloads;
 mod explaining;
 mod faults;

@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "init",
     "lock",
     "fetch",
@@ -18,6 +18,7 @@ const VERBS: [&str; 22] = [
     "verify",
     "inspect",
     "plan",
+    "doctor",
     "up",
     "start",
     "stop",

@@ -5,6 +5,7 @@
 //! qemu-system-x86_64.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -105,6 +106,31 @@ impl Daemon {
             assert!(begin.elapsed() < Duration::from_mins(1), "libvirtd does not answer: {}", log());
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// The first process in root's daemon's namespaces.
+    fn inner(&self) -> String {
+        let outer = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
+        children.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// What to put before a command that shall run in a folder where root's daemon is: with its networks, and with its
+    /// view of the folders.
+    pub(crate) fn inside(&self, folder: &Path) -> Vec<String> {
+        let enter = ["nsenter", "-t", &self.inner(), "-m", "-n", "-p", "sh", "-c", "cd \"$0\" && exec \"$@\""];
+        enter.into_iter().chain([folder.to_str().unwrap()]).map(str::to_owned).collect()
+    }
+
+    /// A socket of this process in the network of root's daemon.
+    pub(crate) fn listen(&self, address: SocketAddr) -> TcpListener {
+        let network = fs::File::open(format!("/proc/{}/ns/net", self.inner())).unwrap();
+        // A thread of its own: only that moves there.
+        let listen = move || {
+            nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            TcpListener::bind(address).unwrap()
+        };
+        std::thread::spawn(listen).join().unwrap()
     }
 
     pub(crate) fn open(&self) -> Box<dyn Hypervisor> {

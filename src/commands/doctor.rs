@@ -1,0 +1,112 @@
+//! `nodebake doctor`: what could keep nodes from coming up. Nothing is changed but with `--fix`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Inputs, Session};
+use crate::build::BuildError;
+use crate::cli::Doctor;
+use crate::config::{Arch, Node};
+use crate::doctor::{Case, Check, Files, Finding, Status, examine, mend};
+use crate::error::Error;
+use crate::identity::Ca;
+use crate::machine;
+use crate::plan::Images;
+
+/// Findings as programs read them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    api_version: &'static str,
+    cluster: String,
+    findings: &'a [Finding],
+}
+
+/// Shows the findings; says whether one stands in the way.
+pub(super) fn run(session: &Session, args: &Doctor) -> Result<bool, Error> {
+    let nodes = session.nodes(&args.nodes)?;
+    let mut findings = look(session, &nodes, &args.out.dir);
+    if args.fix && repair(session, &findings)? {
+        findings = look(session, &nodes, &args.out.dir);
+    }
+    let cluster = session.config.cluster.name.to_string();
+    let document = Document { api_version: "nodebake/v1", cluster, findings: &findings };
+    session.show(args.output, &document, || table(&findings))?;
+    Ok(findings.iter().any(Finding::is_failure))
+}
+
+fn look(session: &Session, nodes: &[&Node], out: &Path) -> Vec<Finding> {
+    let id = session.cluster_id().ok();
+    let case = Case { config: &session.config, nodes, id: id.as_ref(), now: session.now };
+    let ca = Ca::load(&session.config.cluster.pki, session.now);
+    let foreseen = foreseen(session, nodes, out);
+    let (images, trouble) = match foreseen {
+        Some(Ok(images)) => (Some(images), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    let mut findings = examine(case, &Files { lock: session.lock(), ca, store: session.store(), out, images });
+    if let Some(error) = trouble {
+        findings.push(Finding::of_error(Check::Output, &error, error.hint()));
+        findings.sort_by_key(|finding| finding.check);
+    }
+    findings
+}
+
+/// What the nodes' images would be, as far as they are built; none where lock or CA are of no use, which is told elsewhere.
+fn foreseen(session: &Session, nodes: &[&Node], out: &Path) -> Option<Result<BTreeMap<Arch, Option<Images>>, Error>> {
+    let inputs = Inputs {
+        lock: session.lock().ok()?,
+        ca: Ca::load(&session.config.cluster.pki, session.now).ok()?,
+        store: session.store().ok()?,
+        source: match session.source() {
+            Ok(source) => source,
+            Err(error) => return Some(Err(error)),
+        },
+        time: match super::time() {
+            Ok(time) => time,
+            Err(error) => return Some(Err(error)),
+        },
+    };
+    let build = session.build(&inputs, out);
+    let architectures: BTreeSet<Arch> = nodes.iter().map(|node| node.arch).collect();
+    let images = architectures.into_iter().map(|arch| {
+        let images = build.foresee_images(arch)?.map(|(_, images)| images);
+        Ok((arch, images))
+    });
+    Some(images.collect::<Result<_, BuildError>>().map_err(Error::from))
+}
+
+/// Says whether anything was mended.
+fn repair(session: &Session, findings: &[Finding]) -> Result<bool, Error> {
+    if findings.iter().all(|finding| finding.remedy.is_none()) {
+        return Ok(false);
+    }
+    let _held = session.hold()?;
+    let hypervisor = machine::open(&session.config.libvirt.uri)?;
+    Ok(mend(&*hypervisor, findings, &mut |text| session.ui.say(text))?)
+}
+
+/// A line for each finding, and one for what mends it.
+fn table(findings: &[Finding]) -> String {
+    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let mut rows = vec![row(["CHECK", "STATUS", "FOUND"])];
+    for finding in findings {
+        rows.push(row([&finding.check.to_string(), &finding.status.to_string(), &finding.found]));
+        if let Some(fix) = &finding.fix {
+            rows.push(row(["", "", &format!("fix: {fix}")]));
+        }
+    }
+    super::table(&rows)
+}
+
+/// Says the warnings; fails with all failures.
+pub(super) fn settle(session: &Session, findings: Vec<Finding>) -> Result<(), Error> {
+    let (failures, warnings): (Vec<_>, Vec<_>) = findings.into_iter().partition(Finding::is_failure);
+    for warning in warnings.iter().filter(|finding| finding.status == Status::Warning) {
+        session.ui.say(&format!("warning: {}", warning.found));
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Error::Unfit(failures)) }
+}

@@ -1,0 +1,203 @@
+//! What is on this machine: lock, CA, certificates, and the folders that are written.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::fs::{Access, access, statvfs};
+
+use super::apiserver::SOON;
+use super::finding::{Check, Finding, or_ok, size};
+use super::{Case, Host};
+use crate::artifacts::{Kind, Lock, Store};
+use crate::build::Manifest;
+use crate::error::Error;
+use crate::identity::{Ca, IdentityError, NodeRequest, standing_identity};
+
+/// A CA takes all certificates with it, and to replace it takes long.
+const CA_SOON: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// What an archive of programs becomes when it is unpacked, at most, as far as upstream's go.
+const UNPACKED: u64 = 4;
+
+/// Whether the lock is there and fits the cluster file.
+pub(super) fn lock(lock: &Result<Lock, Error>) -> Finding {
+    match lock {
+        Err(error) => Finding::of_error(Check::Lock, error, error.hint()),
+        Ok(lock) => Finding::ok(
+            Check::Lock,
+            format!("nodebake.lock fits the cluster file, with {} files", lock.entries().len()),
+        ),
+    }
+}
+
+/// Whether the CA can sign now, and for how long.
+pub(super) fn ca(ca: &Result<Ca, IdentityError>, now: Timestamp) -> Vec<Finding> {
+    let ca = match ca {
+        Err(error) => return vec![Finding::of_error(Check::Ca, error, error.hint())],
+        Ok(ca) => ca,
+    };
+    let mut findings: Vec<_> = ca
+        .warnings()
+        .iter()
+        .map(|warning| Finding::warning(Check::Ca, warning.to_string(), "make the key its owner's alone: chmod 600"))
+        .collect();
+    if ca.not_after().duration_since(now) < CA_SOON {
+        let found = format!("the CA ends soon, at {}, and with it every certificate of the cluster", ca.not_after());
+        findings.push(Finding::warning(
+            Check::Ca,
+            found,
+            "replace the cluster's CA in time (kubernetes.io: manual rotation of CA certificates)",
+        ));
+    }
+    or_ok(findings, Check::Ca, || {
+        let key = if ca.has_key() { "with its key" } else { "without its key, so that certificates must be brought" };
+        format!("valid until {}, {key}", ca.not_after())
+    })
+}
+
+/// Whether every node has a certificate or can be issued one, and the one that its machine was made with lasts.
+pub(super) fn certificates(
+    case: Case,
+    ca: &Result<Ca, IdentityError>,
+    host: Option<&Host>,
+    out: &Path,
+) -> Vec<Finding> {
+    let Ok(ca) = ca else { return vec![Finding::skipped(Check::Certificates, "the CA cannot be used")] };
+    let pki = &case.config.cluster.pki;
+    let state = case.config.folder().join(".nodebake");
+    let mut findings = Vec::new();
+    for node in case.nodes {
+        let name = &node.name;
+        let request = NodeRequest { node: name, addresses: &[node.address.into()] };
+        match standing_identity(ca, &request, pki, &state, case.now) {
+            Err(error) => findings.push(Finding::of_error(Check::Certificates, &error, error.hint())),
+            Ok(None) if !ca.has_key() => {
+                let found = format!("there is no certificate for {name}, and no ca-key.pem to issue one");
+                let fix = format!(
+                    "put the CA's key at {}, or bring {name}.pem and {name}-key.pem there",
+                    pki.join("ca-key.pem").display()
+                );
+                findings.push(Finding::failure(Check::Certificates, found, fix));
+            }
+            Ok(Some(identity)) if identity.not_after.duration_since(case.now) < SOON => {
+                let found = format!("the certificate of {name} ends soon, at {}", identity.not_after);
+                findings.push(Finding::warning(
+                    Check::Certificates,
+                    found,
+                    format!("replace {name}.pem, then: nodebake rebuild {name}"),
+                ));
+            }
+            Ok(_) => findings.extend(used(case, host, out, name)),
+        }
+    }
+    or_ok(findings, Check::Certificates, || {
+        "every node has one that lasts, or is issued one when it is built".to_owned()
+    })
+}
+
+/// The certificate that a machine was made with, as far as the output folder still knows it.
+fn used(case: Case, host: Option<&Host>, out: &Path, node: &crate::config::NodeName) -> Option<Finding> {
+    let uuid = case.id?.uuid(node);
+    let domain = host?.inventory.domains.iter().find(|domain| domain.uuid == uuid)?;
+    let manifest = Manifest::load(out, &node.to_string())?;
+    let end: Timestamp = manifest.certificate_end().parse().ok()?;
+    let same = manifest.images().1 == domain.mark()?.seed;
+    (same && end.duration_since(case.now) < SOON).then(|| {
+        let found = format!("the certificate that the machine of {node} was made with ends soon, at {end}");
+        Finding::warning(Check::Certificates, found, format!("nodebake rebuild {node}"))
+    })
+}
+
+/// What is known of a folder before anything is written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// Whether this user may write there, or make it.
+    writable: bool,
+    /// Bytes left.
+    free: u64,
+}
+
+/// By the folder, or the nearest above it that is there.
+fn look(folder: &Path) -> Option<Place> {
+    let there = folder
+        .ancestors()
+        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path })
+        .find(|path| path.exists())?;
+    let free = statvfs(there).ok()?;
+    let writable = there.is_dir() && access(there, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    Some(Place { writable, free: free.f_bavail.saturating_mul(free.f_frsize) })
+}
+
+/// Bytes left where a folder is, or would be made.
+pub(super) fn free(folder: &Path) -> Option<u64> {
+    look(folder).map(|place| place.free)
+}
+
+/// Whether the cache can take what is locked and not in it.
+pub(super) fn cache(store: &Store, lock: Option<&Lock>) -> Finding {
+    let missing = lock.into_iter().flat_map(Lock::entries).filter(|entry| !store.path(&entry.checksum).exists());
+    judge_folder(Check::Cache, store.root(), look(store.root()), missing.map(|entry| entry.size).sum())
+}
+
+/// Whether the output folder can take the payload, should it have to be baked.
+pub(super) fn output(case: Case, out: &Path, lock: Option<&Lock>, unbuilt: bool) -> Finding {
+    let goes_in = |kind| !matches!(kind, Kind::BaseImage | Kind::Kubectl);
+    let entries = lock.into_iter().flat_map(Lock::entries).filter(|entry| goes_in(entry.kind));
+    let payload: u64 = if unbuilt { entries.map(|entry| entry.size.saturating_mul(UNPACKED)).sum() } else { 0 };
+    judge_folder(Check::Output, out, look(out), payload + (512 << 10) * case.nodes.len() as u64)
+}
+
+fn judge_folder(check: Check, folder: &Path, place: Option<Place>, needed: u64) -> Finding {
+    let path = folder.display();
+    let other = if check == Check::Cache { "--cache-dir DIR" } else { "--out DIR" };
+    match place {
+        None => Finding::skipped(check, format!("{path} cannot be looked at")),
+        Some(Place { writable: false, .. }) => Finding::failure(
+            check,
+            format!("{path} cannot be written by this user"),
+            format!("chown it, or name another folder: {other}"),
+        ),
+        Some(Place { free, .. }) if free < needed => {
+            let found = format!("{} are free in {path}, and up to {} will be needed", size(free), size(needed));
+            Finding::warning(check, found, format!("free space there, or name another folder: {other}"))
+        }
+        Some(Place { free, .. }) => Finding::ok(
+            check,
+            format!("{path} can be written; {} are free, at most {} will be needed", size(free), size(needed)),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::fixture::lines;
+
+    #[test]
+    fn a_folder_is_judged_by_rights_and_room() {
+        let place = |writable, free: u64| Some(Place { writable, free: free << 20 });
+        let other = "or name another folder: --out DIR";
+        for (place, wanted) in [
+            (None, "skipped: /out cannot be looked at".to_owned()),
+            (place(false, 900), format!("failure: /out cannot be written by this user | chown it, {other}")),
+            (
+                place(true, 9),
+                format!(
+                    "warning: 9.0 MiB are free in /out, and up to 10.0 MiB will be needed | free space there, {other}"
+                ),
+            ),
+            (place(true, 10), "ok: /out can be written; 10.0 MiB are free, at most 10.0 MiB will be needed".to_owned()),
+        ] {
+            assert_eq!(lines(vec![judge_folder(Check::Output, Path::new("/out"), place, 10 << 20)]), [wanted]);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_judged_by_the_one_above() {
+        let above = std::env::temp_dir();
+        let writable = |folder: &Path| look(folder).map(|place| place.writable);
+        assert_eq!(writable(&above.join("none/of/these")), Some(true));
+        // What lies under a file can never be made.
+        let program = std::env::current_exe().unwrap_or_default();
+        assert_eq!(writable(&program.join("below")), Some(false));
+    }
+}

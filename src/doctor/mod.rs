@@ -1,0 +1,422 @@
+//! What could keep nodes from coming up, looked at before anything is changed.
+//!
+//! Asking and judging are apart: [`Host`], [`apiserver::Probe`] and the like are what was asked, on threads of their own and
+//! with a limit; each file of this module judges its part of that without asking anything more. What cannot be looked at
+//! is skipped, and told why; it never counts as right.
+
+mod access;
+mod apiserver;
+mod capacity;
+mod cluster;
+mod files;
+mod finding;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod fixture;
+mod host;
+mod network;
+mod routes;
+mod storage;
+mod taken;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+pub use apiserver::{Probe, probe};
+use cluster::Asked;
+pub use finding::{Check, Finding, Remedy, Status};
+
+use crate::apply::{Presence, presences};
+use crate::artifacts::{Lock, Store};
+use crate::cluster::{Cluster, Nodes};
+use crate::config::{Arch, ClusterId, Config, Node};
+use crate::error::Error;
+use crate::identity::{Ca, IdentityError};
+use crate::machine::{self, Capabilities, HostInfo, Hypervisor, MachineError, NetworkInfo};
+use crate::plan::{Blocked, Images, Inventory, blocked};
+
+/// How long everything may take that is asked of others.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What is examined.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// The cluster file.
+    pub config: &'a Config,
+    /// The nodes asked for.
+    pub nodes: &'a [&'a Node],
+    /// The cluster; none where its CA cannot be read.
+    pub id: Option<&'a ClusterId>,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// What is on this machine.
+pub struct Files<'a> {
+    /// The lock, if it fits the cluster file.
+    pub lock: Result<Lock, Error>,
+    /// The CA.
+    pub ca: Result<Ca, IdentityError>,
+    /// The cache.
+    pub store: Result<Store, Error>,
+    /// The output folder.
+    pub out: &'a Path,
+    /// What nodes of each architecture would be made from, as far as it is built; none where lock or CA are of no use.
+    pub images: Option<BTreeMap<Arch, Option<Images>>>,
+}
+
+/// What a hypervisor tells.
+#[derive(Debug)]
+pub struct Host {
+    info: HostInfo,
+    capabilities: BTreeMap<Arch, Result<Capabilities, MachineError>>,
+    networks: Vec<NetworkInfo>,
+    inventory: Inventory,
+    /// Routes of this machine, where it is the host.
+    routes: Vec<routes::Route>,
+    /// The way to the pools' folders, where this machine is the host.
+    way: access::Way,
+    qemu_user: Option<access::User>,
+    /// Bytes left where the pool is to be made, where this machine is the host.
+    free: Option<u64>,
+}
+
+impl Host {
+    /// Asks a hypervisor what it can run of these architectures, and what is on it; volumes only with `whole`, since a
+    /// pool that is large or busy takes its time.
+    pub fn read(
+        config: &Config,
+        hypervisor: &dyn Hypervisor,
+        architectures: &BTreeSet<Arch>,
+        whole: bool,
+    ) -> Result<Self, MachineError> {
+        let info = hypervisor.host()?;
+        let able = |arch: &Arch| (*arch, hypervisor.capabilities(*arch));
+        let inventory = if whole { Inventory::read(config, hypervisor, None)? } else { in_short(config, hypervisor)? };
+        let folders = storage::folders(config, &inventory);
+        Ok(Self {
+            info,
+            capabilities: architectures.iter().map(able).collect(),
+            networks: hypervisor.networks()?,
+            routes: if info.local { routes::read() } else { Vec::new() },
+            way: if info.local { access::Way::to(&folders) } else { access::Way::default() },
+            qemu_user: info.qemu_user.filter(|_| info.local).map(|(uid, gid)| access::User::find(uid, gid)),
+            free: folders.first().filter(|_| info.local).and_then(|folder| files::free(folder)),
+            inventory,
+        })
+    }
+
+    /// With the cluster's nodes, where they are known.
+    #[must_use]
+    pub fn in_cluster(mut self, nodes: Option<Nodes>) -> Self {
+        self.inventory.nodes = nodes;
+        self
+    }
+
+    /// Whether a node's own machine runs.
+    pub fn runs(&self, id: &ClusterId, node: &Node) -> bool {
+        let uuid = id.uuid(&node.name);
+        self.inventory.domains.iter().any(|domain| domain.uuid == uuid && domain.state.is_active())
+    }
+
+    /// What the host can run of any architecture.
+    fn known(&self) -> Option<&Capabilities> {
+        self.capabilities.values().find_map(|able| able.as_ref().ok())
+    }
+}
+
+/// The inventory without volumes.
+fn in_short(config: &Config, hypervisor: &dyn Hypervisor) -> Result<Inventory, MachineError> {
+    let pool = &config.libvirt.pool;
+    Ok(Inventory {
+        network: Inventory::network(config, hypervisor)?,
+        pool: hypervisor.pool(pool)?,
+        log_pool: hypervisor.pool(&crate::plan::log_pool(pool))?,
+        volumes: Vec::new(),
+        log_volumes: Vec::new(),
+        domains: hypervisor.domains()?,
+        nodes: None,
+    })
+}
+
+/// Work on a thread of its own, which is left to itself if it does not come to an end.
+pub struct Begun<T>(Receiver<T>);
+
+impl<T: Send + 'static> Begun<T> {
+    /// Begins it.
+    pub fn new(work: impl FnOnce() -> T + Send + 'static) -> Self {
+        let (give, get) = channel();
+        // Nobody may be waiting any more.
+        std::thread::spawn(move || give.send(work()));
+        Self(get)
+    }
+
+    /// What came of it, if it did by then.
+    pub fn by(&self, end: Instant) -> Option<T> {
+        self.0.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
+    }
+}
+
+/// Examines everything; nothing is changed. The findings are in the order of [`Check`].
+pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
+    let end = Instant::now() + LIMIT;
+    let config = Arc::new(case.config.clone());
+    let architectures: BTreeSet<Arch> = case.nodes.iter().map(|node| node.arch).collect();
+    let host = Begun::new({
+        let config = Arc::clone(&config);
+        move || machine::open(&config.libvirt.uri).and_then(|host| Host::read(&config, &*host, &architectures, true))
+    });
+    let cluster = config
+        .cluster
+        .kubeconfig
+        .clone()
+        .map(|path| Begun::new(move || Cluster::open(&path).and_then(|cluster| cluster.nodes())));
+    let probe = Begun::new(move || probe(&config));
+    let host = host.by(end);
+    let cluster = match cluster {
+        None => Asked::Nothing,
+        Some(cluster) => cluster.by(end).map_or(Asked::Silent, Asked::Answered),
+    };
+    let probe = probe.by(end);
+    let nodes = match &cluster {
+        Asked::Answered(Ok(nodes)) => Some(nodes.clone()),
+        _ => None,
+    };
+    let host = host.map(|host| host.map(|host| host.in_cluster(nodes)));
+    let there = host.as_ref().and_then(|host| host.as_ref().ok());
+    let mut findings = of_files(case, files, there);
+    findings.extend(of_host(case, files, host.as_ref(), probe.as_ref()));
+    findings.extend(of_cluster(case, there, &cluster, probe.as_ref()));
+    findings.sort_by_key(|finding| finding.check);
+    findings
+}
+
+fn of_files(case: Case, files: &Files, host: Option<&Host>) -> Vec<Finding> {
+    let lock = files.lock.as_ref().ok();
+    let unbuilt = files.images.as_ref().is_some_and(|images| images.values().any(Option::is_none));
+    let mut findings = vec![
+        files::lock(&files.lock),
+        match &files.store {
+            Ok(store) => files::cache(store, lock),
+            Err(error) => Finding::of_error(Check::Cache, error, error.hint()),
+        },
+        files::output(case, files.out, lock, unbuilt),
+    ];
+    findings.extend(files::ca(&files.ca, case.now));
+    findings.extend(files::certificates(case, &files.ca, host, files.out));
+    findings
+}
+
+fn of_host(
+    case: Case,
+    files: &Files,
+    host: Option<&Result<Host, MachineError>>,
+    probe: Option<&Probe>,
+) -> Vec<Finding> {
+    let host = match host {
+        Some(Ok(host)) => host,
+        Some(Err(error)) => return without_host(Finding::of_error(Check::Libvirt, error, error.hint())),
+        None => {
+            let found = format!("libvirt does not answer at {} in {} s", case.config.libvirt.uri, LIMIT.as_secs());
+            return without_host(Finding::failure(
+                Check::Libvirt,
+                found,
+                "look at the daemon on that host: journalctl -u libvirtd",
+            ));
+        }
+    };
+    let blocked = blocked_by(case, host);
+    let mut findings = able(case, host, &blocked);
+    findings.extend(match &files.images {
+        Some(images) => storage::space(case, host, images),
+        None => vec![Finding::skipped(Check::Space, "lock and CA must be right first")],
+    });
+    match case.id {
+        Some(id) => {
+            findings.extend(taken::addresses(case, id, host, &blocked, &ask_for_addresses(case, id, host)));
+            findings.extend(taken::autostart(id, host));
+        }
+        None => findings.extend([Check::Addresses, Check::Autostart].map(|check| Finding::skipped(check, NO_CA))),
+    }
+    findings.extend(apiserver::guest_route(case, host, probe));
+    findings
+}
+
+const NO_CA: &str = "the CA cannot be read, and identifiers derive from it";
+
+/// What the short form looks at too.
+fn able(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Finding> {
+    let mut findings = host::libvirt(case, host);
+    findings.extend(host::kvm(case, host));
+    findings.extend(host::guests(case, host));
+    findings.extend(capacity::cpus(case, host));
+    findings.extend(capacity::memory(case, host));
+    findings.extend(storage::pool(case, host, blocked));
+    findings.extend(storage::pool_path(host));
+    findings.extend(network::network(case, host, blocked));
+    findings.extend(network::subnet(case, host));
+    match case.id {
+        Some(id) => {
+            findings.extend(taken::names(case, blocked));
+            findings.extend(taken::macs(case, id, host));
+        }
+        None => findings.extend([Check::Names, Check::Macs].map(|check| Finding::skipped(check, NO_CA))),
+    }
+    findings
+}
+
+fn blocked_by(case: Case, host: &Host) -> Vec<Blocked> {
+    let now = case.now.as_second();
+    case.id.map_or_else(Vec::new, |id| blocked(case.config, id, case.nodes, &host.inventory, now))
+}
+
+/// Who answers at the nodes' addresses; those whose own machine runs are not asked for.
+fn ask_for_addresses(case: Case, id: &ClusterId, host: &Host) -> Vec<Presence> {
+    let runs = |node: &Node| host.runs(id, node);
+    let asked: Vec<_> = case.nodes.iter().filter(|node| !runs(node)).collect();
+    let addresses: Vec<_> = asked.iter().map(|node| (node.address, case.config.mac(id, node))).collect();
+    let mut answers = presences(&addresses, case.config.network.cidr).into_iter();
+    case.nodes
+        .iter()
+        .map(|node| if runs(node) { Presence::Free } else { answers.next().unwrap_or(Presence::Unknown) })
+        .collect()
+}
+
+/// All that needs the hypervisor, without it.
+fn without_host(finding: Finding) -> Vec<Finding> {
+    use Check as C;
+    let rest = [
+        C::Kvm,
+        C::Guests,
+        C::Cpus,
+        C::Memory,
+        C::Pool,
+        C::PoolPath,
+        C::Space,
+        C::Network,
+        C::Subnet,
+        C::Names,
+        C::Macs,
+        C::Addresses,
+        C::Autostart,
+        C::GuestRoute,
+    ];
+    let skipped = rest.map(|check| Finding::skipped(check, "libvirt cannot be asked"));
+    [finding].into_iter().chain(skipped).collect()
+}
+
+fn of_cluster(case: Case, host: Option<&Host>, cluster: &Asked, probe: Option<&Probe>) -> Vec<Finding> {
+    let mut findings = apiserver::apiserver(case, host, probe);
+    findings.extend(apiserver::clock(probe));
+    findings.push(cluster::kubeconfig(cluster));
+    findings.push(cluster::version_skew(&case.config.versions.kubernetes, probe));
+    findings
+}
+
+/// What `up` looks at before it builds anything: what is cheap to ask and decides. Only failures and warnings; not what
+/// `up` sees to by itself. An apiserver that does not answer is a warning here: it may be on its way, and nodes wait for it.
+pub fn brief(case: Case, host: &Host, probe: Option<&Probe>) -> Vec<Finding> {
+    let blocked = blocked_by(case, host);
+    let mut findings = able(case, host, &blocked);
+    if let Some(id) = case.id {
+        findings.extend(taken::addresses(case, id, host, &blocked, &[]));
+    }
+    let reached = matches!(probe, Some(Probe::Reached(_)));
+    let apiserver = apiserver::apiserver(case, Some(host), probe);
+    findings.extend(apiserver.into_iter().map(|finding| match finding.status {
+        Status::Failure if !reached => Finding { status: Status::Warning, ..finding },
+        _ => finding,
+    }));
+    findings.extend(apiserver::clock(probe));
+    findings.push(cluster::version_skew(&case.config.versions.kubernetes, probe));
+    findings.retain(|finding| matches!(finding.status, Status::Failure | Status::Warning) && finding.remedy.is_none());
+    findings.sort_by_key(|finding| finding.check);
+    findings
+}
+
+/// Does what the findings' remedies say, each once; `tell` hears of each before it is done.
+pub fn mend(
+    hypervisor: &dyn Hypervisor,
+    findings: &[Finding],
+    tell: &mut dyn FnMut(&str),
+) -> Result<bool, MachineError> {
+    let mut done: Vec<&Remedy> = Vec::new();
+    for remedy in findings.iter().filter_map(|finding| finding.remedy.as_ref()) {
+        if done.contains(&remedy) {
+            continue;
+        }
+        match remedy {
+            Remedy::StartNetwork(name) => {
+                tell(&format!("starting network {name}"));
+                hypervisor.start_network(name)?;
+            }
+            Remedy::StartPool(name) => {
+                tell(&format!("starting storage pool {name}"));
+                hypervisor.start_pool(name)?;
+            }
+            Remedy::Autostart { uuid, name } => {
+                tell(&format!("having the machine of {name} start with its host"));
+                hypervisor.set_autostart(*uuid, true)?;
+            }
+        }
+        done.push(remedy);
+    }
+    Ok(!done.is_empty())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::machine::memory::Memory;
+
+    #[test]
+    fn each_remedy_is_applied_once_and_nothing_else() {
+        let host = Memory::new();
+        host.put_network(NetworkInfo { active: false, autostart: false, ..fixture::network("n", "10.0.0.1/24") });
+        let remedy = || Remedy::StartNetwork("n".to_owned());
+        let findings = [
+            Finding::warning(Check::Network, "off", "").with(remedy()),
+            Finding::failure(Check::Subnet, "taken", ""),
+            Finding::warning(Check::Autostart, "not", "").with(remedy()),
+        ];
+        let mut told = Vec::new();
+        assert!(mend(&host, &findings, &mut |text| told.push(text.to_owned())).unwrap());
+        assert_eq!((told, host.calls()), (vec!["starting network n".to_owned()], vec!["start network n".to_owned()]));
+        let network = host.network("n").unwrap();
+        assert_eq!(network, Some(fixture::network("n", "10.0.0.1/24")));
+        assert!(!mend(&host, &findings[1..2], &mut |_| ()).unwrap());
+        assert_eq!(host.calls().len(), 1);
+    }
+
+    #[test]
+    fn without_libvirt_all_that_needs_it_is_skipped() {
+        let skipped = without_host(Finding::failure(Check::Libvirt, "gone", "start it"));
+        let mut checks: Vec<_> = skipped.iter().map(|finding| (finding.check, finding.status)).collect();
+        checks.sort_by_key(|(check, _)| *check);
+        let all = fixture::Fixture::new();
+        let judged = |case: Case, host: &Host| {
+            let mut findings = able(case, host, &[]);
+            findings.extend(taken::addresses(case, &all.id, host, &[], &[]));
+            findings.extend(taken::autostart(&all.id, host));
+            findings.extend(apiserver::guest_route(case, host, None));
+            findings.extend(storage::space(case, host, &BTreeMap::new()));
+            findings
+        };
+        let mut with = Vec::new();
+        all.judge(|case, host| {
+            with = judged(case, host).into_iter().map(|finding| finding.check).collect();
+            Vec::new()
+        });
+        with.sort();
+        let expected = with
+            .into_iter()
+            .map(|check| (check, if check == Check::Libvirt { Status::Failure } else { Status::Skipped }));
+        assert_eq!(checks, expected.collect::<Vec<_>>());
+    }
+}
