@@ -154,8 +154,9 @@ impl Way {
         let mut way = Self::default();
         for path in paths {
             way.follow(path);
-            let deepest = path.ancestors().find_map(|folder| folder.canonicalize().ok());
-            deepest.iter().for_each(|real| way.follow(real));
+            if let Some(real) = path.ancestors().find_map(|folder| folder.canonicalize().ok()) {
+                way.follow(&real);
+            }
         }
         way
     }

@@ -521,7 +521,7 @@ fn an_apiserver_is_known_by_its_certificate_and_clock() {
     );
     for (name, wanted) in [("foreign", foreign), ("named", named)] {
         be(name, 0, "v1.35.1");
-        assert_eq!(lab.run(&["doctor"]), lab.fine().with(&[wanted.clone()]).ran());
+        assert_eq!(lab.run(&["doctor"]), lab.fine().with(std::slice::from_ref(&wanted)).ran());
         assert_eq!(lab.run(&["up"]), lab.refused(&[], &[wanted]));
         assert!(!world.path("build").exists());
     }
