@@ -368,6 +368,21 @@ pub struct Logs {
     /// Which node.
     #[arg(value_name = "NODE")]
     pub node: NodeName,
+    /// Show what it told before it was started the last time.
+    #[arg(short = 'p', long)]
+    pub previous: bool,
+    /// Go on with what it tells, until its machine is off.
+    #[arg(short = 'f', long, conflicts_with = "previous")]
+    pub follow: bool,
+    /// Only the stages that it reported.
+    #[arg(long, conflicts_with = "console")]
+    pub first_boot: bool,
+    /// Only its console.
+    #[arg(long)]
+    pub console: bool,
+    /// At most so many lines of each, the last ones.
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<usize>,
 }
 
 /// Arguments of `image`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Apply, ApplyError, doing};
+use super::{Apply, ApplyError, LogReader, doing};
 use crate::boot::{BootEvent, Decoder, News, Stage};
 use crate::cluster::NodeStatus;
 use crate::config::NodeName;
@@ -13,9 +13,6 @@ use crate::plan::{NodePlan, Step, log_pool};
 
 /// How often the log file of the channel is read: a file on the hypervisor can only be polled.
 pub(super) const POLL: Duration = Duration::from_millis(500);
-
-/// Most bytes of a log that one poll reads.
-const READ_LIMIT: usize = 256 * 1024;
 
 /// Bytes of the console that an error shows.
 const CONSOLE_TAIL: u64 = 2000;
@@ -49,8 +46,8 @@ pub enum Outcome {
 /// What is known of a boot under way.
 pub(super) struct Boot {
     decoder: Decoder,
-    first_boot_offset: u64,
-    console_offset: u64,
+    first_boot: LogReader,
+    console: LogReader,
     last: Option<BootEvent>,
     /// Stages that this boot reached.
     reached: BTreeSet<Stage>,
@@ -71,8 +68,8 @@ impl Boot {
     pub(super) fn new() -> Self {
         Self {
             decoder: Decoder::default(),
-            first_boot_offset: 0,
-            console_offset: 0,
+            first_boot: LogReader::default(),
+            console: LogReader::default(),
             last: None,
             reached: BTreeSet::new(),
             failures: BTreeMap::new(),
@@ -190,7 +187,7 @@ impl Apply<'_> {
 
     /// Takes in what the guest said since the last time, and tells it.
     pub(super) fn hear(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
-        for event in self.news(pool, node, boot) {
+        for event in self.news(pool, node, boot).unwrap_or_default() {
             self.tell(node, &event);
             boot.take(event);
         }
@@ -200,11 +197,8 @@ impl Apply<'_> {
     /// Takes in all that the guest has said so far, without telling it: it is old.
     pub(super) fn catch_up(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
         loop {
-            let before = boot.first_boot_offset;
-            self.news(pool, node, boot).into_iter().for_each(|event| boot.take(event));
-            if boot.first_boot_offset == before {
-                return;
-            }
+            let Some(events) = self.news(pool, node, boot) else { return };
+            events.into_iter().for_each(|event| boot.take(event));
         }
     }
 
@@ -249,7 +243,7 @@ impl Apply<'_> {
         // A host that starts anew has no use for it.
         let autostart = self.hypervisor.set_autostart(uuid, false);
         autostart.map_err(doing(format!("unsetting autostart of {node}")))?;
-        self.start(node, uuid)?;
+        self.start(node, &plan.pool, uuid)?;
         self.await_sealed(plan, uuid)
     }
 
@@ -282,25 +276,17 @@ impl Apply<'_> {
         }
     }
 
-    /// New events of the channel.
-    fn news(&self, pool: &str, node: &NodeName, boot: &mut Boot) -> Vec<BootEvent> {
-        let name = VolumeName::log(self.id, node, LogKind::FirstBoot);
-        let read = self.hypervisor.read_volume(pool, &name, boot.first_boot_offset, READ_LIMIT);
-        let bytes = read.unwrap_or_default();
-        if bytes.is_empty() {
-            return Vec::new();
-        }
-        boot.first_boot_offset += bytes.len() as u64;
+    /// New events of the channel; `None` where the guest wrote nothing.
+    fn news(&self, pool: &str, node: &NodeName, boot: &mut Boot) -> Option<Vec<BootEvent>> {
+        let log = VolumeName::log(self.id, node, LogKind::FirstBoot);
+        let bytes = boot.first_boot.read(self.hypervisor, pool, &log).ok().filter(|bytes| !bytes.is_empty())?;
         boot.life = Instant::now();
-        boot.decoder.feed(&bytes)
+        Some(boot.decoder.feed(&bytes))
     }
 
     fn console_life(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
-        let name = VolumeName::log(self.id, node, LogKind::Console);
-        let read = self.hypervisor.read_volume(pool, &name, boot.console_offset, READ_LIMIT);
-        let bytes = read.map_or(0, |bytes| bytes.len() as u64);
-        if bytes > 0 {
-            boot.console_offset += bytes;
+        let log = VolumeName::log(self.id, node, LogKind::Console);
+        if boot.console.read(self.hypervisor, pool, &log).is_ok_and(|bytes| !bytes.is_empty()) {
             boot.life = Instant::now();
         }
     }

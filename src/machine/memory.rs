@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::mark::{LogKind, Mark, NAMESPACE, VolumeName};
+use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, DomainInfo, DomainState, Hypervisor, MachineError, NetworkInfo, NetworkSpec, OverlaySpec,
     PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, record, upload,
@@ -222,7 +222,9 @@ impl State {
         };
         let paths = xml.split('\'').filter_map(|path| path.rsplit_once('/'));
         let logs = paths.filter_map(|(folder, name)| Some((folder, name.parse::<VolumeName>().ok()?)));
-        let first_boot = |name: &VolumeName| matches!(name, VolumeName::Log { kind: LogKind::FirstBoot, .. });
+        let first_boot = |name: &VolumeName| {
+            matches!(name, VolumeName::Log { kind: LogKind::FirstBoot, part: LogPart::Current, .. })
+        };
         for (folder, name) in logs.filter(|(_, name)| first_boot(name)) {
             for pool in self.pools.values_mut().filter(|pool| pool.info.path == folder) {
                 pool.put(&name, guest.says.clone().into_bytes());
