@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::apply::Goal;
 use crate::config::NodeName;
 
 /// Bakes Kubernetes workers for libvirt into images that register themselves on first boot.
@@ -63,6 +64,8 @@ pub enum Verb {
     Stop(Stop),
     /// Stop machines and start them again.
     Restart(Stop),
+    /// Wait until machines are where they should be, whoever brings them there.
+    Wait(WaitFor),
     /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
@@ -71,6 +74,8 @@ pub enum Verb {
     Down(Down),
     /// Show the settings of a node, and which layer of the cluster file gave each.
     Explain(Explain),
+    /// Sit at a running machine's serial console; Ctrl-] leaves.
+    Console(Console),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
     /// Make a golden image: a base image that holds the payload and its packages already, by booting one machine once.
@@ -244,6 +249,19 @@ pub enum Format {
     Yaml,
 }
 
+/// How `status` is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people.
+    Table,
+    /// The same with UUID, MAC, boot id, end of the certificate and the heads of the images' digests.
+    Wide,
+    /// JSON (RFC 8259): everything.
+    Json,
+    /// YAML 1.2: everything.
+    Yaml,
+}
+
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
@@ -283,6 +301,20 @@ pub struct Start {
     pub pace: Pace,
 }
 
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub struct WaitFor {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// What to wait for: registered (in the cluster), ready, off, or stage=STAGE, such as stage=kubelet-active.
+    #[arg(long = "for", value_name = "CONDITION", default_value = "registered")]
+    pub goal: Goal,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
 /// Arguments of `stop` and `restart`.
 #[derive(Debug, Args)]
 pub struct Stop {
@@ -303,6 +335,12 @@ pub struct Status {
     /// Show all that is known of these, with the stages of their newest boot [default: a line for each machine].
     #[arg(value_name = "NODE")]
     pub nodes: Vec<NodeName>,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_enum, default_value_t = StatusFormat::Table)]
+    pub output: StatusFormat,
+    /// Go on, and show it again whenever something has changed; with json, a line for each time.
+    #[arg(short = 'w', long)]
+    pub watch: bool,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -360,6 +398,17 @@ pub struct Explain {
     /// Only this setting and those below it, such as kubelet.config.maxPods [default: all].
     #[arg(value_name = "FIELD")]
     pub field: Option<String>,
+}
+
+/// Arguments of `console`.
+#[derive(Debug, Args)]
+pub struct Console {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// Take the console over from another session, which is cut off.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `logs`.

@@ -93,7 +93,12 @@ impl World {
     }
 
     fn guest_says(&self, node: &str, text: &str) {
-        let name = VolumeName::log(&self.id, &node.parse().unwrap(), LogKind::FirstBoot).to_string();
+        self.log(node, LogKind::FirstBoot, text);
+    }
+
+    /// Has a log hold this.
+    fn log(&self, node: &str, kind: LogKind, text: &str) {
+        let name = VolumeName::log(&self.id, &node.parse().unwrap(), kind).to_string();
         let size = text.len() as u64;
         let info = VolumeInfo {
             path: format!("/logs/{name}"),
@@ -453,6 +458,61 @@ fn machines_go_off_and_on_as_they_are() {
     assert_eq!(world.domain("worker-node-1").state, DomainState::ShutOff);
 }
 
+/// What is kept of a node's logs of the run before: of first boot, and of the console.
+fn kept(world: &World, node: &str) -> [Option<String>; 2] {
+    [LogKind::FirstBoot, LogKind::Console].map(|kind| {
+        let name = VolumeName::previous_log(&world.id, &node.parse().unwrap(), kind);
+        let read = world.host.read_volume("nodebake-logs", &name, 0, 1000);
+        read.ok().map(|bytes| String::from_utf8(bytes).unwrap())
+    })
+}
+
+#[test]
+fn what_a_machine_told_the_last_time_is_kept_when_it_is_started() {
+    let (world, node) = (World::with_sealing_guests(), "worker-node-1");
+    let (name, notes) = (node.parse().unwrap(), Notes::default());
+    let apply = Apply { progress: &notes, ..world.apply() };
+    let plan = world.plan();
+    plan.shared.iter().for_each(|action| world.apply().shared(action).unwrap());
+    let good = report("kubelet-active", "ok", "") + &sealed();
+    apply.node(&plan.nodes[0]).unwrap();
+    assert_eq!(kept(&world, node), [Some(good.clone()), None]);
+
+    let nodes = [&world.config.nodes[0]];
+    let start = |first_boot: &str, console: &str, fault: Option<usize>| {
+        assert!(apply.stop(&name, "nodebake", true).unwrap());
+        world.log(node, LogKind::FirstBoot, first_boot);
+        world.log(node, LogKind::Console, console);
+        world.host.put_guest("", &good);
+        let plan = plan::start(&world.config, &world.id, &nodes, &world.inventory(None)).unwrap();
+        if let Some(call) = fault {
+            world.host.fail_at(world.host.calls().len() + call, Moment::Before);
+        }
+        apply.node(&plan.nodes[0]).unwrap();
+        kept(&world, node)
+    };
+    let is = |first_boot: &str, console: &str| [Some(first_boot.to_owned()), Some(console.to_owned())];
+    assert_eq!(start("one", "1", None), is("one", "1"));
+    // A run that wrote nothing takes the place of none, and what is kept is always of one run.
+    assert_eq!(start("", "", None), is("one", "1"));
+    assert_eq!(start("", "2", None), [None, Some("2".to_owned())]);
+    assert_eq!(start("three", "3", None), is("three", "3"));
+    // The machine runs, whatever becomes of that; and one that runs is left alone.
+    let told = notes.0.lock().unwrap().len();
+    assert_eq!(start("four", "4", Some(0)), is("three", "3"));
+    let warning = "warning: worker-node-1: what its machine told the last time is not kept: lost the connection to libvirt \
+                   at memory:/// (to delete nodebake.seed.69590970.worker-node-1.first-boot.previous.log): a fault was \
+                   injected";
+    assert_eq!(notes.0.lock().unwrap()[told + 2], warning);
+    world.log(node, LogKind::Console, "5");
+    apply.node(&plan::start(&world.config, &world.id, &nodes, &world.inventory(None)).unwrap().nodes[0]).unwrap();
+    assert_eq!(kept(&world, node), is("three", "3"));
+
+    let removals = plan::removals(&world.id, &world.config, &world.inventory(None));
+    apply.remove(&name, &removals[&name]).unwrap();
+    assert_eq!(kept(&world, node), [None, None]);
+}
+
 #[test]
 fn what_was_not_made_cannot_be_started() {
     let world = World::with_good_guests();
@@ -558,6 +618,8 @@ fn a_machine_that_works_is_kept_until_the_new_one_does() {
         "define",
         "mark",
         "autostart",
+        "delete first-boot",
+        "flatten first-boot",
         "mark",
         "start",
         "mark",

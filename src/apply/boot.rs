@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Apply, ApplyError, LogReader, doing};
+use super::{Apply, ApplyError, Goal, LogReader, doing};
 use crate::boot::{BootEvent, Decoder, News, Stage};
 use crate::cluster::NodeStatus;
 use crate::config::NodeName;
@@ -114,6 +114,22 @@ impl Boot {
         !self.reached.contains(&Stage::SeedRead) || self.reached.contains(&Stage::Finished)
     }
 
+    /// Whether it is over and known to the cluster.
+    pub(super) fn is_in(&self, seen: &NodeStatus) -> bool {
+        let last = self.last.as_ref().filter(|_| self.is_installed());
+        last.is_some_and(|last| seen.registered(&last.boot_id, last.booted))
+    }
+
+    /// A stage that failed, with its log. An errand that failed matters to who waits for it, and its log is not kept.
+    pub(super) fn failure(&self, goal: Goal) -> Option<(Stage, String)> {
+        let errand = match goal {
+            Goal::Stage(stage) => self.given_up.get(&stage).map(|stage| (*stage, String::new())),
+            Goal::Registered | Goal::Ready | Goal::Off => None,
+        };
+        let first = self.failures.first_key_value().map(|(stage, log)| (*stage, log.clone()));
+        first.or(errand)
+    }
+
     pub(super) fn has_reached(&self, stage: Stage) -> bool {
         self.reached.contains(&stage)
     }
@@ -222,11 +238,11 @@ impl Apply<'_> {
             }
             match domain.map(|domain| domain.state) {
                 Some(state) if state.is_active() => {}
-                Some(state) => return Err(self.stopped(plan, boot, format!("{state:?}"))),
-                None => return Err(self.stopped(plan, boot, "gone".to_owned())),
+                Some(state) => return Err(self.stopped(node, &plan.pool, boot, format!("{state:?}"))),
+                None => return Err(self.stopped(node, &plan.pool, boot, "gone".to_owned())),
             }
             if boot.is_silent(self.patience) {
-                return Err(self.stalled(plan, boot));
+                return Err(self.stalled(node, &plan.pool, boot));
             }
             match self.watch {
                 Some(watch) => watch.changed(&node.to_string(), seen.as_ref(), POLL),
@@ -263,14 +279,14 @@ impl Apply<'_> {
                     Ok(())
                 } else {
                     let state = state.map_or_else(|| "gone".to_owned(), |state| format!("{state:?}"));
-                    Err(self.stopped(plan, &boot, state))
+                    Err(self.stopped(node, &plan.pool, &boot, state))
                 };
             }
             if let Some((stage, log)) = boot.failures.pop_first() {
                 return Err(ApplyError::Stage { node: node.clone(), stage, log });
             }
             if boot.is_silent(self.patience) {
-                return Err(self.stalled(plan, &boot));
+                return Err(self.stalled(node, &plan.pool, &boot));
             }
             std::thread::sleep(POLL);
         }
@@ -299,27 +315,27 @@ impl Apply<'_> {
     }
 
     fn is_up(&self, node: &NodeName, boot: &Boot, seen: Option<&NodeStatus>) -> Option<Outcome> {
-        let last = boot.last.as_ref().filter(|_| boot.is_installed())?;
         if self.watch.is_none() {
-            return boot.reached.contains(&Stage::KubeletActive).then_some(Outcome::KubeletActive);
+            let active = boot.is_installed() && boot.reached.contains(&Stage::KubeletActive);
+            return active.then_some(Outcome::KubeletActive);
         }
-        seen.filter(|seen| seen.registered(&last.boot_id, last.booted))?;
+        seen.filter(|seen| boot.is_in(seen))?;
         self.progress.note(&node.to_string(), "registered");
         Some(Outcome::Registered)
     }
 
-    fn stopped(&self, plan: &NodePlan, boot: &Boot, state: String) -> ApplyError {
-        let log = self.log_tail(&plan.pool, &plan.node, LogKind::Console, CONSOLE_TAIL);
-        ApplyError::Stopped { node: plan.node.clone(), state, last: last_seen(boot), log }
+    pub(super) fn stopped(&self, node: &NodeName, pool: &str, boot: &Boot, state: String) -> ApplyError {
+        let log = self.log_tail(pool, node, LogKind::Console, CONSOLE_TAIL);
+        ApplyError::Stopped { node: node.clone(), state, last: last_seen(boot), log }
     }
 
-    fn stalled(&self, plan: &NodePlan, boot: &Boot) -> ApplyError {
+    pub(super) fn stalled(&self, node: &NodeName, pool: &str, boot: &Boot) -> ApplyError {
         ApplyError::Stalled {
-            node: plan.node.clone(),
+            node: node.clone(),
             seconds: boot.stage.elapsed().as_secs(),
             last: last_seen(boot),
             trouble: self.watch.and_then(crate::cluster::Watch::trouble),
-            log: self.log_tail(&plan.pool, &plan.node, LogKind::Console, CONSOLE_TAIL),
+            log: self.log_tail(pool, node, LogKind::Console, CONSOLE_TAIL),
         }
     }
 }

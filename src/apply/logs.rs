@@ -28,12 +28,7 @@ impl LogReader {
 
     /// What was written to the log since the last look, at most 256 KiB of it. A file that was set aside or begun anew is
     /// read from its beginning.
-    pub fn read(
-        &mut self,
-        hypervisor: &dyn Hypervisor,
-        pool: &str,
-        log: &VolumeName,
-    ) -> Result<Vec<u8>, MachineError> {
+    pub fn read(&mut self, hypervisor: &dyn Hypervisor, pool: &str, log: &VolumeName) -> Result<Vec<u8>, MachineError> {
         let mut bytes = hypervisor.read_volume(pool, log, self.offset, READ_LIMIT)?;
         // A file that has merely not grown still has the byte before.
         let is_new = |last: u64| Ok(hypervisor.read_volume(pool, log, last, 1)?.is_empty());
@@ -68,7 +63,8 @@ impl Apply<'_> {
         }
         self.hypervisor.refresh_pool(pool)?;
         let volumes = self.hypervisor.volumes(pool)?;
-        let size = |name: &VolumeName| volumes.iter().find(|info| info.ours().as_ref() == Some(name)).map(|i| i.capacity);
+        let size =
+            |name: &VolumeName| volumes.iter().find(|info| info.ours().as_ref() == Some(name)).map(|i| i.capacity);
         let logs = [LogKind::FirstBoot, LogKind::Console].map(|kind| {
             let log = VolumeName::log(self.id, node, kind);
             (size(&log).unwrap_or(0), log, VolumeName::previous_log(self.id, node, kind))
@@ -112,9 +108,16 @@ mod tests {
             host.put_volume("logs", info, text.as_bytes());
         };
         let mut reader = LogReader::default();
-        for (text, news) in
-            [("", ""), ("one", "one"), ("one", ""), ("one two", " two"), ("3", "3"), ("3", ""), ("", ""), ("four", "four")]
-        {
+        for (text, news) in [
+            ("", ""),
+            ("one", "one"),
+            ("one", ""),
+            ("one two", " two"),
+            ("3", "3"),
+            ("3", ""),
+            ("", ""),
+            ("four", "four"),
+        ] {
             holds(text);
             assert_eq!(String::from_utf8(reader.read(&host, "logs", &name).unwrap()).unwrap(), news, "{text:?}");
         }

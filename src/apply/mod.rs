@@ -6,12 +6,14 @@ mod logs;
 mod power;
 mod replace;
 mod seal;
+mod wait;
 
 use std::fs::File;
 
 pub use address::{Presence, presence};
 pub use boot::{Outcome, Patience};
 pub use logs::LogReader;
+pub use wait::{Goal, GoalError};
 
 use crate::cluster::{Cluster, ClusterError, Watch};
 use crate::config::{ClusterId, NodeName};

@@ -119,7 +119,9 @@ impl View<'_> {
                 };
                 let events = first_boot.take(&read(LogKind::FirstBoot, &mut told)?);
                 let lines = console.take(&read(LogKind::Console, &mut shown)?);
-                self.session.ui.data(&(events + &lines));
+                if !self.session.ui.stream(&(events + &lines)) {
+                    return Ok(());
+                }
             }
             if !runs {
                 self.session.ui.data(&console.rest());

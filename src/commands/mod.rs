@@ -2,6 +2,7 @@
 
 mod build;
 mod bundle;
+mod console;
 mod down;
 mod explain;
 mod fetch;
@@ -18,6 +19,7 @@ mod render;
 mod status;
 mod up;
 mod verify;
+mod wait;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -72,10 +74,12 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Start(args) => power::start(session, args),
         Verb::Stop(args) => power::stop(session, args),
         Verb::Restart(args) => power::restart(session, args),
+        Verb::Wait(args) => wait::run(session, args),
         Verb::Status(args) => status::run(session, args),
         Verb::Down(args) => down::run(session, args),
         Verb::Image(args) => image::run(session, args),
         Verb::Explain(args) => explain::run(session, args),
+        Verb::Console(args) => console::run(session, args),
         Verb::Logs(args) => logs::run(session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(session, args),
     };
