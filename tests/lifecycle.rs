@@ -514,6 +514,53 @@ fn what_a_machine_told_the_last_time_is_kept_when_it_is_started() {
 }
 
 #[test]
+fn what_is_waited_for_comes_or_is_told_why_not() {
+    let (started, kubelet) = (report("seed-read", "ok", ""), report("kubelet-active", "ok", ""));
+    let broken = report("containerd-active", "failed", "Ym9vbQo=");
+    let no_images = report("images-imported", "failed", "Ym9vbQo=");
+    let nothing_new = |last: &str| Some(format!("worker-node-1: nothing new for 0 s; last seen: {last}"));
+    let failed = |stage: &str| Some(format!("worker-node-1: failed to get to \"{stage}\""));
+    let off = |state: &str, last: &str| {
+        let what = format!("the guest stopped ({state}) before it was in the cluster");
+        Some(format!("worker-node-1: {what}; last seen: {last}"))
+    };
+    let (on, shut) = (Some(DomainState::Running), Some(DomainState::ShutOff));
+    for (says, state, goal, wanted) in [
+        (&kubelet, on, "stage=kubelet-active", None),
+        (&(broken.clone() + &report("containerd-active", "ok", "")), on, "stage=containerd-active", None),
+        (&started, on, "stage=kubelet-active", nothing_new("seed read")),
+        (&broken, on, "stage=kubelet-active", failed("containerd active")),
+        (&broken, on, "off", nothing_new("failed: containerd active")),
+        (&no_images, on, "stage=images-imported", failed("images imported")),
+        (&(no_images.clone() + &kubelet), on, "stage=kubelet-active", None),
+        (&started, shut, "stage=kubelet-active", off("ShutOff", "seed read")),
+        (&started, None, "stage=kubelet-active", off("gone", "seed read")),
+        (&kubelet, shut, "stage=kubelet-active", off("ShutOff", "kubelet active")),
+        (&started, shut, "off", None),
+        (&started, None, "off", None),
+        // Without the cluster nobody is ever known to be in it.
+        (&kubelet, on, "registered", nothing_new("kubelet active")),
+    ] {
+        let world = World::with_good_guests();
+        world.carry_out(&world.plan()).unwrap();
+        world.guest_says("worker-node-1", says);
+        let domain = world.domain("worker-node-1");
+        match state {
+            Some(state) => world.host.put_domain(DomainInfo { state, ..domain }),
+            None => {
+                world.host.destroy(domain.uuid).unwrap();
+                world.host.undefine(domain.uuid).unwrap();
+            }
+        }
+        let (before, calls) = (holdings(&world), world.host.calls().len());
+        let waited = world.apply().wait(&"worker-node-1".parse().unwrap(), "nodebake", goal.parse().unwrap());
+        assert_eq!(waited.as_ref().err().map(ToString::to_string), wanted, "{goal} of {says}");
+        assert!(waited.is_ok() || waited.is_err_and(|error| error.is_node_down()));
+        assert_eq!((holdings(&world), world.host.calls().len()), (before, calls), "{goal}: something was changed");
+    }
+}
+
+#[test]
 fn what_was_not_made_cannot_be_started() {
     let world = World::with_good_guests();
     let nodes: Vec<_> = world.config.nodes.iter().take(1).collect();

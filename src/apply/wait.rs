@@ -114,11 +114,13 @@ impl Apply<'_> {
     }
 
     fn is_at(&self, goal: Goal, domain: Option<&DomainInfo>, boot: &Boot, seen: Option<&NodeStatus>) -> bool {
+        let runs = domain.is_some_and(|domain| domain.state.is_active());
         let registered =
             || seen.is_some_and(|seen| boot.is_in(seen) || domain.is_some_and(|domain| noted(domain, seen)));
         match goal {
-            Goal::Off => domain.is_none_or(|domain| !domain.state.is_active()),
-            Goal::Stage(stage) => boot.has_reached(stage),
+            Goal::Off => !runs,
+            // The last stage of a machine that makes an image is told as it goes off.
+            Goal::Stage(stage) => boot.has_reached(stage) && (runs || stage == Stage::DiskSealed),
             Goal::Registered => registered(),
             Goal::Ready => registered() && seen.is_some_and(|seen| seen.ready),
         }

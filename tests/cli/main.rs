@@ -23,6 +23,7 @@ mod faults;
 mod full_disk;
 mod http;
 mod identities;
+mod inside;
 mod inspecting;
 mod killed;
 mod locking;
@@ -40,6 +41,7 @@ mod secrets;
 mod self_contained;
 #[path = "../../src/artifacts/server.rs"]
 mod server;
+mod sitting;
 mod tracer;
 mod usage;
 mod verifying;
