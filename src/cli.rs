@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use crate::apply::Goal;
 use crate::config::NodeName;
 
 /// Bakes Kubernetes workers for libvirt into images that register themselves on first boot.
@@ -65,6 +66,8 @@ pub enum Verb {
     Stop(Stop),
     /// Stop machines and start them again.
     Restart(Stop),
+    /// Wait until machines are where they should be, whoever brings them there.
+    Wait(WaitFor),
     /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
@@ -75,6 +78,8 @@ pub enum Verb {
     Remove(Remove),
     /// Show the settings of a node, and which layer of the cluster file gave each.
     Explain(Explain),
+    /// Sit at a running machine's serial console; Ctrl-] leaves.
+    Console(Console),
     /// Show what a machine reported of its boots, and its console.
     Logs(Logs),
     /// Make a golden image: a base image that holds the payload and its packages already, by booting one machine once.
@@ -266,6 +271,19 @@ impl Which {
     }
 }
 
+/// How `status` is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people.
+    Table,
+    /// The same with UUID, MAC, boot id, end of the certificate and the heads of the images' digests.
+    Wide,
+    /// JSON (RFC 8259): everything.
+    Json,
+    /// YAML 1.2: everything.
+    Yaml,
+}
+
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
@@ -323,6 +341,20 @@ pub struct Start {
     pub pace: Pace,
 }
 
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub struct WaitFor {
+    /// Which nodes [default: all].
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<NodeName>,
+    /// What to wait for: registered (in the cluster), ready, off, or stage=STAGE, such as stage=kubelet-active.
+    #[arg(long = "for", value_name = "CONDITION", default_value = "registered")]
+    pub goal: Goal,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
 /// Arguments of `stop` and `restart`.
 #[derive(Debug, Args)]
 pub struct Stop {
@@ -343,6 +375,12 @@ pub struct Status {
     /// Show all that is known of these, with the stages of their newest boot [default: a line for each machine].
     #[arg(value_name = "NODE")]
     pub nodes: Vec<NodeName>,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_enum, default_value_t = StatusFormat::Table)]
+    pub output: StatusFormat,
+    /// Go on, and show it again whenever something has changed; with json, a line for each time.
+    #[arg(short = 'w', long)]
+    pub watch: bool,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -427,12 +465,38 @@ pub struct Explain {
     pub field: Option<String>,
 }
 
+/// Arguments of `console`.
+#[derive(Debug, Args)]
+pub struct Console {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// Take the console over from another session, which is cut off.
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub struct Logs {
     /// Which node.
     #[arg(value_name = "NODE")]
     pub node: NodeName,
+    /// Show what it told before it was started the last time.
+    #[arg(short = 'p', long)]
+    pub previous: bool,
+    /// Go on with what it tells, until its machine is off.
+    #[arg(short = 'f', long, conflicts_with = "previous")]
+    pub follow: bool,
+    /// Only the stages that it reported.
+    #[arg(long, conflicts_with = "console")]
+    pub first_boot: bool,
+    /// Only its console.
+    #[arg(long)]
+    pub console: bool,
+    /// At most so many lines of each, the last ones.
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<usize>,
 }
 
 /// Arguments of `image`.

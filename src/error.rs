@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, Goal};
 use crate::artifacts::bundle::BundleError;
 use crate::artifacts::catalog::CatalogError;
 use crate::artifacts::fetch::FetchError;
@@ -124,6 +124,18 @@ pub enum Error {
     /// Something would be lost and nobody can be asked.
     #[error("this needs your consent, and there is no terminal to ask on")]
     NoConsent,
+    /// Only the cluster could tell.
+    #[error("the cluster file names no kubeconfig, so that nobody can be asked whether nodes are {goal}")]
+    NobodyToAsk { goal: Goal },
+    /// Somebody must sit at a console.
+    #[error("a console needs a terminal, and standard input is none")]
+    NoTerminal,
+    /// The terminal cannot be used as a console needs it.
+    #[error("setting up the terminal")]
+    Terminal(#[source] io::Error),
+    /// The session on a console was ended by somebody else, while the machine runs on.
+    #[error("the console of {node} was closed: another session took it over, or libvirtd ended")]
+    ConsoleClosed { node: NodeName },
     /// The user said no.
     #[error("nothing was done")]
     Declined,
@@ -146,7 +158,14 @@ impl Error {
             | Self::NoConsent
             | Self::SourceDate { .. }
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
-            | Self::Machine(MachineError::BadUri { .. } | MachineError::NoKvm { .. }) => ExitCode::Configuration,
+            | Self::NoTerminal
+            | Self::NobodyToAsk { .. }
+            | Self::Machine(
+                MachineError::BadUri { .. }
+                | MachineError::NoKvm { .. }
+                | MachineError::Inactive { .. }
+                | MachineError::ConsoleTaken { .. },
+            ) => ExitCode::Configuration,
             Self::Source(error) if error.is_setting() => ExitCode::Configuration,
             Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Lock(error) if error.is_mismatch() => ExitCode::Digest,
@@ -204,6 +223,12 @@ impl Error {
             Self::UnknownGroup { groups, .. } => Some(format!("there are nodes of {}", groups.join(", "))),
             Self::Running { .. } => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
+            Self::NobodyToAsk { .. } => Some(
+                "set cluster.kubeconfig (`nodebake kubeconfig` makes one), or wait with --for stage=kubelet-active"
+                    .to_owned(),
+            ),
+            Self::NoTerminal => Some("`nodebake logs -f NODE` shows what a console shows".to_owned()),
+            Self::ConsoleClosed { node } => Some(format!("`nodebake console {node} --force` takes it over again")),
             Self::SourceDate { .. } => {
                 Some("unset it, and everything in the images is of 2000-01-01 00:00:00 UTC".to_owned())
             }
@@ -213,6 +238,7 @@ impl Error {
             | Self::File { .. }
             | Self::Json(_)
             | Self::Yaml(_)
+            | Self::Terminal(_)
             | Self::Declined => None,
         }
     }

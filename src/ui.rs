@@ -48,6 +48,19 @@ impl Ui {
         });
     }
 
+    /// The same of one piece of many; says whether somebody still reads them.
+    pub fn stream(&self, text: &str) -> bool {
+        self.calmly(|| {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+        })
+    }
+
+    /// Whether what stands on stdout can be replaced by what is new.
+    pub fn redraws(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
     /// Where bytes go that are no text; none if stdout is a terminal.
     pub fn bytes(&self) -> io::Result<Option<File>> {
         let stdout = std::io::stdout();

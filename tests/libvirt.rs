@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use nodebake::config::{Acceleration, Arch, ClusterId, NodeName};
@@ -20,9 +21,9 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    Backing, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark, MarkState,
-    NetworkInfo, NetworkSpec, Nic, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo, VolumeName,
-    VolumeSpec, open,
+    Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark,
+    MarkState, NetworkInfo, NetworkSpec, Nic, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo,
+    VolumeName, VolumeSpec, open,
 };
 
 use daemon::Daemon;
@@ -224,6 +225,7 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
         hypervisor.undefine(foreign.uuid),
         hypervisor.set_mark(foreign.uuid, &mark(&spec)),
         hypervisor.eject_seed(foreign.uuid),
+        hypervisor.console(foreign.uuid, true).map(|_| ()),
     ] {
         let error = result.unwrap_err();
         assert_eq!(error.to_string(), "domain \"test\" exists and was not made by nodebake for this node");
@@ -538,6 +540,138 @@ fn flattened(hypervisor: &dyn Hypervisor, daemon: &Daemon, root: &OverlaySpec) {
     }
     let missing = hypervisor.flatten("vms", &VolumeName::Base(Digest::of(b"none")), &root.name);
     assert!(matches!(missing, Err(MachineError::Missing { .. })), "{missing:?}");
+}
+
+/// A disk whose boot sector gives every byte of the first serial port back:
+///
+/// ```text
+/// wait:  mov dx, 0x3fd     line status
+///        in al, dx
+///        test al, 1        nothing received
+///        jz $-3
+///        mov dx, 0x3f8     data
+///        in al, dx
+///        out dx, al
+///        jmp wait
+/// ```
+fn echo(folder: &Path) -> Vec<u8> {
+    let mut sector = vec![0; 1 << 20];
+    let program = [0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xfb, 0xba, 0xf8, 0x03, 0xec, 0xee, 0xeb, 0xf1];
+    sector[..program.len()].copy_from_slice(&program);
+    sector[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let [raw, disk] = ["echo.raw", "echo.qcow2"].map(|name| folder.join(name));
+    fs::write(&raw, sector).unwrap();
+    let converted = Command::new("qemu-img").args(["convert", "-O", "qcow2"]).args([&raw, &disk]).status().unwrap();
+    assert!(converted.success());
+    fs::read(disk).unwrap()
+}
+
+/// Waits for what a console says next; nothing at its end.
+fn heard(console: &Arc<dyn Console>) -> mpsc::Receiver<String> {
+    let (tell, told) = mpsc::channel();
+    let console = console.clone();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 100];
+        loop {
+            let count = console.read(&mut bytes).unwrap_or_else(|error| panic!("{}", chain(&error)));
+            let _ = tell.send(String::from_utf8(bytes[..count].to_vec()).unwrap());
+            if count == 0 {
+                return;
+            }
+        }
+    });
+    told
+}
+
+/// One session at a time, which hears what its guest says, and its end.
+fn keeps_consoles(hypervisor: &dyn Hypervisor, uuid: uuid::Uuid) {
+    let open = |take_over| hypervisor.console(uuid, take_over).map(Arc::<dyn Console>::from);
+    let refused = |take_over| open(take_over).err().map(|error| error.to_string());
+    let limit = Duration::from_mins(1);
+    let echoes = |console: &Arc<dyn Console>, ear: &mpsc::Receiver<String>, word: &str| {
+        console.write(word.as_bytes()).unwrap();
+        let mut all = String::new();
+        while all.len() < word.len() {
+            all.push_str(&ear.recv_timeout(limit).unwrap());
+        }
+        assert_eq!(all, word);
+    };
+    let off = Some("domain \"worker-node-1\" is not running".to_owned());
+    assert_eq!((refused(false), refused(true)), (off.clone(), off.clone()));
+    hypervisor.start(uuid).unwrap();
+    let first = open(false).unwrap();
+    let first_ear = heard(&first);
+    echoes(&first, &first_ear, "hello");
+    let taken = Some("the console of domain \"worker-node-1\" is in use by another session".to_owned());
+    assert_eq!(refused(false), taken);
+    let second = open(true).unwrap();
+    assert_eq!(first_ear.recv_timeout(limit), Ok(String::new()));
+    let second_ear = heard(&second);
+    echoes(&second, &second_ear, "again");
+    // Closed by its owner, who waits for the guest meanwhile; and by being dropped.
+    second.close();
+    assert_eq!(second_ear.recv_timeout(limit), Ok(String::new()));
+    drop(open(false).unwrap());
+    let third = open(false).unwrap();
+    let third_ear = heard(&third);
+    echoes(&third, &third_ear, "bye");
+    hypervisor.destroy(uuid).unwrap();
+    assert_eq!(third_ear.recv_timeout(limit), Ok(String::new()));
+    assert_eq!(refused(false), off);
+}
+
+#[test]
+fn a_console_is_one_session_at_a_time() {
+    let memory = Memory::new();
+    let spec = spec("/vms");
+    memory.define(&spec.to_xml(&mark(&spec))).unwrap();
+    keeps_consoles(&memory, spec.uuid);
+
+    let daemon = Daemon::start();
+    let (path, hypervisor) = (daemon.pool(), daemon.open());
+    if !daemon.root {
+        return;
+    }
+    let disk = echo(daemon.folder.path());
+    let digest = Digest::of(&disk);
+    let base = VolumeSpec { name: VolumeName::Base(digest), size: disk.len() as u64, digest };
+    let backing = hypervisor.upload("vms", &base, &mut &*disk, &|_| ()).unwrap().path;
+    let name = VolumeName::root(&cluster(), &node(), digest);
+    let root = OverlaySpec { name, capacity: 1 << 20, backing: Some(backing.clone()) };
+    let root = hypervisor.create_overlay("vms", &root).unwrap().path;
+    let image = iso(40_000);
+    let seed = VolumeSpec { name: VolumeName::seed(&cluster(), &node(), payload(&image).digest), ..payload(&image) };
+    let seed = hypervisor.upload("vms", &seed, &mut &*image, &|_| ()).unwrap().path;
+    let network = NetworkSpec {
+        mtu: None,
+        name: "seed".to_owned(),
+        cidr: "10.0.0.0/24".parse().unwrap(),
+        gateway: "10.0.0.1".parse().unwrap(),
+        cluster: cluster(),
+    };
+    hypervisor.create_network(&network).unwrap();
+    let [console, first_boot] =
+        [LogKind::Console, LogKind::FirstBoot].map(|kind| VolumeName::log(&cluster(), &node(), kind));
+    let spec = DomainSpec {
+        virt: VirtType::Qemu,
+        root,
+        backing: Backing { path: backing },
+        payload: None,
+        seed,
+        console_log: format!("{path}/{console}"),
+        first_boot_log: format!("{path}/{first_boot}"),
+        ..spec
+    };
+    hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    keeps_consoles(&*hypervisor, spec.uuid);
+
+    // The console's log has it all, and the hypervisor copies a log as it is.
+    hypervisor.refresh_pool("vms").unwrap();
+    assert_eq!(hypervisor.read_volume("vms", &console, 0, 100).unwrap(), b"helloagainbye");
+    let kept = VolumeName::previous_log(&cluster(), &node(), LogKind::Console);
+    let info = hypervisor.flatten("vms", &console, &kept).unwrap();
+    assert_eq!((info.capacity, info.format), (13, VolumeFormat::Raw));
+    assert_eq!(fs::read(format!("{path}/{kept}")).unwrap(), b"helloagainbye");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Apply, ApplyError, doing};
+use super::{Apply, ApplyError, Goal, LogReader, doing};
 use crate::boot::{BootEvent, Decoder, News, Stage};
 use crate::cluster::NodeStatus;
 use crate::config::NodeName;
@@ -13,9 +13,6 @@ use crate::plan::{NodePlan, Step, log_pool};
 
 /// How often the log file of the channel is read: a file on the hypervisor can only be polled.
 pub(super) const POLL: Duration = Duration::from_millis(500);
-
-/// Most bytes of a log that one poll reads.
-const READ_LIMIT: usize = 256 * 1024;
 
 /// Bytes of the console that an error shows.
 const CONSOLE_TAIL: u64 = 2000;
@@ -49,8 +46,8 @@ pub enum Outcome {
 /// What is known of a boot under way.
 pub(super) struct Boot {
     decoder: Decoder,
-    first_boot_offset: u64,
-    console_offset: u64,
+    first_boot: LogReader,
+    console: LogReader,
     last: Option<BootEvent>,
     /// Stages that this boot reached.
     reached: BTreeSet<Stage>,
@@ -71,8 +68,8 @@ impl Boot {
     pub(super) fn new() -> Self {
         Self {
             decoder: Decoder::default(),
-            first_boot_offset: 0,
-            console_offset: 0,
+            first_boot: LogReader::default(),
+            console: LogReader::default(),
             last: None,
             reached: BTreeSet::new(),
             failures: BTreeMap::new(),
@@ -115,6 +112,22 @@ impl Boot {
     /// A first boot is over when it says so; any later one needs no such word.
     fn is_installed(&self) -> bool {
         !self.reached.contains(&Stage::SeedRead) || self.reached.contains(&Stage::Finished)
+    }
+
+    /// Whether it is over and known to the cluster.
+    pub(super) fn is_in(&self, seen: &NodeStatus) -> bool {
+        let last = self.last.as_ref().filter(|_| self.is_installed());
+        last.is_some_and(|last| seen.registered(&last.boot_id, last.booted))
+    }
+
+    /// A stage that failed, with its log. An errand that failed matters to who waits for it, and its log is not kept.
+    pub(super) fn failure(&self, goal: Goal) -> Option<(Stage, String)> {
+        let errand = match goal {
+            Goal::Stage(stage) => self.given_up.get(&stage).map(|stage| (*stage, String::new())),
+            Goal::Registered | Goal::Ready | Goal::Off => None,
+        };
+        let first = self.failures.first_key_value().map(|(stage, log)| (*stage, log.clone()));
+        first.or(errand)
     }
 
     pub(super) fn has_reached(&self, stage: Stage) -> bool {
@@ -190,7 +203,7 @@ impl Apply<'_> {
 
     /// Takes in what the guest said since the last time, and tells it.
     pub(super) fn hear(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
-        for event in self.news(pool, node, boot) {
+        for event in self.news(pool, node, boot).unwrap_or_default() {
             self.tell(node, &event);
             boot.take(event);
         }
@@ -200,11 +213,8 @@ impl Apply<'_> {
     /// Takes in all that the guest has said so far, without telling it: it is old.
     pub(super) fn catch_up(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
         loop {
-            let before = boot.first_boot_offset;
-            self.news(pool, node, boot).into_iter().for_each(|event| boot.take(event));
-            if boot.first_boot_offset == before {
-                return;
-            }
+            let Some(events) = self.news(pool, node, boot) else { return };
+            events.into_iter().for_each(|event| boot.take(event));
         }
     }
 
@@ -228,11 +238,11 @@ impl Apply<'_> {
             }
             match domain.map(|domain| domain.state) {
                 Some(state) if state.is_active() => {}
-                Some(state) => return Err(self.stopped(plan, boot, format!("{state:?}"))),
-                None => return Err(self.stopped(plan, boot, "gone".to_owned())),
+                Some(state) => return Err(self.stopped(node, &plan.pool, boot, format!("{state:?}"))),
+                None => return Err(self.stopped(node, &plan.pool, boot, "gone".to_owned())),
             }
             if boot.is_silent(self.patience) {
-                return Err(self.stalled(plan, boot));
+                return Err(self.stalled(node, &plan.pool, boot));
             }
             match self.watch {
                 Some(watch) => watch.changed(&node.to_string(), seen.as_ref(), POLL),
@@ -249,7 +259,7 @@ impl Apply<'_> {
         // A host that starts anew has no use for it.
         let autostart = self.hypervisor.set_autostart(uuid, false);
         autostart.map_err(doing(format!("unsetting autostart of {node}")))?;
-        self.start(node, uuid)?;
+        self.start(node, &plan.pool, uuid)?;
         self.await_sealed(plan, uuid)
     }
 
@@ -269,38 +279,30 @@ impl Apply<'_> {
                     Ok(())
                 } else {
                     let state = state.map_or_else(|| "gone".to_owned(), |state| format!("{state:?}"));
-                    Err(self.stopped(plan, &boot, state))
+                    Err(self.stopped(node, &plan.pool, &boot, state))
                 };
             }
             if let Some((stage, log)) = boot.failures.pop_first() {
                 return Err(ApplyError::Stage { node: node.clone(), stage, log });
             }
             if boot.is_silent(self.patience) {
-                return Err(self.stalled(plan, &boot));
+                return Err(self.stalled(node, &plan.pool, &boot));
             }
             std::thread::sleep(POLL);
         }
     }
 
-    /// New events of the channel.
-    fn news(&self, pool: &str, node: &NodeName, boot: &mut Boot) -> Vec<BootEvent> {
-        let name = VolumeName::log(self.id, node, LogKind::FirstBoot);
-        let read = self.hypervisor.read_volume(pool, &name, boot.first_boot_offset, READ_LIMIT);
-        let bytes = read.unwrap_or_default();
-        if bytes.is_empty() {
-            return Vec::new();
-        }
-        boot.first_boot_offset += bytes.len() as u64;
+    /// New events of the channel; `None` where the guest wrote nothing.
+    fn news(&self, pool: &str, node: &NodeName, boot: &mut Boot) -> Option<Vec<BootEvent>> {
+        let log = VolumeName::log(self.id, node, LogKind::FirstBoot);
+        let bytes = boot.first_boot.read(self.hypervisor, pool, &log).ok().filter(|bytes| !bytes.is_empty())?;
         boot.life = Instant::now();
-        boot.decoder.feed(&bytes)
+        Some(boot.decoder.feed(&bytes))
     }
 
     fn console_life(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
-        let name = VolumeName::log(self.id, node, LogKind::Console);
-        let read = self.hypervisor.read_volume(pool, &name, boot.console_offset, READ_LIMIT);
-        let bytes = read.map_or(0, |bytes| bytes.len() as u64);
-        if bytes > 0 {
-            boot.console_offset += bytes;
+        let log = VolumeName::log(self.id, node, LogKind::Console);
+        if boot.console.read(self.hypervisor, pool, &log).is_ok_and(|bytes| !bytes.is_empty()) {
             boot.life = Instant::now();
         }
     }
@@ -313,27 +315,27 @@ impl Apply<'_> {
     }
 
     fn is_up(&self, node: &NodeName, boot: &Boot, seen: Option<&NodeStatus>) -> Option<Outcome> {
-        let last = boot.last.as_ref().filter(|_| boot.is_installed())?;
         if self.watch.is_none() {
-            return boot.reached.contains(&Stage::KubeletActive).then_some(Outcome::KubeletActive);
+            let active = boot.is_installed() && boot.reached.contains(&Stage::KubeletActive);
+            return active.then_some(Outcome::KubeletActive);
         }
-        seen.filter(|seen| seen.registered(&last.boot_id, last.booted))?;
+        seen.filter(|seen| boot.is_in(seen))?;
         self.progress.note(&node.to_string(), "registered");
         Some(Outcome::Registered)
     }
 
-    fn stopped(&self, plan: &NodePlan, boot: &Boot, state: String) -> ApplyError {
-        let log = self.log_tail(&plan.pool, &plan.node, LogKind::Console, CONSOLE_TAIL);
-        ApplyError::Stopped { node: plan.node.clone(), state, last: last_seen(boot), log }
+    pub(super) fn stopped(&self, node: &NodeName, pool: &str, boot: &Boot, state: String) -> ApplyError {
+        let log = self.log_tail(pool, node, LogKind::Console, CONSOLE_TAIL);
+        ApplyError::Stopped { node: node.clone(), state, last: last_seen(boot), log }
     }
 
-    fn stalled(&self, plan: &NodePlan, boot: &Boot) -> ApplyError {
+    pub(super) fn stalled(&self, node: &NodeName, pool: &str, boot: &Boot) -> ApplyError {
         ApplyError::Stalled {
-            node: plan.node.clone(),
+            node: node.clone(),
             seconds: boot.stage.elapsed().as_secs(),
             last: last_seen(boot),
             trouble: self.watch.and_then(crate::cluster::Watch::trouble),
-            log: self.log_tail(&plan.pool, &plan.node, LogKind::Console, CONSOLE_TAIL),
+            log: self.log_tail(pool, node, LogKind::Console, CONSOLE_TAIL),
         }
     }
 }

@@ -2,14 +2,18 @@
 
 mod address;
 mod boot;
+mod logs;
 mod power;
 mod replace;
 mod seal;
+mod wait;
 
 use std::fs::File;
 
 pub use address::{Presence, presences};
 pub use boot::{Outcome, Patience};
+pub use logs::LogReader;
+pub use wait::{Goal, GoalError};
 
 use crate::cluster::{Cluster, ClusterError, Watch};
 use crate::config::{ClusterId, NodeName};
@@ -233,7 +237,7 @@ impl Apply<'_> {
             }
             Step::PutBack(_) => return self.go_back(plan),
             Step::Finish(_) => {}
-            Step::Start(_) => self.start(&plan.node, uuid)?,
+            Step::Start(_) => self.start(&plan.node, &plan.pool, uuid)?,
             Step::Create(creation) => match &plan.replacement {
                 Some(replacement) => self.replace(plan, creation, replacement)?,
                 None => self.make(&plan.node, &plan.pool, creation)?,
@@ -245,7 +249,7 @@ impl Apply<'_> {
     /// Makes a machine and starts it; what fails before it runs is undone.
     fn make(&self, node: &NodeName, pool: &str, creation: &Creation) -> Result<(), ApplyError> {
         let uuid = creation.domain.uuid;
-        let started = self.create(node, pool, creation).and_then(|()| self.start(node, uuid));
+        let started = self.create(node, pool, creation).and_then(|()| self.start(node, pool, uuid));
         if started.is_err() && self.is_off(uuid) {
             self.undo(node, pool, creation);
         }
@@ -333,7 +337,8 @@ impl Apply<'_> {
     }
 
     /// Marked before it is started: a machine that is marked as being made has then never run, whatever was cut off.
-    fn start(&self, node: &NodeName, uuid: uuid::Uuid) -> Result<(), ApplyError> {
+    fn start(&self, node: &NodeName, pool: &str, uuid: uuid::Uuid) -> Result<(), ApplyError> {
+        self.keep_logs(node, pool);
         self.progress.note(&node.to_string(), "starting its machine");
         self.mark(node, uuid, |mark| {
             if !mark.state.came_up() {

@@ -36,7 +36,7 @@ impl Apply<'_> {
                 Err(error)
             };
         }
-        let started = self.define(creation, Some(&replacement.old)).and_then(|()| self.start(node, uuid));
+        let started = self.define(creation, Some(&replacement.old)).and_then(|()| self.start(node, &plan.pool, uuid));
         started.map_err(|error| if self.is_off(uuid) { self.undo_replacement(plan, replacement, error) } else { error })
     }
 
@@ -79,7 +79,7 @@ impl Apply<'_> {
         self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
         self.hypervisor.define(&replacement.old).map_err(doing(format!("putting the machine of {node} back")))?;
         self.delete_new(plan, replacement);
-        self.start(node, uuid)?;
+        self.start(node, &plan.pool, uuid)?;
         // The seeds of the plan are the new machine's.
         let old = NodePlan { step: Step::Finish(uuid), sealing: None, replacement: None, ..plan.clone() };
         self.watch_boot(&old, uuid)

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::printable;
 
@@ -17,7 +17,7 @@ pub const CHANNEL: &str = "io.nodebake.first-boot.0";
 const LINE_LIMIT: usize = 16 * 1024;
 
 /// How far a boot has come, in the order in which a first boot reaches it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// cloud-init found the seed and started our first boot.

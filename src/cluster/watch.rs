@@ -52,6 +52,13 @@ impl Watch {
         lock(&self.shared.seen).nodes.get(name).filter(|node| !node.name.is_empty()).cloned()
     }
 
+    /// All nodes as they were last seen.
+    pub fn nodes(&self) -> Nodes {
+        let seen = lock(&self.shared.seen);
+        let named = seen.nodes.iter().filter(|(_, node)| !node.name.is_empty());
+        named.map(|(name, node)| (name.clone(), node.clone())).collect()
+    }
+
     /// Why the apiserver cannot be followed right now.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.shared.seen).trouble.clone()

@@ -2,6 +2,7 @@
 
 mod build;
 mod bundle;
+mod console;
 mod doctor;
 mod down;
 mod explain;
@@ -20,6 +21,7 @@ mod render;
 mod status;
 mod up;
 mod verify;
+mod wait;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -76,11 +78,13 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Start(args) => power::start(session, args),
         Verb::Stop(args) => power::stop(session, args),
         Verb::Restart(args) => power::restart(session, args),
+        Verb::Wait(args) => wait::run(session, args),
         Verb::Status(args) => status::run(session, args),
         Verb::Down(args) => down::run(session, args),
         Verb::Remove(args) => down::remove(session, args),
         Verb::Image(args) => image::run(session, args),
         Verb::Explain(args) => explain::run(session, args),
+        Verb::Console(args) => console::run(session, args),
         Verb::Logs(args) => logs::run(session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(session, args),
     };

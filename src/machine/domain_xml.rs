@@ -8,7 +8,7 @@
 //!   file system of the host (`none` needs `O_DIRECT`), and lets all guests share one copy of base image and payload in
 //!   the host's page cache. `discard='unmap'` gives deleted container layers back to the host.
 //! - The console and the first-boot channel write to files of the host, which are there from the first byte on, need no
-//!   reader and so can never stop a boot; virtlogd bounds their size.
+//!   reader and so can never stop a boot; virtlogd bounds their size (docs/status.md).
 //! - No graphics, USB or tablet: nothing of a worker needs them.
 
 use std::collections::BTreeMap;

@@ -56,6 +56,12 @@ pub enum MachineError {
     /// A domain runs that must be off.
     #[error("domain {name:?} is not shut off")]
     Active { name: String },
+    /// A domain is off that must run.
+    #[error("domain {name:?} is not running")]
+    Inactive { name: String },
+    /// Another session has the console.
+    #[error("the console of domain {name:?} is in use by another session")]
+    ConsoleTaken { name: String },
     /// A domain's mark is not readable.
     #[error("the mark of domain {name:?} cannot be read")]
     Mark { name: String, source: MarkError },
@@ -127,6 +133,12 @@ impl MachineError {
             }
             Self::Foreign { kind, name } => {
                 format!("rename the node, or remove {kind} {name} yourself if nobody needs it")
+            }
+            Self::Inactive { name } => format!(
+                "`nodebake start {name}` boots it; `nodebake logs {name}` shows what its console showed while it ran"
+            ),
+            Self::ConsoleTaken { .. } => {
+                "wait for that session to end, or take the console over (--force), which cuts the other off".to_owned()
             }
             Self::Mark { .. } => {
                 "it was made by another version of nodebake: use that one, or remove it with virsh".to_owned()

@@ -24,8 +24,8 @@ use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::{PREVIOUS, PREVIOUS_PREFIX};
 use super::upload::{self, Claim, Holder};
 use super::{
-    Capabilities, Cause, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo, NetworkSpec,
-    OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, domain_xml,
+    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
+    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, domain_xml,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -495,6 +495,53 @@ impl Libvirt {
     }
 }
 
+/// A console by a stream of libvirt's.
+struct OpenConsole {
+    stream: Stream,
+    connection: Connect,
+    uri: String,
+}
+
+impl OpenConsole {
+    fn failed(&self, action: &str) -> impl FnOnce(VirtError) -> MachineError {
+        let (source, action) = (cause, action.to_owned());
+        move |error| {
+            let source = source(&error);
+            if self.connection.is_alive().unwrap_or(false) {
+                MachineError::Failed { action, source }
+            } else {
+                MachineError::Lost { uri: self.uri.clone(), action, source }
+            }
+        }
+    }
+}
+
+impl Console for OpenConsole {
+    fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        match self.stream.recv(buffer) {
+            Ok(count) => Ok(usize::try_from(count).unwrap_or(0).min(buffer.len())),
+            // "stream had I/O failure": the daemon has ended it, for another session or since the guest is gone.
+            Err(_) if self.connection.is_alive().unwrap_or(false) => Ok(0),
+            Err(error) => Err(self.failed("read from a console")(error)),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        send_all(&self.stream, bytes).map_err(self.failed("write to a console"))
+    }
+
+    fn close(&self) {
+        // One that is at its end already cannot be aborted.
+        let _ = self.stream.clone().abort();
+    }
+}
+
+impl Drop for OpenConsole {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// Takes everything, and tells how much.
 struct Told<'a>(&'a dyn Fn(u64));
 
@@ -850,6 +897,21 @@ impl Hypervisor for Libvirt {
         let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
         self.check_ours(&domain)?;
         self.until(&domain, "stop", |state| !state.is_active(), || domain.destroy())
+    }
+
+    fn console(&self, uuid: Uuid, take_over: bool) -> Result<Box<dyn Console>> {
+        let domain = self.ours(uuid)?;
+        let name = domain.name().map_err(self.failed("name a domain"))?;
+        let failed = || self.failed(format!("open the console of domain {name:?}"));
+        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
+        let flags = sys::VIR_DOMAIN_CONSOLE_SAFE | if take_over { sys::VIR_DOMAIN_CONSOLE_FORCE } else { 0 };
+        match domain.open_console(None, &stream, flags) {
+            Ok(()) => Ok(Box::new(OpenConsole { stream, connection: self.connection.clone(), uri: self.uri.clone() })),
+            Err(_) if !Self::state(&domain).map_err(failed())?.is_active() => Err(MachineError::Inactive { name }),
+            // QEMU's driver has this code for nothing else here.
+            Err(error) if error.code().is(ErrorNumber::OperationFailed) => Err(MachineError::ConsoleTaken { name }),
+            Err(error) => Err(failed()(error)),
+        }
     }
 
     fn undefine(&self, uuid: Uuid) -> Result<()> {

@@ -252,6 +252,17 @@ pub enum LogKind {
     Console,
 }
 
+/// Which part of what a log's writer wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogPart {
+    /// The file that is being written, or was while the machine ran last.
+    Current,
+    /// An older part of it, which virtlogd set aside when the file had its full size; 0 is the newest.
+    Rotated(u8),
+    /// The end of the run before, kept when the machine was started again.
+    Previous,
+}
+
 /// How a disk is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DiskFormat {
@@ -282,6 +293,7 @@ impl DiskFormat {
 /// nodebake.CLUSTER.CA8.NODE.golden.qcow2            and golden.raw: what became of a machine that sealed itself
 /// nodebake.CLUSTER.CA8.NODE.first-boot.log          and .log.0, .log.1 … where virtlogd rotated it
 /// nodebake.CLUSTER.CA8.NODE.console.log
+/// nodebake.CLUSTER.CA8.NODE.console.previous.log    and first-boot.previous.log: of the run before
 /// ```
 ///
 /// Names of clusters and nodes are DNS labels: they hold hyphens but never a dot, so the dots make the parts plain.
@@ -335,8 +347,8 @@ pub enum VolumeName {
         node: NodeName,
         /// Who writes it.
         kind: LogKind,
-        /// Older parts, 0 the newest of them; `None` is the file being written.
-        rotated: Option<u8>,
+        /// Which part of it.
+        part: LogPart,
     },
 }
 
@@ -358,7 +370,12 @@ impl VolumeName {
 
     /// A node's log, the file that is being written.
     pub fn log(id: &ClusterId, node: &NodeName, kind: LogKind) -> Self {
-        Self::Log { cluster: id.into(), node: node.clone(), kind, rotated: None }
+        Self::Log { cluster: id.into(), node: node.clone(), kind, part: LogPart::Current }
+    }
+
+    /// What is kept of a node's log of the run before.
+    pub fn previous_log(id: &ClusterId, node: &NodeName, kind: LogKind) -> Self {
+        Self::Log { cluster: id.into(), node: node.clone(), kind, part: LogPart::Previous }
     }
 
     /// The disk that a machine sealed, without a file under it.
@@ -407,12 +424,16 @@ impl fmt::Display for VolumeName {
             Self::Seed { digest, .. } => write!(f, "seed.{digest}.iso"),
             Self::Data { name, .. } => write!(f, "data.{name}.qcow2"),
             Self::Golden { format, .. } => write!(f, "golden.{}", format.as_str()),
-            Self::Log { kind, rotated, .. } => {
-                f.write_str(match kind {
-                    LogKind::FirstBoot => "first-boot.log",
-                    LogKind::Console => "console.log",
-                })?;
-                rotated.map_or(Ok(()), |number| write!(f, ".{number}"))
+            Self::Log { kind, part, .. } => {
+                let kind = match kind {
+                    LogKind::FirstBoot => "first-boot",
+                    LogKind::Console => "console",
+                };
+                match part {
+                    LogPart::Current => write!(f, "{kind}.log"),
+                    LogPart::Rotated(number) => write!(f, "{kind}.log.{number}"),
+                    LogPart::Previous => write!(f, "{kind}.previous.log"),
+                }
             }
         }
     }
@@ -450,9 +471,11 @@ impl VolumeName {
             ["data", name, "qcow2"] if is_label(name) => Self::Data { cluster, node, name: (*name).to_owned() },
             ["golden", "qcow2"] => Self::Golden { cluster, node, format: DiskFormat::Qcow2 },
             ["golden", "raw"] => Self::Golden { cluster, node, format: DiskFormat::Raw },
-            [kind, "log"] => Self::Log { cluster, node, kind: log(kind)?, rotated: None },
+            [kind, "log"] => Self::Log { cluster, node, kind: log(kind)?, part: LogPart::Current },
+            [kind, "previous", "log"] => Self::Log { cluster, node, kind: log(kind)?, part: LogPart::Previous },
             [kind, "log", number] => {
-                Self::Log { cluster, node, kind: log(kind)?, rotated: Some(number.parse().map_err(|_| NotOurs)?) }
+                let part = LogPart::Rotated(number.parse().map_err(|_| NotOurs)?);
+                Self::Log { cluster, node, kind: log(kind)?, part }
             }
             _ => return Err(NotOurs),
         })
@@ -549,7 +572,7 @@ mod tests {
             cluster: (&id).into(),
             node: "worker-node-1".parse().unwrap(),
             kind: LogKind::Console,
-            rotated: Some(2),
+            part: LogPart::Rotated(2),
         };
         let cases = [
             (VolumeName::Payload(digest), format!("nodebake.payload.{digest}.iso")),
@@ -561,6 +584,8 @@ mod tests {
             (VolumeName::golden(&id, &node, DiskFormat::Raw), format!("{head}.golden.raw")),
             (VolumeName::log(&id, &node, LogKind::FirstBoot), format!("{head}.first-boot.log")),
             (rotated, format!("{head}.console.log.2")),
+            (VolumeName::previous_log(&id, &node, LogKind::FirstBoot), format!("{head}.first-boot.previous.log")),
+            (VolumeName::previous_log(&id, &node, LogKind::Console), format!("{head}.console.previous.log")),
         ];
         for (name, text) in cases {
             assert_eq!(name.to_string(), text);
@@ -590,6 +615,11 @@ mod tests {
             "nodebake.a.12345678.n.console.log.00",
             "nodebake.a.12345678.n.console.log.+1",
             "nodebake.a.12345678.n.other.log",
+            "nodebake.a.12345678.n.other.previous.log",
+            "nodebake.a.12345678.n.console.previous.log.0",
+            "nodebake.a.12345678.n.console.Previous.log",
+            "nodebake.a.12345678.n.console.previous",
+            "nodebake.a.12345678.n.previous.log",
             "nodebake.a.12345678.n.golden.iso",
             "nodebake.a.12345678.n.data.qcow2",
             "nodebake.a.12345678.n.data..qcow2",

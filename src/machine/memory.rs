@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::mark::{LogKind, Mark, NAMESPACE, VolumeName};
+use super::console::{Echo, EchoSession};
+use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
-    Capabilities, Cause, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo, NetworkSpec,
-    OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, record, upload,
+    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
+    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, record,
+    upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -49,6 +51,7 @@ struct State {
     cut: bool,
     deaf: bool,
     guests: Vec<Guest>,
+    consoles: BTreeMap<Uuid, Arc<Echo>>,
 }
 
 /// What a guest tells over its first-boot channel once its machine is started.
@@ -101,6 +104,7 @@ impl Memory {
             cut: false,
             deaf: false,
             guests: Vec::new(),
+            consoles: BTreeMap::new(),
         };
         Self { state: Mutex::new(state) }
     }
@@ -162,7 +166,10 @@ impl Memory {
 
     /// Puts a domain there, or changes one: as a user with virsh, or as a guest that dies.
     pub fn put_domain(&self, info: DomainInfo) {
-        self.lock().domains.insert(info.uuid, info);
+        let mut state = self.lock();
+        let uuid = info.uuid;
+        state.domains.insert(uuid, info);
+        state.hang_up();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -223,12 +230,20 @@ impl State {
         };
         let paths = xml.split('\'').filter_map(|path| path.rsplit_once('/'));
         let logs = paths.filter_map(|(folder, name)| Some((folder, name.parse::<VolumeName>().ok()?)));
-        let first_boot = |name: &VolumeName| matches!(name, VolumeName::Log { kind: LogKind::FirstBoot, .. });
+        let first_boot = |name: &VolumeName| {
+            matches!(name, VolumeName::Log { kind: LogKind::FirstBoot, part: LogPart::Current, .. })
+        };
         for (folder, name) in logs.filter(|(_, name)| first_boot(name)) {
             for pool in self.pools.values_mut().filter(|pool| pool.info.path == folder) {
                 pool.put(&name, guest.says.clone().into_bytes());
             }
         }
+    }
+
+    /// Consoles of machines that are off are at their end.
+    fn hang_up(&mut self) {
+        let runs = |uuid| self.domains.get(uuid).is_some_and(|domain| domain.state.is_active());
+        self.consoles.iter().filter(|(uuid, _)| !runs(uuid)).for_each(|(_, console)| console.hang_up());
     }
 
     fn ours(&mut self, uuid: Uuid) -> Result<&mut DomainInfo> {
@@ -554,6 +569,7 @@ impl Hypervisor for Memory {
             if !deaf {
                 domain.state = DomainState::ShutOff;
             }
+            state.hang_up();
             Ok(())
         })
     }
@@ -563,8 +579,27 @@ impl Hypervisor for Memory {
             if state.domains.contains_key(&uuid) {
                 state.ours(uuid)?.state = DomainState::ShutOff;
             }
+            state.hang_up();
             Ok(())
         })
+    }
+
+    fn console(&self, uuid: Uuid, take_over: bool) -> Result<Box<dyn Console>> {
+        let mut state = self.lock();
+        let domain = state.ours(uuid)?;
+        let name = domain.name.clone();
+        if !domain.state.is_active() {
+            return Err(MachineError::Inactive { name });
+        }
+        if let Some(before) = state.consoles.get(&uuid).filter(|before| before.is_open()) {
+            if !take_over {
+                return Err(MachineError::ConsoleTaken { name });
+            }
+            before.hang_up();
+        }
+        let console = Arc::<Echo>::default();
+        state.consoles.insert(uuid, console.clone());
+        Ok(Box::new(EchoSession(console)))
     }
 
     fn undefine(&self, uuid: Uuid) -> Result<()> {

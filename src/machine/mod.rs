@@ -19,6 +19,7 @@ use std::net::Ipv4Addr;
 use crate::config::{Acceleration, Arch, ClusterId, Mac};
 use crate::digest::Digest;
 
+mod console;
 pub mod domain_xml;
 mod error;
 mod host_xml;
@@ -30,6 +31,7 @@ mod resources;
 mod upload;
 mod xml;
 
+pub use console::Console;
 pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, Nic, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
@@ -118,6 +120,8 @@ pub trait Hypervisor: Send + Sync {
     fn shutdown(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
     /// Pulls the plug.
     fn destroy(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Opens the serial console of a running domain of ours. One session has it at a time; `take_over` ends the one before.
+    fn console(&self, uuid: uuid::Uuid, take_over: bool) -> Result<Box<dyn Console>, MachineError>;
     /// Forgets a domain that is shut off, with its NVRAM and saved state; its volumes stay.
     fn undefine(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
     /// Takes a seed of ours out of the domain's drive, in its definition and, if it runs, in the running machine. The drive

@@ -3,12 +3,18 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use nodebake::config::ClusterId;
+use serde_json::{Value, json};
 
 use crate::world::{Ran, World};
 
-const MACHINE_VERBS: [&[&str]; 10] = [
+const MACHINE_VERBS: [&[&str]; 12] = [
     &["start"],
     &["stop"],
     &["restart", "worker-node-1"],
@@ -19,6 +25,8 @@ const MACHINE_VERBS: [&[&str]; 10] = [
     &["down"],
     &["down", "--yes"],
     &["logs", "worker-node-1"],
+    &["wait", "--for", "off"],
+    &["console", "worker-node-1"],
 ];
 
 #[test]
@@ -326,6 +334,131 @@ fn status_of_a_node_tells_all_that_is_known_of_it() {
     );
     let both = format!("{first}\n{second}");
     assert_eq!(world.run(&["status", "worker-node-2", "worker-node-1"]), Ran::ok(both, ""));
+}
+
+/// What is known of the two machines of [`with_machines`] and of one that the cluster file does not name, as a program reads
+/// it.
+fn document(world: &World) -> Value {
+    let manifest: Value = serde_json::from_str(&world.read("build/worker-node-1/manifest.json")).unwrap();
+    let ca = manifest["ca"].as_str().unwrap();
+    let id = ClusterId { name: "seed".parse().unwrap(), ca: ca.parse().unwrap() };
+    let (payload, seed) = (&manifest["payload"]["digest"], &manifest["seed"]["digest"]);
+    let key = |node: &str| world.path(&format!(".nodebake/identities/{node}/key.pem")).to_str().unwrap().to_owned();
+    let secrets = |node: &str| {
+        let volume = format!("nodebake/nodebake.seed.{}.{node}.seed.{:.12}.iso", &ca[..8], seed.as_str().unwrap());
+        let disk = "the machine's own disk: the kubelet's key, and what cloud-init keeps of its seed";
+        json!([
+            {"place": "disk", "what": disk},
+            {"place": "pool", "what": format!("{volume}, in the machine's drive")},
+            {"place": "build", "what": format!("build/{node}/seed.iso")},
+            {"place": ".nodebake", "what": key(node)},
+        ])
+    };
+    let machine = |state: &str, failure: Value, payload: &Value| {
+        let mark = json!({
+            "state": state, "failure": failure, "bootId": null, "payload": payload, "seed": seed, "baseImage": seed,
+        });
+        json!({"power": "running", "autostart": false, "mark": mark})
+    };
+    let name = |node: &str| node.parse().unwrap();
+    let own = |node: &str| (id.uuid(&name(node)).to_string(), id.mac(&name(node)).to_string());
+    let [(first, first_mac), (second, second_mac), (old, _)] = ["worker-node-1", "worker-node-2", "old-node"].map(own);
+    let disk = json!([{"place": "disk", "what": "the machine's own disk: the kubelet's key"}]);
+    json!({
+        "apiVersion": "nodebake/v1",
+        "cluster": "seed",
+        "nodesKnown": false,
+        "nodes": [
+            {
+                "name": "worker-node-1", "inClusterFile": true, "address": "10.0.0.36", "uuid": first, "mac": first_mac,
+                "machine": machine("registered", Value::Null, payload), "node": null,
+                "certificateEnd": manifest["certificate"]["notAfter"], "boot": null,
+                "secrets": secrets("worker-node-1"), "differs": [],
+            },
+            {
+                "name": "worker-node-2", "inClusterFile": true, "address": "10.0.0.37", "uuid": second,
+                "mac": second_mac, "machine": machine("failed", "containerd active".into(), &"0".repeat(64).into()),
+                "node": null, "certificateEnd": null, "boot": null, "secrets": secrets("worker-node-2"),
+                "differs": ["payload", "seed", "changed by hand"],
+            },
+            {
+                "name": "old-node", "inClusterFile": false, "address": null, "uuid": old, "mac": null,
+                "machine": machine("started", Value::Null, payload), "node": null, "certificateEnd": null,
+                "boot": null, "secrets": disk, "differs": [],
+            },
+        ],
+    })
+}
+
+#[test]
+fn status_tells_programs_everything() {
+    let world = World::built();
+    with_machines(&world);
+    let wanted = document(&world);
+    let json: Value = serde_json::from_str(&world.must(&["status", "-o", "json"]).stdout).unwrap();
+    assert_eq!(json, wanted);
+    let yaml: Value = serde_yaml::from_str(&world.must(&["status", "-o", "yaml"]).stdout).unwrap();
+    assert_eq!(yaml, wanted);
+    let ran = world.must(&["status", "worker-node-2", "-o", "json"]);
+    let one: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(one["nodes"], json!([wanted["nodes"][1]]));
+
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let node = &wanted["nodes"][0];
+    let wide = [
+        ["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "SECRETS", "DIFFERS"].map(str::to_owned).to_vec(),
+        ["UUID", "MAC", "BOOT", "CERTIFICATE-END", "PAYLOAD", "SEED"].map(str::to_owned).to_vec(),
+    ];
+    let cells = [
+        ["worker-node-1", "running", "registered", "?", "10.0.0.36", "disk, pool, build, .nodebake", "-"]
+            .map(str::to_owned)
+            .to_vec(),
+        vec![
+            text(&node["uuid"]),
+            text(&node["mac"]),
+            "-".to_owned(),
+            text(&node["certificateEnd"]),
+            text(&node["machine"]["mark"]["payload"])[..12].to_owned(),
+            text(&node["machine"]["mark"]["seed"])[..12].to_owned(),
+        ],
+    ];
+    let shown = world.must(&["status", "-o", "wide", "worker-node-1"]).stdout;
+    let shown: Vec<Vec<String>> = shown
+        .lines()
+        .map(|line| line.split("   ").map(|cell| cell.trim().to_owned()).filter(|c| !c.is_empty()).collect())
+        .collect();
+    assert_eq!(shown, [wide.concat(), cells.concat()]);
+}
+
+#[test]
+fn status_is_shown_again_when_something_has_changed() {
+    let world = World::built();
+    with_machines(&world);
+    let watch = |format: &str| {
+        let mut command = world.command(&[]);
+        let command = command.args(["status", "--watch", "-o", format]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines)
+    };
+    let (mut json, mut documents) = watch("json");
+    let (mut table, mut rows) = watch("table");
+    let mut next = || serde_json::from_str::<Value>(&documents.next().unwrap().unwrap()).unwrap();
+    let mut wanted = document(&world);
+    assert_eq!(next(), wanted);
+    let mut row = || rows.next().unwrap().unwrap();
+    let first = [row(), row(), row(), row()];
+    assert!(first[2].contains("disk, pool, build, .nodebake"), "{first:?}");
+    fs::remove_file(world.path("build/worker-node-2/seed.iso")).unwrap();
+    wanted["nodes"][1]["secrets"].as_array_mut().unwrap().remove(2);
+    assert_eq!(next(), wanted);
+    let again = [row(), row(), row(), row(), row()];
+    let second = first[2].replace("disk, pool, build, .nodebake", "disk, pool, .nodebake       ");
+    assert_eq!(again, [String::new(), first[0].clone(), first[1].clone(), second, first[3].clone()]);
+    for child in [&mut json, &mut table] {
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGINT as i32));
+    }
 }
 
 #[test]

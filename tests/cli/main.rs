@@ -26,6 +26,7 @@ mod full_disk;
 mod guests;
 mod http;
 mod identities;
+mod inside;
 mod inspecting;
 mod killed;
 mod locking;
@@ -45,6 +46,7 @@ mod selecting;
 mod self_contained;
 #[path = "../../src/artifacts/server.rs"]
 mod server;
+mod sitting;
 mod tracer;
 mod usage;
 mod verifying;

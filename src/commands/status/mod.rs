@@ -1,160 +1,194 @@
-//! `nodebake status`: the machines of the cluster in a table, or all that is known of single ones.
+//! `nodebake status`: the machines of the cluster in a table, all that is known of single ones, or everything as programs
+//! read it; once, or whenever something changes.
 
+mod report;
 mod secrets;
 mod stages;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use self::report::{Boot, COLUMNS, Document, Machine, Report, WIDE};
 use super::Session;
 use crate::artifacts::{Kind, Lock};
 use crate::boot::{BootEvent, Decoder};
 use crate::build::Manifest;
-use crate::cli::Status;
-use crate::cluster::Nodes;
+use crate::cli::{Status, StatusFormat};
+use crate::cluster::{Cluster, Nodes, Watch};
 use crate::config::{ClusterId, Node, NodeName};
 use crate::error::{Error, chain};
 use crate::machine::mark::LogKind;
-use crate::machine::{self, DomainInfo, DomainState, Hypervisor, VolumeName};
+use crate::machine::{self, DomainInfo, Hypervisor, MachineError, VolumeName};
 use crate::plan::{Inventory, log_pool};
 
+/// How often is looked for changes. libvirt would tell of a machine's, but of none in a pool or a guest's log.
+const POLL: Duration = Duration::from_secs(2);
+
 pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
-    let config = &session.config;
-    let asked = session.nodes(&args.nodes)?;
-    let hypervisor = machine::open(&config.libvirt.uri)?;
+    session.nodes(&args.nodes)?;
+    let hypervisor = machine::open(&session.config.libvirt.uri)?;
     let id = session.cluster_id()?;
-    let inventory = Inventory::read(config, &*hypervisor, nodes(session))?;
-    let view = View { session, hypervisor: &*hypervisor, id: &id, inventory: &inventory, out: &args.out.dir };
-    if args.nodes.is_empty() {
-        session.ui.data(&view.table());
-    } else {
-        let whole: Vec<_> = asked.iter().map(|node| view.node(node)).collect();
-        session.ui.data(&whole.join("\n"));
+    let cluster = cluster(session);
+    let nodes = cluster.as_ref().and_then(|cluster| nodes(session, cluster));
+    let look = Look { session, hypervisor: &*hypervisor, id: &id, args };
+    let first = look.document(nodes.clone())?;
+    if args.watch {
+        return look.watch(cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(), nodes, first);
     }
+    session.ui.data(&look.text(&first)?);
     tell_age(session);
     Ok(())
 }
 
-/// What is known, and how more can be asked.
-struct View<'a> {
+/// What is asked, and of whom.
+struct Look<'a> {
     session: &'a Session<'a>,
     hypervisor: &'a dyn Hypervisor,
     id: &'a ClusterId,
+    args: &'a Status,
+}
+
+impl Look<'_> {
+    /// All that is known now of the nodes that are asked for.
+    fn document(&self, nodes: Option<Nodes>) -> Result<Document, Error> {
+        let config = &self.session.config;
+        let inventory = Inventory::read(config, self.hypervisor, nodes)?;
+        let view = View { look: self, inventory: &inventory, out: &self.args.out.dir };
+        let asked = self.session.nodes(&self.args.nodes)?;
+        let mut reports: Vec<_> = asked.into_iter().map(|node| view.report(&node.name, Some(node))).collect();
+        if self.args.nodes.is_empty() {
+            reports.extend(view.gone().map(|name| view.report(name, None)));
+        }
+        let cluster = self.id.name.to_string();
+        Ok(Document { api_version: "nodebake/v1", cluster, nodes_known: inventory.nodes.is_some(), nodes: reports })
+    }
+
+    fn text(&self, document: &Document) -> Result<String, Error> {
+        Ok(match self.args.output {
+            StatusFormat::Table if self.args.nodes.is_empty() => table(document, false),
+            StatusFormat::Table => {
+                let whole: Vec<_> = document.nodes.iter().map(|node| whole(node, document.nodes_known)).collect();
+                whole.join("\n")
+            }
+            StatusFormat::Wide => table(document, true),
+            // Of a stream each line is a document: JSON Lines.
+            StatusFormat::Json if self.args.watch => serde_json::to_string(document).map_err(Error::Json)? + "\n",
+            StatusFormat::Json => serde_json::to_string_pretty(document).map_err(Error::Json)? + "\n",
+            StatusFormat::Yaml => serde_yaml::to_string(document).map_err(Error::Yaml)?,
+        })
+    }
+
+    /// Shows everything again whenever something has changed, until nobody reads it any more.
+    fn watch(&self, watch: Option<&Watch>, known: Option<Nodes>, mut shown: Document) -> Result<(), Error> {
+        let redraws = matches!(self.args.output, StatusFormat::Table | StatusFormat::Wide) && self.session.ui.redraws();
+        let between = match self.args.output {
+            _ if redraws => CLEAR,
+            StatusFormat::Json => "",
+            StatusFormat::Yaml => "---\n",
+            StatusFormat::Table | StatusFormat::Wide => "\n",
+        };
+        let first = if redraws { CLEAR } else { "" };
+        let mut read = self.session.ui.stream(&format!("{first}{}", self.text(&shown)?));
+        while read {
+            std::thread::sleep(POLL);
+            // A watch that has only begun knows of none yet.
+            let seen = watch.map(Watch::nodes).filter(|seen| !seen.is_empty()).or_else(|| known.clone());
+            match self.document(seen) {
+                Ok(now) if now == shown => {}
+                Ok(now) => {
+                    read = self.session.ui.stream(&format!("{between}{}", self.text(&now)?));
+                    shown = now;
+                }
+                // An upload keeps the pool: there will be more to tell after it.
+                Err(Error::Machine(MachineError::Busy { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts the cursor of a terminal at its top left and removes what is on it (ECMA-48: CUP, ED).
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// What is known, and how more can be asked.
+struct View<'a> {
+    look: &'a Look<'a>,
     inventory: &'a Inventory,
     out: &'a Path,
 }
 
-/// Heads of the table's columns, and of the lines of a single node.
-const COLUMNS: [&str; 7] = ["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "SECRETS", "DIFFERS"];
-
 impl View<'_> {
-    /// A line for each machine.
-    fn table(&self) -> String {
-        let config = &self.session.config;
-        let mut rows = vec![COLUMNS.map(String::from).to_vec()];
-        rows.extend(config.nodes.iter().map(|node| self.row(&node.name, &node.address.to_string()).to_vec()));
-        let named = |name: &NodeName| config.nodes.iter().any(|node| node.name == *name);
-        for domain in &self.inventory.domains {
-            if let Some(mark) = domain.mark().filter(|mark| mark.belongs_to(self.id) && !named(&mark.node)) {
-                let mut row = self.row(&mark.node, "-");
-                "not in the cluster file".clone_into(&mut row[6]);
-                rows.push(row.to_vec());
-            }
-        }
-        crate::commands::table(&rows)
+    /// Machines of this cluster whose nodes the cluster file no longer names.
+    fn gone(&self) -> impl Iterator<Item = &NodeName> {
+        let named = |name: &NodeName| self.look.session.config.nodes.iter().any(|node| node.name == *name);
+        let marks = self.inventory.domains.iter().filter_map(DomainInfo::mark);
+        marks.filter(move |mark| mark.belongs_to(self.look.id) && !named(&mark.node)).map(|mark| &mark.node)
     }
 
     fn domain(&self, name: &NodeName) -> Option<&DomainInfo> {
-        let uuid = self.id.uuid(name);
+        let uuid = self.look.id.uuid(name);
         self.inventory.domains.iter().find(|domain| domain.uuid == uuid)
     }
 
-    fn secrets(&self, name: &NodeName) -> Vec<secrets::Place> {
-        secrets::places(self.session, self.id, name, self.out, self.domain(name), &self.inventory.volumes)
-    }
-
-    fn row(&self, name: &NodeName, address: &str) -> [String; 7] {
+    /// All that is known of one node, which may be none of the cluster file.
+    fn report(&self, name: &NodeName, node: Option<&Node>) -> Report {
+        let Look { session, id, .. } = self.look;
         let domain = self.domain(name);
-        let node = self.inventory.nodes.as_ref().and_then(|nodes| nodes.get(&name.to_string()));
-        let cluster = match (&self.inventory.nodes, node) {
-            (None, _) => "?",
-            (_, None) => "-",
-            (_, Some(node)) if node.ready => "Ready",
-            _ => "NotReady",
-        };
-        let state = domain.and_then(DomainInfo::mark).map_or_else(
-            || "-".to_owned(),
-            |mark| match &mark.stage {
-                Some(stage) => format!("{} ({stage})", mark.state),
-                None => mark.state.to_string(),
-            },
-        );
         let manifest = Manifest::load(self.out, &name.to_string());
-        [
-            name.to_string(),
-            domain.map_or("-", |domain| machine_state(domain.state)).to_owned(),
-            state,
-            cluster.to_owned(),
-            address.to_owned(),
-            secrets::column(&self.secrets(name)),
-            domain.map_or_else(|| "-".to_owned(), |domain| differs(domain, manifest.as_ref())),
-        ]
-    }
-
-    /// All that is known of one node.
-    fn node(&self, node: &Node) -> String {
-        let name = &node.name;
-        let row = self.row(name, &node.address.to_string());
-        let mut lines: Vec<(String, String)> =
-            COLUMNS.iter().zip(row).map(|(head, cell)| (head.to_lowercase(), cell)).collect();
-        let at = lines.iter().position(|(head, _)| head == "secrets").unwrap_or(lines.len());
-        let places = self.secrets(name);
-        // Each place on a line of its own, under one head.
-        let heads = std::iter::once("secrets").chain(std::iter::repeat(""));
-        let places = heads.zip(&places).map(|(head, place)| (head.to_owned(), place.what.clone()));
-        lines.splice(at..=at, places.collect::<Vec<_>>());
-        lines.extend(self.made_from(name));
-        let boot = stages::newest_boot(self.reports(name));
-        if let Some(last) = boot.last() {
-            let began = Timestamp::from_second(last.booted).map_or_else(|_| "?".to_owned(), |time| time.to_string());
-            lines.push(("boot".to_owned(), format!("{}, began {began} by the guest's clock", last.boot_id)));
+        let seen = self.inventory.nodes.as_ref().and_then(|nodes| nodes.get(&name.to_string()));
+        Report {
+            name: name.to_string(),
+            in_cluster_file: node.is_some(),
+            address: node.map(|node| node.address.to_string()),
+            uuid: id.uuid(name),
+            mac: node.map(|node| session.config.mac(id, node).to_string()),
+            machine: domain.map(Machine::of),
+            node: seen.map(report::Node::of),
+            certificate_end: domain.and_then(|domain| certificate_end(domain, manifest.as_ref())),
+            boot: Boot::of(&stages::newest_boot(self.told(name))),
+            secrets: secrets::places(session, id, name, self.out, domain, &self.inventory.volumes),
+            differs: domain.map_or_else(Vec::new, |domain| differs(domain, manifest.as_ref())),
         }
-        let rows: Vec<_> = lines.into_iter().map(|(head, value)| vec![head, value]).collect();
-        let mut text = crate::commands::table(&rows);
-        if !boot.is_empty() {
-            text.push('\n');
-            text.push_str(&stages::table(&boot));
-        }
-        text
-    }
-
-    /// The images that the machine was made from, and the end of its certificate where that is known.
-    fn made_from(&self, name: &NodeName) -> Vec<(String, String)> {
-        let Some(mark) = self.domain(name).and_then(DomainInfo::mark) else { return Vec::new() };
-        let mut lines = vec![
-            ("payload".to_owned(), format!("sha256:{}", mark.payload)),
-            ("seed".to_owned(), format!("sha256:{}", mark.seed)),
-            ("base image".to_owned(), format!("sha256:{}", mark.base)),
-        ];
-        // The certificate is a part of the seed: what was built for another one tells nothing of this one.
-        let manifest = Manifest::load(self.out, &name.to_string()).filter(|built| built.images().1 == mark.seed);
-        lines.extend(manifest.map(|built| ("certificate".to_owned(), format!("ends {}", built.certificate_end()))));
-        lines
     }
 
     /// What the guest told over its first-boot channel. Where that cannot be read, the rest is of use all the same.
-    fn reports(&self, name: &NodeName) -> Vec<BootEvent> {
-        let log = VolumeName::log(self.id, name, LogKind::FirstBoot);
-        let (pool, volumes) = (log_pool(&self.session.config.libvirt.pool), &self.inventory.log_volumes);
-        let bytes = super::logs::tail(self.hypervisor, &pool, volumes, &log).unwrap_or_else(|error| {
-            self.session.ui.say(&format!("warning: {}", chain(&error)));
+    fn told(&self, name: &NodeName) -> Vec<BootEvent> {
+        // The table of all has no place for it.
+        let args = self.look.args;
+        if args.nodes.is_empty() && matches!(args.output, StatusFormat::Table | StatusFormat::Wide) {
+            return Vec::new();
+        }
+        let log = VolumeName::log(self.look.id, name, LogKind::FirstBoot);
+        let pool = log_pool(&self.look.session.config.libvirt.pool);
+        let volumes = &self.inventory.log_volumes;
+        let bytes = super::logs::tail(self.look.hypervisor, &pool, volumes, &log).unwrap_or_else(|error| {
+            self.look.session.ui.say(&format!("warning: {}", chain(&error)));
             None
         });
         Decoder::default().feed(&bytes.unwrap_or_default())
     }
+}
+
+/// A line for each machine.
+fn table(document: &Document, wide: bool) -> String {
+    let cells = |own: &[String], more: &[String]| [own, if wide { more } else { &[] }].concat();
+    let heads = cells(&COLUMNS.map(String::from), &WIDE.map(String::from));
+    let rows = document.nodes.iter().map(|node| cells(&node.row(document.nodes_known), &node.wide()));
+    super::table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
+}
+
+/// All that is known of one node.
+fn whole(node: &Report, nodes_known: bool) -> String {
+    let mut text = super::table(&node.lines(nodes_known));
+    if let Some(boot) = &node.boot {
+        text.push('\n');
+        text.push_str(&stages::table(&boot.stages));
+    }
+    text
 }
 
 /// Days after which a base image lacks so many mended faults that it is worth a warning.
@@ -179,29 +213,29 @@ fn tell_age(session: &Session) {
     }
 }
 
-/// The cluster is asked where it can be; `status` is of use without it.
-fn nodes(session: &Session) -> Option<Nodes> {
-    let asked = session.cluster().and_then(|cluster| cluster.map(|c| c.nodes().map_err(Error::from)).transpose());
-    asked.unwrap_or_else(|error| {
+/// The cluster, where it can be asked; `status` is of use without it.
+fn cluster(session: &Session) -> Option<Cluster> {
+    session.cluster().unwrap_or_else(|error| {
         session.ui.say(&format!("warning: {}", chain(&error)));
         None
     })
 }
 
-fn machine_state(state: DomainState) -> &'static str {
-    match state {
-        DomainState::Running => "running",
-        DomainState::Paused => "paused",
-        DomainState::ShuttingDown => "shutting down",
-        DomainState::ShutOff => "shut off",
-        DomainState::Crashed => "crashed",
-        DomainState::Unknown => "unknown",
-    }
+fn nodes(session: &Session, cluster: &Cluster) -> Option<Nodes> {
+    let asked = cluster.nodes().map_err(Error::from);
+    asked.map_err(|error| session.ui.say(&format!("warning: {}", chain(&error)))).ok()
+}
+
+/// End of the certificate in the machine's seed. It is a part of the seed: what was built for another one tells nothing of
+/// this one.
+fn certificate_end(domain: &DomainInfo, manifest: Option<&Manifest>) -> Option<String> {
+    let mark = domain.mark()?;
+    Some(manifest.filter(|built| built.images().1 == mark.seed)?.certificate_end().to_owned())
 }
 
 /// How a machine differs from what was built last, and from what we defined.
-fn differs(domain: &DomainInfo, manifest: Option<&Manifest>) -> String {
-    let Some(mark) = domain.mark() else { return "mark not readable".to_owned() };
+fn differs(domain: &DomainInfo, manifest: Option<&Manifest>) -> Vec<&'static str> {
+    let Some(mark) = domain.mark() else { return vec!["mark not readable"] };
     let mut found = Vec::new();
     if let Some((payload, seed)) = manifest.map(Manifest::images) {
         if mark.payload != payload {
@@ -214,5 +248,5 @@ fn differs(domain: &DomainInfo, manifest: Option<&Manifest>) -> String {
     if mark.stored.is_some_and(|stored| stored != domain.stored_digest()) {
         found.push("changed by hand");
     }
-    if found.is_empty() { "-".to_owned() } else { found.join(", ") }
+    found
 }

@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::commands::Session;
 use crate::config::{ClusterId, NodeName};
 use crate::identity::private_keys;
 use crate::machine::{DomainInfo, Drive, VolumeInfo, VolumeName};
 
 /// A place where a secret lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Place {
     /// In a word, for a column.
+    #[serde(rename = "place")]
     pub(super) word: String,
     /// What lies where.
     pub(super) what: String,

@@ -1,5 +1,6 @@
 //! When the guest got where in its newest boot, by its own clock.
 
+use super::report::Reached;
 use crate::boot::BootEvent;
 
 /// What was told of the newest boot, in its order. The log of the channel begins anew when the machine is started, and
@@ -13,13 +14,13 @@ pub(super) fn newest_boot(events: Vec<BootEvent>) -> Vec<BootEvent> {
 }
 
 /// Each stage with the seconds since the guest's kernel started, and since the line before.
-pub(super) fn table(events: &[BootEvent]) -> String {
+pub(super) fn table(stages: &[Reached]) -> String {
     let mut rows = vec![["STAGE", "AT", "AFTER"].map(String::from).to_vec()];
     let mut before = None;
-    for event in events {
-        let after = before.map_or_else(|| "-".to_owned(), |before: f64| seconds(event.uptime - before));
-        rows.push(vec![event.to_string(), seconds(event.uptime), after]);
-        before = Some(event.uptime);
+    for stage in stages {
+        let after = before.map_or_else(|| "-".to_owned(), |before: f64| seconds(stage.seconds - before));
+        rows.push(vec![stage.to_string(), seconds(stage.seconds), after]);
+        before = Some(stage.seconds);
     }
     crate::commands::table(&rows)
 }
@@ -29,7 +30,9 @@ fn seconds(seconds: f64) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use super::super::report::Boot;
     use super::*;
     use crate::boot::{News, Stage};
 
@@ -51,7 +54,8 @@ mod tests {
                       payload mounted             10.0 s   -\n\
                       begun: images imported      11.2 s   1.2 s\n\
                       failed: containerd active   12.1 s   0.8 s\n";
-        assert_eq!(table(&newest_boot(events)), wanted);
-        assert_eq!(table(&newest_boot(Vec::new())), "STAGE   AT   AFTER\n");
+        let boot = Boot::of(&newest_boot(events)).unwrap();
+        assert_eq!((boot.id, table(&boot.stages).as_str()), (uuid::Uuid::from_u128(2), wanted));
+        assert_eq!(Boot::of(&newest_boot(Vec::new())), None);
     }
 }

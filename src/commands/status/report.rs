@@ -1,0 +1,257 @@
+//! What is known of a node, as programs read it; people get the same in columns. docs/status.md tells what each field
+//! means, and is a promise.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::secrets::Place;
+use crate::boot::{BootEvent, News, Stage};
+use crate::cluster;
+use crate::machine::{DomainInfo, DomainState};
+
+/// All nodes that were asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document {
+    pub(super) api_version: &'static str,
+    pub(super) cluster: String,
+    /// Whether the cluster's API was asked: where it was not, no node's `node` is known.
+    pub(super) nodes_known: bool,
+    pub(super) nodes: Vec<Report>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    pub(super) name: String,
+    pub(super) in_cluster_file: bool,
+    /// IPv4 address, by the cluster file.
+    pub(super) address: Option<String>,
+    pub(super) uuid: uuid::Uuid,
+    /// By the cluster file.
+    pub(super) mac: Option<String>,
+    pub(super) machine: Option<Machine>,
+    pub(super) node: Option<Node>,
+    /// End of the certificate in the machine's seed, RFC 3339; known where that seed is the one that was built last.
+    pub(super) certificate_end: Option<String>,
+    pub(super) boot: Option<Boot>,
+    pub(super) secrets: Vec<Place>,
+    /// How the machine differs from what was built, and from what was defined.
+    pub(super) differs: Vec<&'static str>,
+}
+
+/// Its machine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Machine {
+    /// What it does.
+    pub(super) power: &'static str,
+    pub(super) autostart: bool,
+    pub(super) mark: Option<Mark>,
+}
+
+/// What nodebake noted at the machine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Mark {
+    pub(super) state: String,
+    /// What kept it from coming up the last time: a stage, "stalled" or "stopped".
+    pub(super) failure: Option<String>,
+    pub(super) boot_id: Option<String>,
+    pub(super) payload: String,
+    pub(super) seed: String,
+    pub(super) base_image: String,
+}
+
+/// The node as the cluster has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Node {
+    pub(super) ready: bool,
+    pub(super) roles: Vec<String>,
+    pub(super) version: String,
+    pub(super) internal_ip: String,
+    pub(super) boot_id: String,
+    /// RFC 3339.
+    pub(super) created: Option<String>,
+}
+
+/// The newest boot that the guest told of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Boot {
+    pub(super) id: uuid::Uuid,
+    /// When it began, by the guest's clock; RFC 3339.
+    pub(super) began: Option<String>,
+    pub(super) stages: Vec<Reached>,
+}
+
+/// A stage of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reached {
+    pub(super) stage: Stage,
+    pub(super) outcome: &'static str,
+    /// Since the guest's kernel started.
+    pub(super) seconds: f64,
+    /// Tail of the failing unit's log.
+    pub(super) log: Option<String>,
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.outcome {
+            "reached" => self.stage.fmt(f),
+            outcome => write!(f, "{outcome}: {}", self.stage),
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn of(domain: &DomainInfo) -> Self {
+        let mark = domain.mark().map(|mark| Mark {
+            state: mark.state.to_string(),
+            failure: mark.stage.clone(),
+            boot_id: mark.boot_id.clone(),
+            payload: mark.payload.to_string(),
+            seed: mark.seed.to_string(),
+            base_image: mark.base.clone(),
+        });
+        Self { power: power(domain.state), autostart: domain.autostart, mark }
+    }
+}
+
+impl Node {
+    pub(super) fn of(status: &cluster::NodeStatus) -> Self {
+        let text = crate::printable::line;
+        Self {
+            ready: status.ready,
+            roles: status.roles.iter().map(|role| text(role)).collect(),
+            version: text(&status.version),
+            internal_ip: text(&status.internal_ip),
+            boot_id: text(&status.boot_id),
+            created: status.created.and_then(time),
+        }
+    }
+}
+
+impl Boot {
+    /// `None` where nothing was told.
+    pub(super) fn of(events: &[BootEvent]) -> Option<Self> {
+        let last = events.last()?;
+        let stages = events.iter().map(|event| Reached {
+            stage: event.stage,
+            outcome: match event.news {
+                News::Begun => "begun",
+                News::Reached => "reached",
+                News::Failed(_) => "failed",
+            },
+            seconds: event.uptime,
+            log: match &event.news {
+                News::Failed(log) => Some(log.clone()),
+                News::Begun | News::Reached => None,
+            },
+        });
+        Some(Self { id: last.boot_id, began: time(last.booted), stages: stages.collect() })
+    }
+}
+
+/// Seconds since the epoch as in RFC 3339.
+fn time(seconds: i64) -> Option<String> {
+    Timestamp::from_second(seconds).ok().map(|time| time.to_string())
+}
+
+fn power(state: DomainState) -> &'static str {
+    match state {
+        DomainState::Running => "running",
+        DomainState::Paused => "paused",
+        DomainState::ShuttingDown => "shutting down",
+        DomainState::ShutOff => "shut off",
+        DomainState::Crashed => "crashed",
+        DomainState::Unknown => "unknown",
+    }
+}
+
+/// Heads of the table's columns, and of the lines of a single node.
+pub(super) const COLUMNS: [&str; 7] = ["NAME", "MACHINE", "STATE", "CLUSTER", "ADDRESS", "SECRETS", "DIFFERS"];
+
+/// What a wide table has besides.
+pub(super) const WIDE: [&str; 6] = ["UUID", "MAC", "BOOT", "CERTIFICATE-END", "PAYLOAD", "SEED"];
+
+impl Report {
+    fn mark(&self) -> Option<&Mark> {
+        self.machine.as_ref()?.mark.as_ref()
+    }
+
+    /// The cells of its row in a table.
+    pub(super) fn row(&self, nodes_known: bool) -> [String; 7] {
+        let dash = || "-".to_owned();
+        let cluster = match &self.node {
+            _ if !nodes_known => "?",
+            None => "-",
+            Some(node) if node.ready => "Ready",
+            Some(_) => "NotReady",
+        };
+        let state = self.mark().map_or_else(dash, |mark| match &mark.failure {
+            Some(failure) => format!("{} ({failure})", mark.state),
+            None => mark.state.clone(),
+        });
+        [
+            self.name.clone(),
+            self.machine.as_ref().map_or("-", |machine| machine.power).to_owned(),
+            state,
+            cluster.to_owned(),
+            self.address.clone().unwrap_or_else(dash),
+            super::secrets::column(&self.secrets),
+            self.differs(),
+        ]
+    }
+
+    /// The cells that a wide table has besides: of digests the head, as in file names.
+    pub(super) fn wide(&self) -> [String; 6] {
+        let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        let short = |digest: &str| format!("{digest:.12}");
+        [
+            self.uuid.to_string(),
+            or_dash(self.mac.clone()),
+            or_dash(self.mark().and_then(|mark| mark.boot_id.clone())),
+            or_dash(self.certificate_end.clone()),
+            or_dash(self.mark().map(|mark| short(&mark.payload))),
+            or_dash(self.mark().map(|mark| short(&mark.seed))),
+        ]
+    }
+
+    fn differs(&self) -> String {
+        match self.differs.as_slice() {
+            _ if !self.in_cluster_file => "not in the cluster file".to_owned(),
+            [] => "-".to_owned(),
+            differs => differs.join(", "),
+        }
+    }
+
+    /// All that is known, a line for each thing.
+    pub(super) fn lines(&self, nodes_known: bool) -> Vec<Vec<String>> {
+        let row = self.row(nodes_known);
+        let mut lines: Vec<(String, String)> =
+            COLUMNS.iter().zip(row).map(|(head, cell)| (head.to_lowercase(), cell)).collect();
+        let at = lines.iter().position(|(head, _)| head == "secrets").unwrap_or(lines.len());
+        // Each place on a line of its own, under one head.
+        let heads = std::iter::once("secrets").chain(std::iter::repeat(""));
+        let places = heads.zip(&self.secrets).map(|(head, place)| (head.to_owned(), place.what.clone()));
+        lines.splice(at..=at, places.collect::<Vec<_>>());
+        if let Some(mark) = self.mark() {
+            for (head, digest) in [("payload", &mark.payload), ("seed", &mark.seed), ("base image", &mark.base_image)] {
+                lines.push((head.to_owned(), format!("sha256:{digest}")));
+            }
+        }
+        lines.extend(self.certificate_end.iter().map(|end| ("certificate".to_owned(), format!("ends {end}"))));
+        if let Some(boot) = &self.boot {
+            let began = boot.began.as_deref().unwrap_or("?");
+            lines.push(("boot".to_owned(), format!("{}, began {began} by the guest's clock", boot.id)));
+        }
+        lines.into_iter().map(|(head, value)| vec![head, value]).collect()
+    }
+}
