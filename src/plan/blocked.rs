@@ -172,20 +172,22 @@ fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<
     let address = node.address;
     let uuid = id.uuid(&node.name);
     let ours = inventory.domains.iter().find(|domain| domain.uuid == uuid);
-    let same_name = inventory.domains.iter().find(|domain| domain.name == name.to_string());
+    let own_name = name.to_string();
+    let same_name = inventory.domains.iter().find(|domain| domain.name == own_name);
     let foreign_mark = ours.is_some_and(|domain| !domain.mark().is_some_and(|mark| mark.belongs_to(id)));
     if foreign_mark || same_name.is_some_and(|domain| domain.uuid != uuid) {
         blocked.push(Blocked::ForeignDomain { node: name.clone() });
     }
     let nodes = inventory.nodes.iter().flatten().map(|(_, node)| node);
-    for other in nodes.clone().filter(|other| other.internal_ip == address.to_string()) {
-        if other.name != name.to_string() {
+    let own_address = address.to_string();
+    for other in nodes.clone().filter(|other| other.internal_ip == own_address) {
+        if other.name != own_name {
             blocked.push(Blocked::AddressOfNode { node: name.clone(), address, by: other.name.clone() });
         }
     }
     // At our own address it is either what we removed a moment ago, or somebody who answers there: that is asked later.
-    let mut same = nodes.clone().filter(|other| other.name == name.to_string());
-    let elsewhere = same.any(|other| other.internal_ip != address.to_string());
+    let mut same = nodes.clone().filter(|other| other.name == own_name);
+    let elsewhere = same.any(|other| other.internal_ip != own_address);
     if ours.is_none() && elsewhere && inventory.is_alive(&name, now) {
         blocked.push(Blocked::ForeignNode { node: name.clone() });
     }

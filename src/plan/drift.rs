@@ -1,11 +1,12 @@
 //! How a machine that is there differs from what the cluster file asks for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Creation, UNBUILT};
 use crate::artifacts::Kind;
 use crate::digest::Digest;
-use crate::machine::{DomainInfo, Parts, VolumeInfo};
+use crate::machine::{DomainInfo, Parts, VolumeInfo, VolumeName};
 
 /// One difference; never a secret's value. Where it is known what a machine was made of, an image that differs is told by
 /// the parts that do; else by its digests.
@@ -100,7 +101,7 @@ fn version(name: &str, found: Option<&str>, wanted: Option<&str>) -> String {
 
 /// Differences between a domain and the machine that would be made today. Of an image that is not built yet nothing is
 /// told, nor of the definition, which names all of them.
-pub(super) fn of(domain: &DomainInfo, creation: &Creation, volumes: &[VolumeInfo]) -> Vec<Drift> {
+pub(super) fn of(domain: &DomainInfo, creation: &Creation, volumes: &BTreeMap<VolumeName, &VolumeInfo>) -> Vec<Drift> {
     let Some(mark) = domain.mark() else { return vec![Drift::Unreadable] };
     let wanted = &creation.mark;
     let changes = Changes::between(&domain.record().parts, &creation.parts);
@@ -116,7 +117,7 @@ pub(super) fn of(domain: &DomainInfo, creation: &Creation, volumes: &[VolumeInfo
         drift.push(Drift::Base(mark.base.clone(), wanted.base.clone(), changes.base));
     }
     if let Some(root) = domain.root()
-        && let Some(volume) = volumes.iter().find(|volume| volume.ours().as_ref() == Some(&root))
+        && let Some(volume) = volumes.get(&root)
         && volume.capacity > creation.overlay.capacity
     {
         drift.push(Drift::Disk(volume.capacity, creation.overlay.capacity));

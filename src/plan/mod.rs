@@ -31,7 +31,7 @@ use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
     Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkSpec, Nic,
-    OverlaySpec, Parts, PoolSpec, VolumeName, VolumeSpec,
+    OverlaySpec, Parts, PoolSpec, VolumeInfo, VolumeName, VolumeSpec,
 };
 
 /// A file on this machine that is to become a volume.
@@ -322,7 +322,7 @@ fn plan(request: Request, replace: impl Fn(&DomainInfo) -> Option<String>) -> Re
     let layout = Layout::new(request);
     let mut nodes = Vec::new();
     for built in request.built {
-        let node = request.config.nodes.iter().find(|node| node.name == built.node);
+        let node = layout.nodes.get(&built.node);
         let node = node.ok_or_else(|| Blocked::UnknownNode { node: built.node.clone() })?;
         nodes.push(layout.node(node, built, &replace)?);
     }
@@ -330,9 +330,14 @@ fn plan(request: Request, replace: impl Fn(&DomainInfo) -> Option<String>) -> Re
     Ok(Plan { shared, nodes })
 }
 
-/// Where everything stands, or will.
+/// Where everything stands, or will. What is looked up for every node is found by its name: a plan of many nodes takes no
+/// longer for each of them.
 struct Layout<'a> {
     request: Request<'a>,
+    nodes: BTreeMap<&'a NodeName, &'a Node>,
+    domains: BTreeMap<uuid::Uuid, &'a DomainInfo>,
+    volumes: BTreeMap<VolumeName, &'a VolumeInfo>,
+    removals: BTreeMap<NodeName, Removal>,
     pool_path: String,
     log_path: String,
 }
@@ -344,7 +349,15 @@ impl<'a> Layout<'a> {
         let pool_path = inventory.pool.as_ref().map_or(wanted, |pool| pool.path.clone());
         let beside = format!("{}-logs", pool_path.trim_end_matches('/'));
         let log_path = inventory.log_pool.as_ref().map_or(beside, |pool| pool.path.clone());
-        Self { request, pool_path, log_path }
+        Self {
+            request,
+            nodes: config.nodes.iter().map(|node| (&node.name, node)).collect(),
+            domains: inventory.domains.iter().map(|domain| (domain.uuid, domain)).collect(),
+            volumes: inventory.volumes.iter().filter_map(|volume| Some((volume.ours()?, volume))).collect(),
+            removals: removals(request.id, config, inventory),
+            pool_path,
+            log_path,
+        }
     }
 
     fn path(&self, volume: &VolumeName) -> String {
@@ -398,9 +411,7 @@ impl<'a> Layout<'a> {
             }
         }
         for (name, file) in images {
-            let whole =
-                |volume: &&crate::machine::VolumeInfo| volume.ours().as_ref() == Some(&name) && volume.is_whole();
-            if inventory.volumes.iter().find(whole).is_none() {
+            if !self.volumes.get(&name).is_some_and(|volume| volume.is_whole()) {
                 actions.push(SharedAction::Upload(self.upload(name, file)));
             }
         }
@@ -422,11 +433,12 @@ impl<'a> Layout<'a> {
         replace: &impl Fn(&DomainInfo) -> Option<String>,
     ) -> Result<NodePlan, Blocked> {
         let Request { config, id, inventory, .. } = self.request;
-        let domain = inventory.domains.iter().find(|domain| domain.uuid == id.uuid(&node.name));
+        let domain = self.domains.get(&id.uuid(&node.name)).copied();
+        let own = self.removals.get(&node.name).map_or(&[][..], |removal| &removal.volumes);
         let reason = domain.and_then(replace);
         let old = domain.filter(|_| reason.is_some()).and_then(Old::at);
         let (creation, replaced) = self.creation(node, built, old)?;
-        let drift = domain.map(|domain| drift::of(domain, &creation, &inventory.volumes)).unwrap_or_default();
+        let drift = domain.map(|domain| drift::of(domain, &creation, &self.volumes)).unwrap_or_default();
         let (step, replacement) = match domain {
             Some(domain) if reason.is_none() => {
                 let replacement = Replacement::under_way(domain);
@@ -437,9 +449,9 @@ impl<'a> Layout<'a> {
         // What becomes of its disks otherwise, the step tells.
         let stays = domain.filter(|_| !matches!(step, Step::Create(_) | Step::PutBack(_)));
         let growth = stays.map(|domain| self.growth(domain, node)).unwrap_or_default();
-        let left = |domain| replacement::strays(id, &node.name, &inventory.volumes, domain, replacement.as_ref());
+        let left = |domain| replacement::strays(id, &node.name, own, domain, replacement.as_ref());
         let strays = stays.map(left).unwrap_or_default();
-        let sealing = sealing::of(id, node, domain, &inventory.volumes, &step, &drift);
+        let sealing = sealing::of(node, domain, own, &step, &drift);
         let step = match step {
             Step::Nothing if sealing.is_some() => Step::Seal(id.uuid(&node.name)),
             step => step,
@@ -460,12 +472,12 @@ impl<'a> Layout<'a> {
 
     /// What the disks of a machine lack of their sizes in the cluster file.
     fn growth(&self, domain: &DomainInfo, node: &Node) -> Vec<Growth> {
-        let Request { id, inventory, .. } = self.request;
+        let id = self.request.id;
         let data = node.settings.machine.data_disks.iter();
         let data = data.map(|(disk, it)| (VolumeName::data(id, &node.name, disk), it.size));
         let wanted = domain.root().map(|root| (root, node.disk)).into_iter().chain(data);
         let lacks = |(volume, to): (VolumeName, u64)| {
-            let found = inventory.volumes.iter().find(|found| found.ours().as_ref() == Some(&volume))?;
+            let found = self.volumes.get(&volume)?;
             (found.capacity < to).then_some(Growth { volume, from: found.capacity, to })
         };
         wanted.filter_map(lacks).collect()
@@ -478,7 +490,7 @@ impl<'a> Layout<'a> {
         built: &Built,
         old: Option<Old>,
     ) -> Result<(Creation, Option<Replacement>), Blocked> {
-        let Request { config, id, inventory, .. } = self.request;
+        let Request { config, id, .. } = self.request;
         let Built { images, capabilities, .. } = built;
         let virt = capabilities.virt_type(config.libvirt.acceleration).map_err(Blocked::Machine)?;
         let name = &node.name;
@@ -529,7 +541,7 @@ impl<'a> Layout<'a> {
         };
         // Which of two names its disk has says nothing of the machine.
         domain.root = self.path(&root);
-        let removal = removal::of_node(id, name, config, inventory).without_logs();
+        let removal = self.removals.get(name).cloned().unwrap_or_default().without_logs();
         let removal = if old.is_some() { removal.disks_but(kept) } else { removal };
         let replacement = old.map(|old| old.replaced_by(&[root.clone(), seed.clone()]));
         let creation = Creation {

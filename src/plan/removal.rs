@@ -62,8 +62,3 @@ pub fn removals(id: &ClusterId, config: &Config, inventory: &Inventory) -> BTree
     }
     all
 }
-
-/// What is left of one node.
-pub(super) fn of_node(id: &ClusterId, node: &NodeName, config: &Config, inventory: &Inventory) -> Removal {
-    removals(id, config, inventory).remove(node).unwrap_or_default()
-}

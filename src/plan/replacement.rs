@@ -8,7 +8,7 @@
 
 use crate::config::{ClusterId, NodeName};
 use crate::digest::Digest;
-use crate::machine::{DomainInfo, VolumeInfo, VolumeName, volumes_of};
+use crate::machine::{DomainInfo, VolumeName, volumes_of};
 
 /// The machine whose place another one takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub(super) fn root_name(id: &ClusterId, node: &NodeName, seed: Digest, kept: &[V
 pub(super) fn strays(
     id: &ClusterId,
     node: &NodeName,
-    volumes: &[VolumeInfo],
+    own: &[(String, VolumeName)],
     domain: &DomainInfo,
     replacement: Option<&Replacement>,
 ) -> Vec<VolumeName> {
@@ -102,9 +102,6 @@ pub(super) fn strays(
     let mut needed = domain.volumes();
     needed.extend(replacement.map(Replacement::kept).unwrap_or_default());
     needed.push(VolumeName::seed(id, node, mark.seed));
-    let of_node = |name: &VolumeName| {
-        let owned = name.owner().is_some_and(|(_, owner)| owner == node);
-        owned && name.belongs_to(id) && is_own(name) && !needed.contains(name)
-    };
-    volumes.iter().filter_map(VolumeInfo::ours).filter(of_node).collect()
+    let goes = |name: &&VolumeName| is_own(name) && !needed.contains(name);
+    own.iter().map(|(_, name)| name).filter(goes).cloned().collect()
 }

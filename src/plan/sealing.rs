@@ -1,8 +1,8 @@
 //! What is left to do until a node's secrets lie on its own disk alone.
 
 use super::{Drift, Step};
-use crate::config::{ClusterId, Node};
-use crate::machine::{DomainInfo, Drive, VolumeInfo, VolumeName};
+use crate::config::Node;
+use crate::machine::{DomainInfo, Drive, VolumeName};
 
 /// A seed that goes once the node needs it no more: out of the machine's drive, and out of the pool.
 ///
@@ -19,10 +19,9 @@ pub struct Sealing {
 
 /// What is to be sealed of a node whose machine is there or will be; nothing if the cluster file keeps seeds.
 pub(super) fn of(
-    id: &ClusterId,
     node: &Node,
     domain: Option<&DomainInfo>,
-    volumes: &[VolumeInfo],
+    own: &[(String, VolumeName)],
     step: &Step,
     drift: &[Drift],
 ) -> Option<Sealing> {
@@ -33,11 +32,8 @@ pub(super) fn of(
     if let Step::Create(creation) = step {
         return Some(Sealing { seeds: vec![creation.seed.spec.name.clone()], awaited: true });
     }
-    let is_seed = |name: &VolumeName| {
-        let of_node = name.owner().is_some_and(|(_, owner)| *owner == node.name);
-        matches!(name, VolumeName::Seed { .. }) && of_node && name.belongs_to(id)
-    };
-    let seeds: Vec<_> = volumes.iter().filter_map(VolumeInfo::ours).filter(is_seed).collect();
+    let own = own.iter().map(|(_, name)| name).filter(|name| matches!(name, VolumeName::Seed { .. }));
+    let seeds: Vec<_> = own.cloned().collect();
     let held = matches!(domain?.drive(), Drive::Seed(_));
     let awaited = !drift.iter().any(|drift| matches!(drift, Drift::Seed(..) | Drift::Unreadable));
     (held || !seeds.is_empty()).then_some(Sealing { seeds, awaited })

@@ -75,12 +75,16 @@ fn a_new_machine_takes_the_place_of_the_old_or_the_old_one_comes_back() {
     let ran = world.run(&["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
     let error = "error: worker-node-1: its new machine did not come up, and the old one was put back: worker-node-1: failed to \
                  get to \"containerd active\"\n";
-    let hint = "hint: the node is what it was: mend the cause, and run `nodebake rebuild worker-node-1` again\n";
+    let hint = "hint: the node is what it was; `nodebake logs worker-node-1 --previous` tells of the new machine: mend the \
+                cause, and run `nodebake rebuild worker-node-1` again\n";
     assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{ran:?}");
     assert!(ran.stderr.contains(error) && ran.stderr.contains(hint) && ran.stderr.contains("| boom\n"), "{ran:?}");
     let (third, left) = holdings(&daemon);
     assert_eq!((lasting(&third), left), (lasting(&second), volumes));
     assert_eq!(third.record(), second.record());
+
+    let logs = world.must(&["logs", NODE, "--previous"]).stdout;
+    assert!(logs.contains("failed: containerd active\n  | boom\n"), "{logs}");
 
     // With the cause mended it is replaced, by one with another payload; the old one is of no use then.
     guests.play(good);

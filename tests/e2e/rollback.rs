@@ -94,7 +94,10 @@ fn fails(cluster: &Cluster, before: &Before, why: &str) {
     let ran = cluster.run(&["rebuild", NODE, "--yes", "--stall", "90"]);
     let (error, hint) = error_and_hint(&ran);
     let text = format!("error: {NODE}: its new machine did not come up, and the old one was put back: {NODE}: {why}");
-    let advice = format!("hint: the node is what it was: mend the cause, and run `nodebake rebuild {NODE}` again");
+    let advice = format!(
+        "hint: the node is what it was; `nodebake logs {NODE} --previous` tells of the new machine: mend the cause, and run \
+         `nodebake rebuild {NODE}` again"
+    );
     assert!(ran.code == Some(5) && error.starts_with(&text) && hint == advice, "{ran:#?}");
     assert_eq!(Before::read(cluster), *before);
     let nodes = cluster.api_nodes();
