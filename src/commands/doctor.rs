@@ -28,12 +28,15 @@ struct Document<'a> {
 pub(super) fn run(session: &Session, args: &Doctor) -> Result<bool, Error> {
     let nodes = session.nodes(&args.nodes)?;
     let mut findings = look(session, &nodes, &args.out.dir);
-    if args.fix && repair(session, &findings)? {
+    let mended = if args.fix { repair(session, &findings) } else { Ok(false) };
+    // After a remedy that failed too, an earlier one may have changed what is there.
+    if !matches!(mended, Ok(false)) {
         findings = look(session, &nodes, &args.out.dir);
     }
     let cluster = session.config.cluster.name.to_string();
     let document = Document { api_version: "nodebake/v1", cluster, findings: &findings };
     session.show(args.output, &document, || table(&findings))?;
+    mended?;
     Ok(findings.iter().any(Finding::is_failure))
 }
 

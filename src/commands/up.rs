@@ -100,7 +100,7 @@ fn examine(
     replace: bool,
 ) -> Result<(), Error> {
     let architectures = nodes.iter().map(|node| node.arch).collect();
-    let host = Host::read(&session.config, hypervisor, &architectures, false)?.in_cluster(known);
+    let host = Host::read(&session.config, hypervisor, &architectures, false)?.able()?.in_cluster(known);
     let starting: Vec<_> = nodes.iter().filter(|node| replace || !host.runs(id, node)).copied().collect();
     if starting.is_empty() {
         return Ok(());

@@ -118,6 +118,13 @@ impl Host {
         self
     }
 
+    /// Fails where it can run no guest of one of the architectures.
+    pub fn able(mut self) -> Result<Self, MachineError> {
+        let able = std::mem::take(&mut self.capabilities).into_iter().map(|(arch, able)| Ok((arch, Ok(able?))));
+        self.capabilities = able.collect::<Result<_, MachineError>>()?;
+        Ok(self)
+    }
+
     /// Whether a node's own machine runs.
     pub fn runs(&self, id: &ClusterId, node: &Node) -> bool {
         let uuid = id.uuid(&node.name);
@@ -222,12 +229,9 @@ fn of_host(
         Some(Ok(host)) => host,
         Some(Err(error)) => return without_host(Finding::of_error(Check::Libvirt, error, error.hint())),
         None => {
-            let found = format!("libvirt does not answer at {} in {} s", case.config.libvirt.uri, LIMIT.as_secs());
-            return without_host(Finding::failure(
-                Check::Libvirt,
-                found,
-                "look at the daemon on that host: journalctl -u libvirtd",
-            ));
+            let found = format!("libvirt at {} did not tell all in {} s", case.config.libvirt.uri, LIMIT.as_secs());
+            let fix = "wait until no job runs in its pools, or look at the daemon on that host: journalctl -u libvirtd";
+            return without_host(Finding::failure(Check::Libvirt, found, fix));
         }
     };
     let blocked = blocked_by(case, host);
@@ -339,7 +343,8 @@ pub fn brief(case: Case, host: &Host, probe: Option<&Probe>) -> Vec<Finding> {
     findings
 }
 
-/// Does what the findings' remedies say, each once; `tell` hears of each before it is done.
+/// Does what the findings' remedies say, each once, up to the first that fails; `tell` hears of each before it is done.
+/// Says whether there was any.
 pub fn mend(
     hypervisor: &dyn Hypervisor,
     findings: &[Finding],

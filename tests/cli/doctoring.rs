@@ -301,6 +301,24 @@ fn what_is_off_is_started_where_that_is_asked_for() {
     assert_eq!(lab.run(&["doctor", "--fix"]), on.ran().after(started));
     assert_eq!(lab.run(&["doctor", "--fix"]), on.ran());
     assert!(pool.exists());
+    // A remedy that fails is told after what was found.
+    lab.virsh(&["net-destroy", "nodebake"]);
+    must(&mut lab.command(&["ip", "link", "add", "taken", "type", "dummy"]));
+    must(&mut lab.command(&["ip", "address", "add", "10.0.0.1/24", "dev", "taken"]));
+    must(&mut lab.command(&["ip", "link", "set", "taken", "up"]));
+    let ran = lab.run(&["doctor", "--fix", "-o", "json"]);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let status = |check: &str| {
+        let findings = document["findings"].as_array().unwrap();
+        findings.iter().find(|row| row["check"] == check).unwrap()["status"].clone()
+    };
+    assert_eq!((ran.code, status("network"), status("subnet")), (1, json!("warning"), json!("failure")));
+    let taken = Ran::failed(
+        1,
+        "cannot start network \"nodebake\": internal error: Network is already in use by interface taken",
+        "the hypervisor's log tells more: journalctl -u libvirtd, and /var/log/libvirt/qemu/ for one machine",
+    );
+    assert_eq!(ran.stderr, taken.after("starting network nodebake\n").stderr);
     // What is the user's starts with the host as the user said.
     assert!(!lab.daemon.open().network("nodebake").unwrap().unwrap().autostart);
 }
