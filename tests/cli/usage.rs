@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 23] = [
     "init",
     "lock",
     "fetch",
@@ -22,10 +22,12 @@ const VERBS: [&str; 21] = [
     "start",
     "stop",
     "restart",
+    "wait",
     "status",
     "rebuild",
     "down",
     "explain",
+    "console",
     "logs",
     "image",
     "gc",
