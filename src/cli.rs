@@ -478,6 +478,7 @@ pub struct Console {
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Logs {
     /// Which node.
     #[arg(value_name = "NODE")]

@@ -596,12 +596,11 @@ fn what_is_waited_for_comes_or_is_told_why_not() {
         world.carry_out(&world.plan()).unwrap();
         world.guest_says("worker-node-1", says);
         let domain = world.domain("worker-node-1");
-        match state {
-            Some(state) => world.host.put_domain(DomainInfo { state, ..domain }),
-            None => {
-                world.host.destroy(domain.uuid).unwrap();
-                world.host.undefine(domain.uuid).unwrap();
-            }
+        if let Some(state) = state {
+            world.host.put_domain(DomainInfo { state, ..domain });
+        } else {
+            world.host.destroy(domain.uuid).unwrap();
+            world.host.undefine(domain.uuid).unwrap();
         }
         let (before, calls) = (holdings(&world), world.host.calls().len());
         let waited = world.apply().wait(&"worker-node-1".parse().unwrap(), "nodebake", goal.parse().unwrap());

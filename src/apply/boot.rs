@@ -46,7 +46,7 @@ pub enum Outcome {
 /// What is known of a boot under way.
 pub(super) struct Boot {
     decoder: Decoder,
-    first_boot: LogReader,
+    told: LogReader,
     console: LogReader,
     last: Option<BootEvent>,
     /// Stages that this boot reached.
@@ -68,7 +68,7 @@ impl Boot {
     pub(super) fn new() -> Self {
         Self {
             decoder: Decoder::default(),
-            first_boot: LogReader::default(),
+            told: LogReader::default(),
             console: LogReader::default(),
             last: None,
             reached: BTreeSet::new(),
@@ -214,7 +214,9 @@ impl Apply<'_> {
     pub(super) fn catch_up(&self, pool: &str, node: &NodeName, boot: &mut Boot) {
         loop {
             let Some(events) = self.news(pool, node, boot) else { return };
-            events.into_iter().for_each(|event| boot.take(event));
+            for event in events {
+                boot.take(event);
+            }
         }
     }
 
@@ -295,7 +297,7 @@ impl Apply<'_> {
     /// New events of the channel; `None` where the guest wrote nothing.
     fn news(&self, pool: &str, node: &NodeName, boot: &mut Boot) -> Option<Vec<BootEvent>> {
         let log = VolumeName::log(self.id, node, LogKind::FirstBoot);
-        let bytes = boot.first_boot.read(self.hypervisor, pool, &log).ok().filter(|bytes| !bytes.is_empty())?;
+        let bytes = boot.told.read(self.hypervisor, pool, &log).ok().filter(|bytes| !bytes.is_empty())?;
         boot.life = Instant::now();
         Some(boot.decoder.feed(&bytes))
     }

@@ -12,7 +12,7 @@ use super::{Apply, ApplyError, doing};
 use crate::boot::Stage;
 use crate::cluster::NodeStatus;
 use crate::config::NodeName;
-use crate::machine::{DomainInfo, DomainState, MarkState};
+use crate::machine::{DomainInfo, DomainState};
 use crate::plan::log_pool;
 
 /// What is waited for.
@@ -89,7 +89,7 @@ impl Apply<'_> {
             refreshed = refreshed || self.hypervisor.refresh_pool(&logs).is_ok();
             self.hear(&logs, node, &mut boot);
             let seen = self.watch.and_then(|watch| watch.node(&node.to_string()));
-            if self.is_at(goal, domain.as_ref(), &boot, seen.as_ref()) {
+            if is_at(goal, domain.as_ref(), &boot, seen.as_ref()) {
                 self.progress.note(&node.to_string(), &goal.to_string());
                 return Ok(());
             }
@@ -112,26 +112,18 @@ impl Apply<'_> {
             }
         }
     }
-
-    fn is_at(&self, goal: Goal, domain: Option<&DomainInfo>, boot: &Boot, seen: Option<&NodeStatus>) -> bool {
-        let runs = domain.is_some_and(|domain| domain.state.is_active());
-        let registered =
-            || seen.is_some_and(|seen| boot.is_in(seen) || domain.is_some_and(|domain| noted(domain, seen)));
-        match goal {
-            Goal::Off => !runs,
-            // The last stage of a machine that makes an image is told as it goes off.
-            Goal::Stage(stage) => boot.has_reached(stage) && (runs || stage == Stage::DiskSealed),
-            Goal::Registered => registered(),
-            Goal::Ready => registered() && seen.is_some_and(|seen| seen.ready),
-        }
-    }
 }
 
-/// Whether an earlier run saw this very boot in the cluster: then nothing need be left of what the guest told.
-fn noted(domain: &DomainInfo, seen: &NodeStatus) -> bool {
-    domain.mark().is_some_and(|mark| {
-        domain.state.is_active() && mark.state == MarkState::Registered && mark.boot_id.as_ref() == Some(&seen.boot_id)
-    })
+fn is_at(goal: Goal, domain: Option<&DomainInfo>, boot: &Boot, seen: Option<&NodeStatus>) -> bool {
+    let runs = domain.is_some_and(|domain| domain.state.is_active());
+    let registered = || runs && seen.is_some_and(|seen| boot.is_in(seen));
+    match goal {
+        Goal::Off => !runs,
+        // The last stage of a machine that makes an image is told as it goes off.
+        Goal::Stage(stage) => boot.has_reached(stage) && (runs || stage == Stage::DiskSealed),
+        Goal::Registered => registered(),
+        Goal::Ready => registered() && seen.is_some_and(|seen| seen.ready),
+    }
 }
 
 #[cfg(test)]

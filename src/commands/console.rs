@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 
 use super::Session;
 use crate::cli;
+use crate::config::NodeName;
 use crate::error::Error;
 use crate::machine::{self, Console, Hypervisor, MachineError};
 use crate::plan::Blocked;
@@ -47,8 +48,7 @@ pub(super) fn run(session: &Session, args: &cli::Console) -> Result<(), Error> {
         return Err(Error::NoTerminal);
     }
     let console: Arc<dyn Console> = hypervisor.console(uuid, args.force)?.into();
-    session.ui.say(&format!("the console of {node}: Ctrl-] leaves, Enter brings a prompt"));
-    match sit_at(session, &console)? {
+    match sit_at(session, node, &console)? {
         End::Left => session.ui.say(&format!("\nleft the console of {node}")),
         End::Signal(signal) => {
             // As if it had not been caught: whoever sent it sees that it did its work.
@@ -81,11 +81,13 @@ enum Event {
 }
 
 /// The session, with the terminal as it was at the end of it, however it ends.
-fn sit_at(session: &Session, console: &Arc<dyn Console>) -> Result<End, Error> {
+fn sit_at(session: &Session, node: &NodeName, console: &Arc<dyn Console>) -> Result<End, Error> {
     let (happens, events) = sync_channel(WAITING);
     // Before the terminal is taken over: a signal must find somebody who gives it back.
     watch_signals(happens.clone())?;
     let terminal = RawTerminal::take().map_err(Error::Terminal)?.ok_or(Error::NoTerminal)?;
+    // Only now is every key for the guest; and a line ends as a raw terminal needs it.
+    session.ui.say(&format!("the console of {node}: Ctrl-] leaves, Enter brings a prompt\r"));
     listen(console.clone(), happens.clone());
     read_keys(happens);
     let end = converse(&speak(console.clone()), &events, |bytes| session.ui.raw(bytes));
@@ -105,7 +107,7 @@ fn converse(
                 let leaves = bytes.iter().position(|byte| *byte == LEAVE);
                 let bytes = &bytes[..leaves.unwrap_or(bytes.len())];
                 // Who no longer takes anything has a reason, which `Closed` will tell.
-                if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = guest.try_send(bytes.to_vec()) {
+                if guest.try_send(bytes.to_vec()).is_err() {
                     tracing::debug!("the guest does not listen");
                 }
                 if leaves.is_some() {
@@ -203,7 +205,9 @@ mod tests {
             (vec![], "", "", Ok(End::Left)),
         ] {
             let (happens, get) = sync_channel(events.len());
-            events.into_iter().for_each(|event| assert!(happens.send(event).is_ok()));
+            for event in events {
+                assert!(happens.send(event).is_ok());
+            }
             drop(happens);
             let (guest, hears) = sync_channel(UNHEARD);
             let mut screen = Vec::new();

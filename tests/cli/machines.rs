@@ -337,13 +337,13 @@ fn status_of_a_node_tells_all_that_is_known_of_it() {
 }
 
 /// What is known of the two machines of [`with_machines`] and of one that the cluster file does not name, as a program reads
-/// it.
-fn document(world: &World) -> Value {
+/// it; with the path of the world's folder, as it is shown.
+fn document(world: &World, folder: &str) -> Value {
     let manifest: Value = serde_json::from_str(&world.read("build/worker-node-1/manifest.json")).unwrap();
     let ca = manifest["ca"].as_str().unwrap();
     let id = ClusterId { name: "seed".parse().unwrap(), ca: ca.parse().unwrap() };
     let (payload, seed) = (&manifest["payload"]["digest"], &manifest["seed"]["digest"]);
-    let key = |node: &str| world.path(&format!(".nodebake/identities/{node}/key.pem")).to_str().unwrap().to_owned();
+    let key = |node: &str| format!("{folder}/.nodebake/identities/{node}/key.pem");
     let secrets = |node: &str| {
         let volume = format!("nodebake/nodebake.seed.{}.{node}.seed.{:.12}.iso", &ca[..8], seed.as_str().unwrap());
         let disk = "the machine's own disk: the kubelet's key, and what cloud-init keeps of its seed";
@@ -394,7 +394,7 @@ fn document(world: &World) -> Value {
 fn status_tells_programs_everything() {
     let world = World::built();
     with_machines(&world);
-    let wanted = document(&world);
+    let wanted = document(&world, "FOLDER");
     let json: Value = serde_json::from_str(&world.must(&["status", "-o", "json"]).stdout).unwrap();
     assert_eq!(json, wanted);
     let yaml: Value = serde_yaml::from_str(&world.must(&["status", "-o", "yaml"]).stdout).unwrap();
@@ -444,7 +444,7 @@ fn status_is_shown_again_when_something_has_changed() {
     let (mut json, mut documents) = watch("json");
     let (mut table, mut rows) = watch("table");
     let mut next = || serde_json::from_str::<Value>(&documents.next().unwrap().unwrap()).unwrap();
-    let mut wanted = document(&world);
+    let mut wanted = document(&world, world.path("").to_str().unwrap().trim_end_matches('/'));
     assert_eq!(next(), wanted);
     let mut row = || rows.next().unwrap().unwrap();
     let first = [row(), row(), row(), row()];

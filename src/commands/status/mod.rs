@@ -36,7 +36,11 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
     let look = Look { session, hypervisor: &*hypervisor, id: &id, args };
     let first = look.document(nodes.clone())?;
     if args.watch {
-        return look.watch(cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(), nodes, first);
+        return look.watch(
+            cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(),
+            nodes.as_ref(),
+            first,
+        );
     }
     session.ui.data(&look.text(&first)?);
     tell_age(session);
@@ -82,7 +86,7 @@ impl Look<'_> {
     }
 
     /// Shows everything again whenever something has changed, until nobody reads it any more.
-    fn watch(&self, watch: Option<&Watch>, known: Option<Nodes>, mut shown: Document) -> Result<(), Error> {
+    fn watch(&self, watch: Option<&Watch>, known: Option<&Nodes>, mut shown: Document) -> Result<(), Error> {
         let redraws = matches!(self.args.output, StatusFormat::Table | StatusFormat::Wide) && self.session.ui.redraws();
         let between = match self.args.output {
             _ if redraws => CLEAR,
@@ -95,7 +99,7 @@ impl Look<'_> {
         while read {
             std::thread::sleep(POLL);
             // A watch that has only begun knows of none yet.
-            let seen = watch.map(Watch::nodes).filter(|seen| !seen.is_empty()).or_else(|| known.clone());
+            let seen = watch.map(Watch::nodes).filter(|seen| !seen.is_empty()).or_else(|| known.cloned());
             match self.document(seen) {
                 Ok(now) if now == shown => {}
                 Ok(now) => {
