@@ -457,7 +457,7 @@ fn kinds_are_told_apart() {
             "name: a\n    address: 10.0.0.36",
             "a",
             &[
-                "14:5: nodes[0]: expected a map with name, address, mac, group, arch, cpus, memory, disk, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+                "14:5: nodes[0]: expected a map with name, address, mac, group, arch, cpus, memory, disk, firmware, diskDriver, dataDisks, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
             ],
         ),
         (

@@ -126,8 +126,8 @@ pub(super) fn guests(case: Case, host: &Host) -> Vec<Finding> {
     for (arch, able) in &host.capabilities {
         let of_image = firmware(&case.config.image, *arch);
         let nodes = case.nodes.iter().filter(|node| node.arch == *arch);
-        let mut wanted = nodes.map(|node| node.settings.machine.firmware.map_or(of_image, Firmware::from));
-        let uefi = wanted.any(|firmware| firmware == Firmware::Uefi);
+        let chosen: Vec<_> = nodes.filter_map(|node| node.settings.machine.firmware.map(Firmware::from)).collect();
+        let uefi = chosen.contains(&Firmware::Uefi) || (chosen.is_empty() && of_image == Firmware::Uefi);
         match able {
             Err(error) => findings.push(Finding::of_error(Check::Guests, error, error.hint())),
             Ok(able) if uefi && !able.uefi => {

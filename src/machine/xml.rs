@@ -173,9 +173,11 @@ mod tests {
         let ours = "<domain type='kvm'><cpu mode='maximum'><feature name='svm' policy='disable'/></cpu><on_reboot>restart</on_reboot><devices><disk/></devices></domain>";
         let over = "<domain xmlns:q='urn:q'><cpu mode='custom'><topology cores='2'/></cpu><on_reboot>destroy</on_reboot>\
                     <memoryBacking><hugepages/></memoryBacking><devices><disk device='lun'/></devices><q:commandline a='1'/></domain>";
-        let wanted = "<domain type='kvm' xmlns:q='urn:q'><cpu mode='custom'><feature name='svm' policy='disable'/><topology cores='2'/></cpu>\
-                      <on_reboot>destroy</on_reboot><devices><disk/><disk device='lun'/></devices><memoryBacking><hugepages/></memoryBacking><q:commandline a='1'/></domain>";
-        assert_eq!(read(ours).overlaid(read(over)).document(), read(wanted).document());
+        let wanted = "<domain type='kvm' xmlns:q='urn:q'>\n  <cpu mode='custom'>\n    <feature name='svm' policy='disable'/>\n    \
+                      <topology cores='2'/>\n  </cpu>\n  <on_reboot>destroy</on_reboot>\n  <devices>\n    <disk/>\n    \
+                      <disk device='lun'/>\n  </devices>\n  <memoryBacking>\n    <hugepages/>\n  </memoryBacking>\n  \
+                      <q:commandline a='1'/>\n</domain>\n";
+        assert_eq!(read(ours).overlaid(read(over)).document(), wanted);
         assert_eq!(read(ours).overlaid(read("<domain/>")).document(), read(ours).document());
     }
 

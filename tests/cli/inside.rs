@@ -47,6 +47,7 @@ fn a_machine_is_seen_from_within() {
     world.must(&["lock"]);
     world.edit("uri: test:///default", &format!("uri: {}", daemon.uri));
     world.edit("memory: 4GiB", "memory: 512MiB");
+    world.edit("https://10.0.0.4:6443", "https://nowhere.invalid:6443");
     let state = || daemon.open().domains().unwrap().first().map(|domain| domain.state);
     let missing = ("worker-node-1 has no machine", "`nodebake up worker-node-1` makes it");
     for verb in [&["console", NODE][..], &["wait", NODE, "--for", "off"]] {

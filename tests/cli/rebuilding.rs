@@ -14,6 +14,7 @@ pub(crate) fn world(uri: &str) -> World {
     let world = World::locked();
     world.edit("uri: test:///default", &format!("uri: {uri}"));
     world.edit("memory: 4GiB", "memory: 512MiB");
+    world.edit("https://10.0.0.4:6443", "https://nowhere.invalid:6443");
     world
 }
 
