@@ -123,9 +123,10 @@ impl ApplyError {
             Self::StillRuns { node, .. } => Some(format!(
                 "see `nodebake logs {node}` for what keeps it, wait longer (--stall), or have the plug pulled (--force)"
             )),
-            Self::PutBack { node, cause } if cause.is_node_down() => {
-                Some(format!("the node is what it was: mend the cause, and run `nodebake rebuild {node}` again"))
-            }
+            Self::PutBack { node, cause } if cause.is_node_down() => Some(format!(
+                "the node is what it was; `nodebake logs {node} --previous` tells of the new machine: mend the cause, and run \
+                 `nodebake rebuild {node}` again"
+            )),
             Self::PutBack { cause, .. } => cause.hint(),
             Self::NotPutBack { node, .. } => {
                 Some(format!("the old machine was kept: see `nodebake logs {node}`, and run `nodebake up {node}`"))

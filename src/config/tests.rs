@@ -178,7 +178,20 @@ fn what_init_shows_as_a_comment_is_valid_too() {
     };
     let unit = |body, enabled| OwnUnit { body, enabled };
     let settings = Settings {
-        machine: Machine::default(),
+        machine: Machine {
+            firmware: Some(Bootware::Uefi),
+            disk_driver: DiskDriver {
+                cache: "none".to_owned(),
+                io: Some("native".to_owned()),
+                discard: "unmap".to_owned(),
+            },
+            data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30 })]),
+            domain_xml: Some(
+                "<domain>\n  <cpu><topology sockets='1' cores='2' threads='1'/></cpu>\n  \
+                 <devices><watchdog model='itco' action='reset'/></devices>\n</domain>\n"
+                    .to_owned(),
+            ),
+        },
         ntp: vec!["10.0.0.1".to_owned()],
         proxy: Some(Proxy {
             http: Some("http://10.0.0.1:3128".to_owned()),
@@ -224,6 +237,7 @@ fn what_init_shows_as_a_comment_is_valid_too() {
         keep_seed: false,
         origins: Origins::default(),
     };
+    expected.network.mtu = Some(1450);
     expected.nodes.iter_mut().for_each(|node| node.settings = settings.clone());
     let [_, large] = expected.nodes.as_mut_slice() else { panic!() };
     large.group = Some("large".to_owned());
