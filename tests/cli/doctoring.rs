@@ -303,7 +303,7 @@ fn what_is_off_is_started_where_that_is_asked_for() {
     assert!(pool.exists());
     // A remedy that fails is told after what was found.
     lab.virsh(&["net-destroy", "nodebake"]);
-    must(&mut lab.command(&["ip", "link", "add", "taken", "type", "dummy"]));
+    must(&mut lab.command(&["ip", "link", "add", "taken", "type", "bridge"]));
     must(&mut lab.command(&["ip", "address", "add", "10.0.0.1/24", "dev", "taken"]));
     must(&mut lab.command(&["ip", "link", "set", "taken", "up"]));
     let ran = lab.run(&["doctor", "--fix", "-o", "json"]);
