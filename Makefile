@@ -27,9 +27,10 @@ lint: packages
 	sed 1d cloud-init/golden/vendor-data | shellcheck -s sh -
 	shellcheck -s sh cloud-init/guest/grow cloud-init/guest/packages cloud-init/guest/seal
 
-# Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice.
+# Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice. The
+# crate itself is not optimised here, since that takes longer than all these tests; what the lab's guests meet is.
 unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt, stand-ins
-	cargo test --release --locked --workspace
+	cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace
 
 # Images for a single drive and golden images have scenarios of their own, which `make soak` adds.
 e2e: packages ## real guests in the lab
@@ -39,6 +40,7 @@ e2e: packages ## real guests in the lab
 soak: packages ## the same with full counts; hours
 	NODEBAKE_TEST_TREES=500 cargo test --release --locked --workspace --test images
 	NODEBAKE_KILLS=200 cargo test --release --locked --workspace --test cli killed::
+	NODEBAKE_KILLS=100 cargo test --release --locked --workspace --test cli cutting::
 	$(LAB) build
 	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --test e2e -- --test-threads=1 --nocapture
 

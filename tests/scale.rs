@@ -230,7 +230,7 @@ fn two_hundred_nodes_come_and_go() {
         let inventory = Inventory::read(&config, &driver, None).unwrap();
         plan::up(Request { config: &config, id: &id, built: &built, inventory: &inventory, now: 0 }).unwrap()
     };
-    let patience = Patience::of_silence(Duration::from_secs(60));
+    let patience = Patience::of_silence(Duration::from_mins(1));
     let apply =
         Apply { hypervisor: &driver, id: &id, watch: None, cluster: None, patience, force: false, progress: &Silent };
 
@@ -246,7 +246,9 @@ fn two_hundred_nodes_come_and_go() {
 
     let removals = plan::removals(&id, &config, &Inventory::read(&config, &driver, None).unwrap());
     assert_eq!(removals.len(), NODES);
-    removals.iter().for_each(|(node, removal)| apply.remove(node, removal).unwrap());
+    for (node, removal) in &removals {
+        apply.remove(node, removal).unwrap();
+    }
     let (domains, networks, volumes) = holdings(&driver);
     assert_eq!((domains, networks.len(), volumes.len()), (before.0, before.1.len() + 1, 2), "images stay");
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -142,6 +142,24 @@ fn uncommented() -> String {
     text.replace("$y$j9T$...", &console_hash())
 }
 
+/// What the comments of `init` say of a machine.
+fn init_machine() -> Machine {
+    Machine {
+        firmware: Some(Bootware::Uefi),
+        disk_driver: DiskDriver {
+            cache: "none".to_owned(),
+            io: Some("native".to_owned()),
+            discard: "unmap".to_owned(),
+        },
+        data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30 })]),
+        domain_xml: Some(
+            "<domain>\n  <cpu><topology sockets='1' cores='2' threads='1'/></cpu>\n  \
+                 <devices><watchdog model='itco' action='reset'/></devices>\n</domain>\n"
+                .to_owned(),
+        ),
+    }
+}
+
 #[test]
 fn what_init_shows_as_a_comment_is_valid_too() {
     let text = uncommented();
@@ -178,20 +196,7 @@ fn what_init_shows_as_a_comment_is_valid_too() {
     };
     let unit = |body, enabled| OwnUnit { body, enabled };
     let settings = Settings {
-        machine: Machine {
-            firmware: Some(Bootware::Uefi),
-            disk_driver: DiskDriver {
-                cache: "none".to_owned(),
-                io: Some("native".to_owned()),
-                discard: "unmap".to_owned(),
-            },
-            data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30 })]),
-            domain_xml: Some(
-                "<domain>\n  <cpu><topology sockets='1' cores='2' threads='1'/></cpu>\n  \
-                 <devices><watchdog model='itco' action='reset'/></devices>\n</domain>\n"
-                    .to_owned(),
-            ),
-        },
+        machine: init_machine(),
         ntp: vec!["10.0.0.1".to_owned()],
         proxy: Some(Proxy {
             http: Some("http://10.0.0.1:3128".to_owned()),

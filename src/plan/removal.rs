@@ -24,6 +24,7 @@ impl Removal {
     }
 
     /// The same with its data disks.
+    #[must_use]
     pub fn with_data(mut self) -> Self {
         self.volumes.append(&mut self.data);
         self

@@ -36,7 +36,6 @@ fn ended(ran: &Ran) -> (i32, String, String) {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one machine for all of it: it takes long to start")]
 fn a_machine_is_seen_from_within() {
     let daemon = Daemon::start();
     if !daemon.root {
