@@ -59,6 +59,7 @@ fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz
 bench: packages ## supply chain and first boot against other ways (NODEBAKE_BENCH_PAIRS=N)
 	$(LAB) build
 	cargo bench --locked --workspace --bench supply-chain
+	cargo bench --locked --workspace --bench plan
 	cargo bench --locked --workspace --bench seeds
 	cargo bench --locked --workspace --bench first-boot
 

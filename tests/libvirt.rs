@@ -820,3 +820,28 @@ fn a_machine_from_its_volumes_to_its_end() {
     }
     assert_eq!(volumes(&*hypervisor), []);
 }
+
+/// The whole of this as another user than root, whose daemon is a session's.
+#[test]
+fn all_of_it_holds_at_a_session_daemon() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // Others may not reach this program, nor the folder of the source.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, home) = (folder.path().join("libvirt"), folder.path().join("home"));
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]).arg(program);
+    command.args(["--skip", "every_golden_definition_passes_validation"]).current_dir(&home);
+    let output = command.env("HOME", &home).env("TMPDIR", &home).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let counted = said.lines().find(|line| line.starts_with("running "));
+    assert!(output.status.success() && counted == Some("running 14 tests"), "{said}");
+}
+
+/// The user and group that own nothing.
+const NOBODY: u32 = 65534;

@@ -1,5 +1,6 @@
 //! `nodebake console`: a machine's serial console, in the terminal of the one who calls.
 
+use std::convert::Infallible;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -28,6 +29,9 @@ const WAITING: usize = 16;
 /// Blocks of the keyboard that may wait for a guest that does not listen; what is typed beyond is dropped, as a terminal
 /// does it.
 const UNHEARD: usize = 64;
+
+/// How long a guest is waited for that does not listen, when the user leaves.
+const HEARD_LIMIT: Duration = Duration::from_secs(1);
 
 /// A machine's console ends a moment before libvirt tells that the machine is off.
 const OFF_LIMIT: Duration = Duration::from_secs(5);
@@ -90,7 +94,13 @@ fn sit_at(session: &Session, node: &NodeName, console: &Arc<dyn Console>) -> Res
     session.ui.say(&format!("the console of {node}: Ctrl-] leaves, Enter brings a prompt\r"));
     listen(console.clone(), happens.clone());
     read_keys(happens);
-    let end = converse(&speak(console.clone()), &events, |bytes| session.ui.raw(bytes));
+    let (guest, heard) = speak(console.clone());
+    let end = converse(&guest, &events, |bytes| session.ui.raw(bytes));
+    drop(guest);
+    if matches!(end, Ok(End::Left)) {
+        // What was typed before the key that leaves is still for the guest. Nothing is ever sent here: it is the end.
+        let _ = heard.recv_timeout(HEARD_LIMIT);
+    }
     drop(terminal);
     Ok(end?)
 }
@@ -158,11 +168,15 @@ fn listen(console: Arc<dyn Console>, happens: SyncSender<Event>) {
     });
 }
 
-/// A thread of its own, since a guest that does not listen lets the writer wait.
-fn speak(console: Arc<dyn Console>) -> SyncSender<Vec<u8>> {
+/// A thread of its own, since a guest that does not listen lets the writer wait; the second channel ends with it.
+fn speak(console: Arc<dyn Console>) -> (SyncSender<Vec<u8>>, Receiver<Infallible>) {
     let (give, get) = sync_channel::<Vec<u8>>(UNHEARD);
-    std::thread::spawn(move || get.iter().try_for_each(|bytes| console.write(&bytes)));
-    give
+    let (ends, heard) = sync_channel(0);
+    std::thread::spawn(move || {
+        let _ends = ends;
+        get.iter().try_for_each(|bytes| console.write(&bytes))
+    });
+    (give, heard)
 }
 
 fn is_off(hypervisor: &dyn Hypervisor, uuid: uuid::Uuid) -> Result<bool, Error> {
