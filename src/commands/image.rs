@@ -1,5 +1,6 @@
 //! `nodebake image`: a base image that holds the payload and its packages already, made by booting one machine once.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use crate::apply::{Apply, ApplyError, Patience};
 use crate::artifacts::{BaseImage, Kind};
 use crate::build::{Build, make_output_folder};
 use crate::cli;
-use crate::config::{Config, Node, NodeName};
+use crate::config::{Config, Machine, Node, NodeName};
 use crate::digest::Hasher;
 use crate::error::{Error, ExitCode};
 use crate::image::Payload;
@@ -195,7 +196,10 @@ fn builder(group: &str, image: &str, model: &Node, payload: &Payload) -> Result<
     let name: NodeName = name.parse().map_err(|_| ImageError::Taken { name })?;
     let base = BaseImage::named(image).map_or(0, |image| image.min_disk);
     let disk = (base + 2 * payload.size + ROOM).next_multiple_of(1 << 20);
-    Ok(Node { name, mac: None, disk, ..model.clone() })
+    let mut node = Node { name, mac: None, disk, ..model.clone() };
+    // Disks that would outlast it, and devices that a node may be using, are the nodes' own.
+    node.settings.machine = Machine { data_disks: BTreeMap::new(), domain_xml: None, ..node.settings.machine };
+    Ok(node)
 }
 
 struct Making<'a> {

@@ -131,7 +131,20 @@ fn disk_name(text: &str) -> Result<String, String> {
 }
 
 /// What of `<domain>` is nodebake's alone.
-const OURS: [&str; 9] = ["name", "uuid", "title", "metadata", "memory", "currentMemory", "maxMemory", "vcpu", "os"];
+const OURS: [&str; 11] = [
+    "name",
+    "uuid",
+    "title",
+    "metadata",
+    "memory",
+    "currentMemory",
+    "maxMemory",
+    "vcpu",
+    "os",
+    // What `stop` and a replacement count on.
+    "on_poweroff",
+    "on_reboot",
+];
 
 fn domain_xml(value: &Value<'_>) -> Option<String> {
     let text = value.text("a <domain> of libvirt's XML")?;
@@ -154,8 +167,13 @@ fn check_xml(text: &str) -> Result<(), String> {
         return Err(format!("the attribute {:?} of <domain> is nodebake's own", attribute.name()));
     }
     let mut elements = root.children().filter(roxmltree::Node::is_element);
-    match elements.find(|node| OURS.contains(&node.tag_name().name())) {
-        Some(node) => Err(format!("<{}> is nodebake's own", node.tag_name().name())),
+    if let Some(node) = elements.find(|node| OURS.contains(&node.tag_name().name())) {
+        return Err(format!("<{}> is nodebake's own", node.tag_name().name()));
+    }
+    let is_volume = |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with("nodebake."));
+    let mut values = root.descendants().flat_map(|node| node.attributes()).map(|attribute| attribute.value());
+    match values.find(|value| is_volume(value)) {
+        Some(path) => Err(format!("{} is a volume of nodebake's own", quoted(path))),
         None => Ok(()),
     }
 }
@@ -185,6 +203,11 @@ mod tests {
             ("<domain type='xen'/>", Err("the attribute \"type\" of <domain> is nodebake's own")),
             ("<domain><uuid>1</uuid></domain>", Err("<uuid> is nodebake's own")),
             ("<domain><cpu/><os/></domain>", Err("<os> is nodebake's own")),
+            ("<domain><on_poweroff>restart</on_poweroff></domain>", Err("<on_poweroff> is nodebake's own")),
+            (
+                "<domain><devices><disk><source file='/pool/nodebake.a.qcow2'/></disk></devices></domain>",
+                Err("\"/pool/nodebake.a.qcow2\" is a volume of nodebake's own"),
+            ),
         ] {
             assert_eq!(check_xml(text), wanted.map_err(ToOwned::to_owned), "{text}");
         }
