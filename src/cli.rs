@@ -194,9 +194,9 @@ pub struct Render {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Which nodes [default: all].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
     /// Look at images alone: libvirt is not asked.
     #[arg(long)]
     pub images: bool,
@@ -301,9 +301,9 @@ pub struct Plan {
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Which nodes [default: all].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
     /// Mend what `up` would mend anyway: start networks and pools, have ours start with their host. All else is left to
     /// you.
     #[arg(long)]
@@ -344,9 +344,9 @@ pub struct Start {
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
 pub struct WaitFor {
-    /// Which nodes [default: all].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
     /// What to wait for: registered (in the cluster), ready, off, or stage=STAGE, such as stage=kubelet-active.
     #[arg(long = "for", value_name = "CONDITION", default_value = "registered")]
     pub goal: Goal,
@@ -372,9 +372,9 @@ pub struct Stop {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Show all that is known of these, with the stages of their newest boot [default: a line for each machine].
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<NodeName>,
+    /// Which nodes: of those all that is known, else a line for each machine.
+    #[command(flatten)]
+    pub which: Which,
     /// How it is printed.
     #[arg(short = 'o', long, value_enum, default_value_t = StatusFormat::Table)]
     pub output: StatusFormat,

@@ -791,6 +791,19 @@ fn the_old_machine_comes_back_where_the_new_one_fails() {
     }
 }
 
+/// A run that was killed has not noted that its machine came up: it is kept like one that did.
+#[test]
+fn a_machine_that_was_started_is_kept_as_well() {
+    for (state, kept) in [(MarkState::Started, true), (MarkState::Failed, false)] {
+        let world = changed();
+        world.change_mark("worker-node-1", |mark| mark.state = state);
+        world.new_guest_says(&report("containerd-active", "failed", "Ym9vbQo="));
+        let disks = world.disks();
+        let error = world.rebuild().unwrap_err();
+        assert_eq!((matches!(error, ApplyError::PutBack { .. }), world.disks() == disks), (kept, kept), "{error:?}");
+    }
+}
+
 #[test]
 fn a_machine_that_does_not_go_off_is_not_replaced_without_force() {
     let world = changed();

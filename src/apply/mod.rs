@@ -183,6 +183,32 @@ fn doing(action: impl Into<String>) -> impl FnOnce(MachineError) -> ApplyError {
     move |source| ApplyError::Machine { action, source }
 }
 
+impl<'a> Apply<'a> {
+    /// Without a cluster to ask, for what waits for nobody.
+    pub fn new(hypervisor: &'a dyn Hypervisor, id: &'a ClusterId, progress: &'a dyn Progress) -> Self {
+        let patience = Patience::of_silence(std::time::Duration::ZERO);
+        Self { hypervisor, id, watch: None, cluster: None, patience, force: false, progress }
+    }
+}
+
+/// Deletes a volume of ours; the bytes of a seed, which holds a node's key, are overwritten first.
+pub fn delete_volume(
+    hypervisor: &dyn Hypervisor,
+    pool: &str,
+    volume: &VolumeName,
+    progress: &dyn Progress,
+) -> Result<(), ApplyError> {
+    if matches!(volume, VolumeName::Seed { .. })
+        && let Err(error) = hypervisor.wipe_volume(pool, volume)
+        && !matches!(error, MachineError::Missing { .. })
+    {
+        // Better gone with its bytes left on the host's disk than still there to be read.
+        let why = crate::error::chain(&error);
+        progress.warn(&format!("{volume} is removed without being overwritten: {why}"));
+    }
+    hypervisor.delete_volume(pool, volume).map_err(doing(format!("deleting volume {volume}")))
+}
+
 impl Apply<'_> {
     /// Does one action that serves all nodes.
     pub fn shared(&self, action: &SharedAction) -> Result<(), ApplyError> {
@@ -365,17 +391,8 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Deletes a volume of ours; the bytes of a seed, which holds a node's key, are overwritten first.
     fn delete(&self, pool: &str, volume: &VolumeName) -> Result<(), ApplyError> {
-        if matches!(volume, VolumeName::Seed { .. })
-            && let Err(error) = self.hypervisor.wipe_volume(pool, volume)
-            && !matches!(error, MachineError::Missing { .. })
-        {
-            // Better gone with its bytes left on the host's disk than still there to be read.
-            let why = crate::error::chain(&error);
-            self.progress.warn(&format!("{volume} is removed without being overwritten: {why}"));
-        }
-        self.hypervisor.delete_volume(pool, volume).map_err(doing(format!("deleting volume {volume}")))
+        delete_volume(self.hypervisor, pool, volume, self.progress)
     }
 
     /// Changes the mark of a machine that is there.

@@ -14,7 +14,7 @@ use crate::cli;
 use crate::config::NodeName;
 use crate::error::Error;
 use crate::machine::{self, Console, Hypervisor, MachineError};
-use crate::plan::Blocked;
+use crate::plan;
 use crate::terminal::RawTerminal;
 
 /// The key that leaves: Ctrl-], as with virsh and telnet.
@@ -41,13 +41,11 @@ pub(super) fn run(session: &Session, args: &cli::Console) -> Result<(), Error> {
     let hypervisor = machine::open(&session.config.libvirt.uri)?;
     let id = session.cluster_id()?;
     let uuid = id.uuid(node);
-    let Some(domain) = hypervisor.domain(uuid)? else {
+    let domain = hypervisor.domain(uuid)?;
+    if domain.is_none() {
         session.nodes(std::slice::from_ref(node))?;
-        return Err(Blocked::NoMachine { node: node.clone() }.into());
-    };
-    if !domain.mark().is_some_and(|mark| mark.belongs_to(&id)) {
-        return Err(Blocked::ForeignDomain { node: node.clone() }.into());
     }
+    plan::own(&id, node, domain.as_ref())?;
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Err(Error::NoTerminal);
     }
@@ -100,6 +98,8 @@ fn sit_at(session: &Session, node: &NodeName, console: &Arc<dyn Console>) -> Res
     if matches!(end, Ok(End::Left)) {
         // What was typed before the key that leaves is still for the guest. Nothing is ever sent here: it is the end.
         let _ = heard.recv_timeout(HEARD_LIMIT);
+        // The daemon answers this when it has taken in all that was sent before.
+        console.close();
     }
     drop(terminal);
     Ok(end?)

@@ -26,7 +26,7 @@ struct Document<'a> {
 
 /// Shows the findings; says whether one stands in the way.
 pub(super) fn run(session: &Session, args: &Doctor) -> Result<bool, Error> {
-    let nodes = session.nodes(&args.nodes)?;
+    let nodes = session.select(&args.which)?;
     let mut findings = look(session, &nodes, &args.out.dir);
     let mended = if args.fix { repair(session, &findings) } else { Ok(false) };
     // After a remedy that failed too, an earlier one may have changed what is there.

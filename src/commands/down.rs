@@ -1,7 +1,7 @@
 //! `nodebake down` and `nodebake remove`: removes what carries our mark, and nothing else.
 
 use super::Session;
-use crate::apply::{Apply, Patience};
+use crate::apply::Apply;
 use crate::cli::{Consent, Down, Remove, Which};
 use crate::config::NodeName;
 use crate::error::Error;
@@ -50,15 +50,7 @@ fn remove_those(
         session.ui.say(&describe(node, removal));
     }
     session.consent(consent, "Remove them?")?;
-    let apply = Apply {
-        hypervisor: &*hypervisor,
-        id: &id,
-        watch: None,
-        cluster: None,
-        patience: Patience::of_silence(std::time::Duration::ZERO),
-        force: false,
-        progress: session.ui,
-    };
+    let apply = Apply::new(&*hypervisor, &id, session.ui);
     for (node, removal) in &there {
         apply.remove(node, removal)?;
         session.ui.data(&format!("{node} removed\n"));

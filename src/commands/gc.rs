@@ -12,6 +12,7 @@ use indicatif::HumanBytes;
 use jiff::Timestamp;
 
 use super::Session;
+use crate::apply::delete_volume;
 use crate::artifacts::lock::LockError;
 use crate::artifacts::store::{Reason, StoreError, Sweep, Unused, Uses};
 use crate::artifacts::{Lock, Store};
@@ -19,7 +20,7 @@ use crate::cli::{Cli, Gc};
 use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
 use crate::error::{Error, ExitCode};
-use crate::machine::{self, MachineError, VolumeInfo, VolumeName};
+use crate::machine::{self, MachineError, VolumeInfo};
 use crate::plan::{self, Inventory};
 use crate::ui::Ui;
 
@@ -160,10 +161,7 @@ fn volumes(cli: &Cli, ui: &Ui, args: &Gc) -> Result<Vec<(String, VolumeInfo)>, E
     let pool = &session.config.libvirt.pool;
     if !args.dry_run {
         for name in unused.iter().filter_map(VolumeInfo::ours) {
-            if matches!(name, VolumeName::Seed { .. }) {
-                hypervisor.wipe_volume(pool, &name)?;
-            }
-            hypervisor.delete_volume(pool, &name)?;
+            delete_volume(&*hypervisor, pool, &name, ui)?;
         }
     }
     Ok(unused.into_iter().map(|volume| (pool.clone(), volume)).collect())

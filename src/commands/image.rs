@@ -132,15 +132,8 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     let request =
         Request { config: &config, id: &id, built: &built, inventory: &inventory, now: session.now.as_second() };
     let plan = plan::rebuild(request)?;
-    let apply = Apply {
-        hypervisor: &*hypervisor,
-        id: &id,
-        watch: None,
-        cluster: None,
-        patience: Patience::of_silence(Duration::from_secs(args.wait.stall)),
-        force: false,
-        progress: session.ui,
-    };
+    let patience = Patience::of_silence(Duration::from_secs(args.wait.stall));
+    let apply = Apply { patience, ..Apply::new(&*hypervisor, &id, session.ui) };
     let made = plan.shared.iter().try_for_each(|action| apply.shared(action)).map_err(failed);
     let golden = made.and_then(|()| {
         let [plan] = plan.nodes.as_slice() else { return Err(ImageError::Golden.into()) };

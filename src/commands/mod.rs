@@ -186,10 +186,11 @@ impl Session<'_> {
 
     /// The nodes that are named by themselves or by their groups, in the cluster file's order; all of them where none is.
     fn select(&self, which: &Which) -> Result<Vec<&Node>, Error> {
-        let mut names: Vec<_> = self.nodes(&which.nodes)?.into_iter().map(|node| &node.name).collect();
-        if which.nodes.is_empty() && !which.groups.is_empty() {
-            names.clear();
+        if which.groups.is_empty() {
+            return self.nodes(&which.nodes);
         }
+        let named = if which.nodes.is_empty() { Vec::new() } else { self.nodes(&which.nodes)? };
+        let mut names: Vec<_> = named.into_iter().map(|node| &node.name).collect();
         let nodes = &self.config.nodes;
         for group in &which.groups {
             let of_group = |node: &&Node| node.group.as_ref() == Some(group);

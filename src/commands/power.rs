@@ -10,7 +10,7 @@ use crate::config::{ClusterId, Node, NodeName};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::parallel;
-use crate::plan::{self, Blocked, Inventory};
+use crate::plan::{self, Inventory};
 
 pub(super) fn start(session: &Session, args: &Start) -> Result<(), Error> {
     let power = Power::new(session, args.pace)?;
@@ -71,15 +71,8 @@ impl<'a> Power<'a> {
     }
 
     fn apply<'b>(&'b self, cluster: Option<&'b Cluster>, watch: Option<&'b Watch>) -> Apply<'b> {
-        Apply {
-            hypervisor: &*self.hypervisor,
-            id: &self.id,
-            watch,
-            cluster,
-            patience: Patience::of_silence(Duration::from_secs(self.pace.wait.stall)),
-            force: false,
-            progress: self.session.ui,
-        }
+        let patience = Patience::of_silence(Duration::from_secs(self.pace.wait.stall));
+        Apply { watch, cluster, patience, ..Apply::new(&*self.hypervisor, &self.id, self.session.ui) }
     }
 
     fn start(&self, cluster: Option<&Cluster>, nodes: &[&Node]) -> Result<(), Error> {
@@ -94,10 +87,7 @@ impl<'a> Power<'a> {
     fn stop(&self, nodes: &[&Node], force: bool) -> Result<Stuck, Error> {
         for node in nodes {
             let domain = self.hypervisor.domain(self.id.uuid(&node.name))?;
-            let domain = domain.ok_or_else(|| Blocked::NoMachine { node: node.name.clone() })?;
-            if !domain.mark().is_some_and(|mark| mark.belongs_to(&self.id)) {
-                return Err(Blocked::ForeignDomain { node: node.name.clone() }.into());
-            }
+            plan::own(&self.id, &node.name, domain.as_ref())?;
         }
         let apply = self.apply(None, None);
         let pool = &self.session.config.libvirt.pool;

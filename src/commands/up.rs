@@ -77,13 +77,11 @@ fn bring(
     }
     let watch = cluster.as_ref().map(Cluster::watch);
     let apply = Apply {
-        hypervisor: &*hypervisor,
-        id: &id,
         watch: watch.as_ref(),
         cluster: cluster.as_ref(),
         patience: Patience::of_silence(Duration::from_secs(how.pace.wait.stall)),
         force: how.force,
-        progress: session.ui,
+        ..Apply::new(&*hypervisor, &id, session.ui)
     };
     carry_out(session, &apply, nodes, &plan, how.pace, how.one_by_one)
 }

@@ -8,7 +8,7 @@ use crate::machine;
 use crate::verify::{self, Check, Difference, Expected, Outcome};
 
 pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
-    let nodes = session.nodes(&args.nodes)?;
+    let nodes = session.select(&args.which)?;
     // Nothing is downloaded, whatever the cluster file says of mirrors.
     let source = Source::new(&[], false, None)?;
     let inputs =

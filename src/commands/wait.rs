@@ -9,11 +9,11 @@ use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::machine;
 use crate::parallel;
-use crate::plan::Blocked;
+use crate::plan;
 
 pub(super) fn run(session: &Session, args: &WaitFor) -> Result<(), Error> {
     let config = &session.config;
-    let nodes = session.nodes(&args.nodes)?;
+    let nodes = session.select(&args.which)?;
     let cluster = if args.goal.needs_cluster() { session.cluster()? } else { None };
     if args.goal.needs_cluster() && cluster.is_none() {
         return Err(Error::NobodyToAsk { goal: args.goal });
@@ -22,22 +22,16 @@ pub(super) fn run(session: &Session, args: &WaitFor) -> Result<(), Error> {
     let id = session.cluster_id()?;
     for node in &nodes {
         let domain = hypervisor.domain(id.uuid(&node.name))?;
-        let domain = domain.ok_or_else(|| Blocked::NoMachine { node: node.name.clone() })?;
-        if !domain.mark().is_some_and(|mark| mark.belongs_to(&id)) {
-            return Err(Blocked::ForeignDomain { node: node.name.clone() }.into());
-        }
+        plan::own(&id, &node.name, domain.as_ref())?;
     }
     // An apiserver that cannot be asked is told at once.
     cluster.as_ref().map(Cluster::nodes).transpose()?;
     let watch = cluster.as_ref().map(Cluster::watch);
     let apply = Apply {
-        hypervisor: &*hypervisor,
-        id: &id,
         watch: watch.as_ref(),
         cluster: cluster.as_ref(),
         patience: Patience::of_silence(Duration::from_secs(args.wait.stall)),
-        force: false,
-        progress: session.ui,
+        ..Apply::new(&*hypervisor, &id, session.ui)
     };
     let wait = |node: &&crate::config::Node| {
         let waited = apply.wait(&node.name, &config.libvirt.pool, args.goal);

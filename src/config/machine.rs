@@ -157,6 +157,9 @@ fn domain_xml(value: &Value<'_>) -> Option<String> {
     }
 }
 
+/// More than libvirt's format ever has.
+const DEEPEST: usize = 32;
+
 fn check_xml(text: &str) -> Result<(), String> {
     let document = roxmltree::Document::parse(text).map_err(|error| format!("this is not well-formed XML: {error}"))?;
     let root = document.root_element();
@@ -165,6 +168,14 @@ fn check_xml(text: &str) -> Result<(), String> {
     }
     if let Some(attribute) = root.attributes().next() {
         return Err(format!("the attribute {:?} of <domain> is nodebake's own", attribute.name()));
+    }
+    if root.descendants().any(|node| node.ancestors().nth(DEEPEST).is_some()) {
+        return Err(format!("elements stand within each other more than {DEEPEST} deep"));
+    }
+    // libvirt gives none back, so a machine that is put back would stand open.
+    let mut attributes = root.descendants().flat_map(|node| node.attributes()).map(|attribute| attribute.name());
+    if let Some(name) = attributes.find(|name| ["passwd", "password"].contains(name)) {
+        return Err(format!("a password has no place in the cluster file, found the attribute {name:?}"));
     }
     let mut elements = root.children().filter(roxmltree::Node::is_element);
     if let Some(node) = elements.find(|node| OURS.contains(&node.tag_name().name())) {
@@ -211,6 +222,12 @@ mod tests {
         ] {
             assert_eq!(check_xml(text), wanted.map_err(ToOwned::to_owned), "{text}");
         }
+        let deep = |levels: usize| format!("<domain>{}{}</domain>", "<a>".repeat(levels), "</a>".repeat(levels));
+        assert_eq!(check_xml(&deep(30)), Ok(()));
+        assert_eq!(check_xml(&deep(100_000)), Err("elements stand within each other more than 32 deep".to_owned()));
+        let open = "<domain><devices><graphics type='vnc' passwd='x'/></devices></domain>";
+        let wanted = "a password has no place in the cluster file, found the attribute \"passwd\"";
+        assert_eq!(check_xml(open), Err(wanted.to_owned()));
         let error = check_xml("<domain>").err().unwrap_or_default();
         assert!(error.starts_with("this is not well-formed XML: "), "{error}");
     }

@@ -64,7 +64,7 @@ pub(super) fn pool_path(host: &Host) -> Vec<Finding> {
 struct Need {
     /// Images that are not there yet, in bytes.
     images: u64,
-    /// How much root disks can grow, in bytes.
+    /// How much root and data disks can grow, in bytes.
     disks: u64,
     /// The payload is not built, and so not counted.
     unbuilt: bool,
@@ -126,18 +126,24 @@ fn need(case: Case, volumes: &[VolumeInfo], images: &BTreeMap<Arch, Option<Image
         }
     }
     // Every disk in the pool that a guest writes, of whatever cluster, and those that are not there yet.
-    let writes = |volume: &&VolumeInfo| volume.backing.is_some();
+    let is_data = |volume: &VolumeInfo| matches!(volume.ours(), Some(VolumeName::Data { .. }));
+    let writes = |volume: &&VolumeInfo| volume.backing.is_some() || is_data(volume);
     let there: u64 =
         volumes.iter().filter(writes).map(|volume| volume.capacity.saturating_sub(volume.allocation)).sum();
     let has_root = |node: &NodeName| {
         let of_node = |name: VolumeName| name.owner().is_some_and(|(_, owner)| owner == node);
         let ours = |name: &VolumeName| case.id.is_some_and(|id| name.belongs_to(id));
-        volumes.iter().any(|volume| writes(&volume) && volume.ours().filter(ours).is_some_and(of_node))
+        volumes.iter().any(|volume| volume.backing.is_some() && volume.ours().filter(ours).is_some_and(of_node))
     };
+    let data = case.nodes.iter().flat_map(|node| {
+        let is_new = |disk: &str| !case.id.is_some_and(|id| is_there(&VolumeName::data(id, &node.name, disk)));
+        node.settings.machine.data_disks.iter().filter(move |(disk, _)| is_new(disk)).map(|(_, disk)| disk.size)
+    });
+    let data: u64 = data.sum();
     let new: Vec<_> = case.nodes.iter().filter(|node| !has_root(&node.name)).collect();
     Need {
         images: missing.values().sum::<u64>() + SEED * new.len() as u64,
-        disks: there + new.iter().map(|node| node.disk).sum::<u64>(),
+        disks: there + data + new.iter().map(|node| node.disk).sum::<u64>(),
         unbuilt: images.values().any(Option::is_none),
     }
 }

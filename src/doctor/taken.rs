@@ -30,9 +30,11 @@ pub(super) fn macs(case: Case, id: &ClusterId, host: &Host) -> Vec<Finding> {
 
 fn macs_of(case: Case, id: &ClusterId, host: &Host, node: &Node) -> Vec<Finding> {
     let (name, mac) = (&node.name, case.config.mac(id, node));
+    let wanted = &case.config.network;
     let network = host.inventory.network.as_ref();
-    let bridge = network.and_then(|network| network.bridge.as_deref());
-    let is_here = |on: Option<&str>| on == Some(case.config.network.name.as_str()) || (on.is_some() && on == bridge);
+    let bridge = wanted.bridge.as_deref().or_else(|| network.and_then(|network| network.bridge.as_deref()));
+    let by_name = wanted.bridge.is_none().then_some(wanted.name.as_str());
+    let is_here = |on: Option<&str>| on.is_some() && (on == by_name || on == bridge);
     let others = host.inventory.domains.iter().filter(|domain| domain.uuid != id.uuid(name));
     let holders = others
         .filter(|domain| domain.resources().cards.iter().any(|card| card.mac == mac && is_here(card.on.as_deref())));
@@ -171,6 +173,18 @@ mod tests {
             assert_eq!(judge(&fixture), [format!("{taken} | {edit}")], "{on}");
             fixture.host.inventory.domains.pop();
         }
+        // On a bridge of the host, the network of that name is another one.
+        fixture.config.network.bridge = Some("br0".to_owned());
+        fixture.host.inventory.network = None;
+        for (on, wanted) in [("nodebake", free.to_owned()), ("br0", format!("{taken} | {edit}"))] {
+            let domains = &mut fixture.host.inventory.domains;
+            domains.retain(|domain| domain.name != "worker-node-1");
+            domains.push(domain("clone", ShutOff, &card(mac, on)));
+            assert_eq!(judge(&fixture), [wanted], "{on}");
+            fixture.host.inventory.domains.pop();
+        }
+        let before = Fixture::new();
+        (fixture.host.inventory.network, fixture.config.network.bridge) = (before.host.inventory.network, None);
         fixture.host.inventory.domains.push(domain("clone", ShutOff, &card(mac, "nodebake")));
         fixture.config.nodes[0].mac = Some(mac);
         let given = "give worker-node-1 another `mac` in the cluster file, or leave the key out; or virsh edit clone";

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{Inventory, Request};
 use crate::config::{ClusterId, Config, Node, NodeName};
-use crate::machine::{MachineError, VolumeName};
+use crate::machine::{DomainInfo, MachineError, Mark, VolumeName};
 
 /// Why nothing can be planned.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +132,17 @@ impl Blocked {
             Self::Machine(source) => return source.hint(),
         })
     }
+}
+
+/// A node's machine with its mark: it must be there, and this cluster's.
+pub fn own<'a>(
+    id: &ClusterId,
+    node: &NodeName,
+    domain: Option<&'a DomainInfo>,
+) -> Result<(&'a DomainInfo, &'a Mark), Blocked> {
+    let domain = domain.ok_or_else(|| Blocked::NoMachine { node: node.clone() })?;
+    let mark = domain.mark().filter(|mark| mark.belongs_to(id));
+    mark.map(|mark| (domain, mark)).ok_or_else(|| Blocked::ForeignDomain { node: node.clone() })
 }
 
 /// Looks for what stands in the way; tells the first of it.

@@ -14,7 +14,7 @@ mod unused;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use blocked::{Blocked, blocked};
+pub use blocked::{Blocked, blocked, own};
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
@@ -281,9 +281,7 @@ fn runs(domain: &DomainInfo) -> bool {
 fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) -> Result<NodePlan, Blocked> {
     let uuid = id.uuid(&node.name);
     let domain = inventory.domains.iter().find(|domain| domain.uuid == uuid);
-    let domain = domain.ok_or_else(|| Blocked::NoMachine { node: node.name.clone() })?;
-    let mark = domain.mark().filter(|mark| mark.belongs_to(id));
-    let mark = mark.ok_or_else(|| Blocked::ForeignDomain { node: node.name.clone() })?;
+    let (domain, mark) = own(id, &node.name, domain)?;
     let replacement = Replacement::under_way(domain);
     if mark.state == MarkState::Creating && replacement.is_none() {
         return Err(Blocked::HalfMade { node: node.name.clone() });

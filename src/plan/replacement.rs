@@ -8,7 +8,7 @@
 
 use crate::config::{ClusterId, NodeName};
 use crate::digest::Digest;
-use crate::machine::{DomainInfo, VolumeName, volumes_of};
+use crate::machine::{DomainInfo, MarkState, VolumeName, volumes_of};
 
 /// The machine whose place another one takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +60,17 @@ impl Old {
         Self { volumes: volumes_of(&definition), definition, attempted }
     }
 
-    /// A machine that came up. One that never did is not worth keeping, and where it was to replace another, that one is.
+    /// A machine that came up, or, in place of one that did not, the one that it was to replace. One that was started may
+    /// have come up since, with nobody there to note it.
     pub(super) fn at(domain: &DomainInfo) -> Option<Self> {
         if came_up(domain) {
             return Some(Self::new(domain.kept(), false));
         }
-        Some(Self::new(domain.record().previous?, true))
+        let started = domain.mark().is_some_and(|mark| mark.state == MarkState::Started);
+        match domain.record().previous {
+            Some(previous) => Some(Self::new(previous, true)),
+            None => started.then(|| Self::new(domain.kept(), false)),
+        }
     }
 
     /// Its place is taken by a machine with these volumes.

@@ -28,7 +28,7 @@ use crate::plan::{Inventory, log_pool};
 const POLL: Duration = Duration::from_secs(2);
 
 pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
-    session.nodes(&args.nodes)?;
+    session.select(&args.which)?;
     let hypervisor = machine::open(&session.config.libvirt.uri)?;
     let id = session.cluster_id()?;
     let cluster = cluster(session);
@@ -61,9 +61,9 @@ impl Look<'_> {
         let config = &self.session.config;
         let inventory = Inventory::read(config, self.hypervisor, nodes)?;
         let view = View { look: self, inventory: &inventory, out: &self.args.out.dir };
-        let asked = self.session.nodes(&self.args.nodes)?;
+        let asked = self.session.select(&self.args.which)?;
         let mut reports: Vec<_> = asked.into_iter().map(|node| view.report(&node.name, Some(node))).collect();
-        if self.args.nodes.is_empty() {
+        if self.args.which.is_all() {
             reports.extend(view.gone().map(|name| view.report(name, None)));
         }
         let cluster = self.id.name.to_string();
@@ -72,7 +72,7 @@ impl Look<'_> {
 
     fn text(&self, document: &Document) -> Result<String, Error> {
         Ok(match self.args.output {
-            StatusFormat::Table if self.args.nodes.is_empty() => table(document, false),
+            StatusFormat::Table if self.args.which.is_all() => table(document, false),
             StatusFormat::Table => {
                 let whole: Vec<_> = document.nodes.iter().map(|node| whole(node, document.nodes_known)).collect();
                 whole.join("\n")
@@ -163,7 +163,7 @@ impl View<'_> {
     fn told(&self, name: &NodeName) -> Vec<BootEvent> {
         // The table of all has no place for it.
         let args = self.look.args;
-        if args.nodes.is_empty() && matches!(args.output, StatusFormat::Table | StatusFormat::Wide) {
+        if args.which.is_all() && matches!(args.output, StatusFormat::Table | StatusFormat::Wide) {
             return Vec::new();
         }
         let log = VolumeName::log(self.look.id, name, LogKind::FirstBoot);
