@@ -1,0 +1,12 @@
+//! Plans and what becomes of them, on a hypervisor in memory that keeps libvirt's contract: every transition, and a fault
+//! at every single call followed by a plain run.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod boots;
+mod faults;
+mod planning;
+mod power;
+mod removing;
+mod replacing;
+mod sealing;
+mod world;
