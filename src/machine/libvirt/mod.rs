@@ -1,20 +1,22 @@
-//! The hypervisor behind libvirt. The only file that knows the `virt` crate.
+//! The hypervisor behind libvirt. The only room that knows the `virt` crate.
 //!
 //! libvirt's drivers report one failure by different error codes, so what counts here is the state after a failed
 //! call: a domain that runs is started, whatever `virDomainCreate` said. Only "there is no such object" has the same
 //! code everywhere.
 
-use std::io::{Read, Write};
-use std::sync::{Mutex, PoisonError};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+mod console;
+mod domains;
+mod storage;
 
+use std::io::{Read, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use console::OpenConsole;
 use uuid::Uuid;
 use virt::connect::Connect;
-use virt::domain::Domain;
 use virt::error::{Error as VirtError, ErrorNumber};
 use virt::network::Network;
-use virt::storage_pool::StoragePool;
 use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys;
@@ -22,26 +24,21 @@ use virt::sys;
 use super::host_xml::{self, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::{PREVIOUS, PREVIOUS_PREFIX};
-use super::upload::{self, Claim, Holder};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, domain_xml,
+    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
 
 type Result<T> = std::result::Result<T, MachineError>;
 
-/// How long a pool may stay busy with jobs of others.
-const BUSY_LIMIT: Duration = Duration::from_mins(2);
 /// Pause between two looks at something that no event tells about.
 const POLL: Duration = Duration::from_millis(200);
 /// A volume is read back in blocks of this size, in bytes.
 const DOWNLOAD_BLOCK: usize = 1 << 20;
 /// For how long the daemon may fail to read its own schema.
 const SCHEMA_LIMIT: Duration = Duration::from_secs(5);
-/// An upload that has not grown for so long has been given up.
-const UPLOAD_STALL: Duration = Duration::from_secs(15);
 
 /// Connects to the hypervisor at a libvirt URI such as `qemu:///system`.
 pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
@@ -123,23 +120,6 @@ struct Libvirt {
 }
 
 impl Libvirt {
-    /// Defines a domain whose XML fits libvirt's schema. One at a time: libxml2 makes its table of XML Schema's types
-    /// when it first needs one, and lets a second thread of the daemon see it half made ("Error type 'int' is not
-    /// exported by type library"). Other clients may meet ours in the same way, so that complaint, which tells
-    /// nothing of our XML, is no answer yet.
-    fn define_valid(&self, xml: &str) -> std::result::Result<Domain, VirtError> {
-        let _one = self.defining.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = Instant::now();
-        let unread =
-            |error: &VirtError| error.code().is(ErrorNumber::InternalError) && error.message().contains("RelaxNG");
-        loop {
-            match self.connection.define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE) {
-                Err(error) if unread(&error) && begin.elapsed() < SCHEMA_LIMIT => sleep(POLL),
-                result => return result,
-            }
-        }
-    }
-
     /// The error of a failed call; `action` reads after "cannot".
     fn failed(&self, action: impl Into<String>) -> impl FnOnce(VirtError) -> MachineError {
         let action = action.into();
@@ -183,362 +163,6 @@ impl Libvirt {
             autostart: network.autostart().map_err(failed())?,
         };
         host_xml::read_network(&xml, &running).map_err(answer("network", name))
-    }
-
-    fn find_pool(&self, name: &str) -> Result<Option<StoragePool>> {
-        found(self.connection.lookup_storage_pool_by_name(name))
-            .map_err(self.failed(format!("look up storage pool {name:?}")))
-    }
-
-    fn need_pool(&self, name: &str) -> Result<StoragePool> {
-        self.find_pool(name)?.ok_or_else(|| missing("storage pool", name))
-    }
-
-    fn describe_pool(&self, pool: &StoragePool, name: &str) -> Result<PoolInfo> {
-        let failed = || self.failed(format!("describe storage pool {name:?}"));
-        let xml = pool.xml_desc(0).map_err(failed())?;
-        let running =
-            Running { active: pool.is_active().map_err(failed())?, autostart: pool.autostart().map_err(failed())? };
-        let mut info = host_xml::read_pool(&xml, &running).map_err(answer("storage pool", name))?;
-        if info.active {
-            let sizes = pool.info().map_err(failed())?;
-            (info.capacity, info.available) = (sizes.capacity, sizes.available);
-        }
-        Ok(info)
-    }
-
-    fn find_volume(&self, pool: &StoragePool, name: &VolumeName) -> Result<Option<StorageVol>> {
-        found(pool.lookup_storage_vol_by_name(&name.to_string())).map_err(self.failed(format!("look up volume {name}")))
-    }
-
-    fn describe_volume(&self, volume: &StorageVol) -> Result<Option<VolumeInfo>> {
-        let name = volume.name().map_err(self.failed("name a volume"))?;
-        match found(volume.xml_desc(0)) {
-            Ok(None) => Ok(None),
-            Ok(Some(xml)) => host_xml::read_volume(&xml).map(Some).map_err(answer("volume", &name)),
-            Err(error) => Err(self.failed(format!("describe volume {name}"))(error)),
-        }
-    }
-
-    /// The volume as it is in the folder now.
-    fn look_at(&self, pool: &StoragePool, pool_name: &str, name: &VolumeName) -> Result<Option<VolumeInfo>> {
-        self.refresh(pool, pool_name)?;
-        self.find_volume(pool, name)?.map_or(Ok(None), |volume| self.describe_volume(&volume))
-    }
-
-    fn refresh(&self, pool: &StoragePool, name: &str) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let Err(error) = pool.refresh(0) else { return Ok(()) };
-            // A refresh that really fails (the folder is gone) makes libvirt stop the pool; one that finds a job under
-            // way leaves it active.
-            let busy = pool.is_active().unwrap_or(false) && self.connection.is_alive().unwrap_or(false);
-            if !busy {
-                return Err(self.failed(format!("refresh storage pool {name:?}"))(error));
-            }
-            if begin.elapsed() > BUSY_LIMIT {
-                return Err(MachineError::Busy { pool: name.to_owned(), source: cause(&error) });
-            }
-            sleep(POLL);
-        }
-    }
-
-    fn find_domain(&self, uuid: Uuid) -> Result<Option<Domain>> {
-        found(self.connection.lookup_domain_by_uuid(uuid)).map_err(self.failed(format!("look up domain {uuid}")))
-    }
-
-    /// A domain with a mark of ours; whatever changes a domain goes through here.
-    fn ours(&self, uuid: Uuid) -> Result<Domain> {
-        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", &uuid))?;
-        self.check_ours(&domain)?;
-        Ok(domain)
-    }
-
-    fn check_ours(&self, domain: &Domain) -> Result<()> {
-        let Some(info) = self.describe_domain(domain)? else { return Ok(()) };
-        match info.mark {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(MachineError::Foreign { kind: "domain", name: info.name }),
-            Err(source) => Err(MachineError::Mark { name: info.name, source }),
-        }
-    }
-
-    fn state(domain: &Domain) -> std::result::Result<DomainState, VirtError> {
-        use virt::domain::DomainState as V;
-        // Not Domain::state(): in virt 0.5 it drops the error.
-        Ok(match domain.info()?.state.known() {
-            Some(V::Running | V::Blocked) => DomainState::Running,
-            Some(V::Paused | V::PMSuspended) => DomainState::Paused,
-            Some(V::Shutdown) => DomainState::ShuttingDown,
-            Some(V::Shutoff) => DomainState::ShutOff,
-            Some(V::Crashed) => DomainState::Crashed,
-            Some(V::NoState) | None => DomainState::Unknown,
-        })
-    }
-
-    /// `None` if the domain went away meanwhile.
-    fn describe_domain(&self, domain: &Domain) -> Result<Option<DomainInfo>> {
-        let name = domain.name().map_err(self.failed("name a domain"))?;
-        let uuid = domain.uuid().map_err(self.failed(format!("identify domain {name:?}")))?;
-        let details = || {
-            // Without the flag for secrets: ours hold none, and a user who may only read has no right to it.
-            let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-            Ok((Self::state(domain)?, domain.autostart()?, xml))
-        };
-        let details = found(details()).map_err(self.failed(format!("describe domain {name:?}")))?;
-        Ok(details.map(|(state, autostart, xml)| {
-            let mark = Mark::from_domain_xml(&xml);
-            DomainInfo { name, uuid, state, autostart, mark, xml }
-        }))
-    }
-
-    /// Does `change` unless `reached` already; a failure counts only if the state is still not reached after it.
-    fn until(
-        &self,
-        domain: &Domain,
-        action: &str,
-        reached: impl Fn(DomainState) -> bool,
-        change: impl FnOnce() -> std::result::Result<(), VirtError>,
-    ) -> Result<()> {
-        let named = || format!("{action} domain {:?}", domain.name().unwrap_or_default());
-        if reached(Self::state(domain).map_err(self.failed(named()))?) {
-            return Ok(());
-        }
-        match change() {
-            Ok(()) => Ok(()),
-            Err(_) if Self::state(domain).is_ok_and(reached) => Ok(()),
-            Err(error) => Err(self.failed(named())(error)),
-        }
-    }
-
-    /// Replaces or removes the element of a namespace in the metadata of the definition and, if it runs, of the running
-    /// machine.
-    fn set_metadata(&self, uuid: Uuid, element: Option<&str>, prefix: &str, namespace: &str) -> Result<()> {
-        let domain = self.ours(uuid)?;
-        let failed = || self.failed(format!("mark domain {uuid}"));
-        let set = |flags| {
-            let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-            domain.set_metadata(kind, element, Some(prefix), Some(namespace), flags)
-        };
-        let active = Self::state(&domain).map_err(failed())?.is_active();
-        if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {
-            return Ok(());
-        }
-        // Off, or it went off between the two calls.
-        set(sys::VIR_DOMAIN_AFFECT_CONFIG).map_err(failed())
-    }
-
-    /// The running machine and the definition, as far as their drive holds a seed of ours: each with the drive emptied,
-    /// and the flag that stands for it.
-    fn holders_of_seed(domain: &Domain) -> std::result::Result<Vec<(String, u32)>, VirtError> {
-        let mut holders = Vec::new();
-        if Self::state(domain)?.is_active() {
-            holders.push((domain.xml_desc(0)?, sys::VIR_DOMAIN_AFFECT_LIVE));
-        }
-        holders.push((domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?, sys::VIR_DOMAIN_AFFECT_CONFIG));
-        let emptied = |(xml, flag): (String, u32)| domain_xml::emptied_drive(&xml).map(|(drive, _)| (drive, flag));
-        Ok(holders.into_iter().filter_map(emptied).collect())
-    }
-
-    /// The running machine first: whoever reads the definition and finds the drive empty knows that both are.
-    fn empty_drive(domain: &Domain, how: u32) -> std::result::Result<(), VirtError> {
-        for (drive, holder) in Self::holders_of_seed(domain)? {
-            domain.update_device_flags(&drive, holder | how)?;
-        }
-        Ok(())
-    }
-
-    fn create_upload_volume(
-        &self,
-        pool: &StoragePool,
-        pool_name: &str,
-        spec: &VolumeSpec,
-    ) -> Result<Option<StorageVol>> {
-        let available = pool.info().map_err(self.failed(format!("measure storage pool {pool_name:?}")))?.available;
-        if available < spec.size && self.find_volume(pool, &spec.name)?.is_none() {
-            let volume = spec.name.to_string();
-            return Err(MachineError::Full { pool: pool_name.to_owned(), volume, needed: spec.size, available });
-        }
-        match StorageVol::create_xml(pool, &host_xml::upload(spec), 0) {
-            Ok(volume) => Ok(Some(volume)),
-            Err(error) => {
-                self.refresh(pool, pool_name)?;
-                match self.find_volume(pool, &spec.name)? {
-                    Some(_) => Ok(None),
-                    None => Err(self.failed(format!("create volume {}", spec.name))(error)),
-                }
-            }
-        }
-    }
-
-    /// Waits for the upload of somebody else: the whole volume, or `None` when it has gone or was given up (and is
-    /// deleted then).
-    fn wait_for_other(&self, pool: &StoragePool, pool_name: &str, name: &VolumeName) -> Result<Option<VolumeInfo>> {
-        let (mut last, mut since) = (None, Instant::now());
-        loop {
-            let Some(info) = self.look_at(pool, pool_name, name)? else { return Ok(None) };
-            if info.is_whole() {
-                return Ok(Some(info));
-            }
-            if last != Some(info.allocation) {
-                (last, since) = (Some(info.allocation), Instant::now());
-            } else if since.elapsed() > UPLOAD_STALL {
-                self.remove(pool, name)?;
-                return Ok(None);
-            }
-            sleep(POLL);
-        }
-    }
-
-    fn remove(&self, pool: &StoragePool, name: &VolumeName) -> Result<()> {
-        let Some(volume) = self.find_volume(pool, name)? else { return Ok(()) };
-        match volume.delete(0) {
-            Ok(()) => Ok(()),
-            Err(_) if self.find_volume(pool, name)?.is_none() => Ok(()),
-            Err(error) => Err(self.failed(format!("delete volume {name}"))(error)),
-        }
-    }
-
-    /// Writes all but the page that makes it whole, which is returned.
-    fn send_body(
-        &self,
-        volume: &StorageVol,
-        spec: &VolumeSpec,
-        claim: &Claim,
-        source: &mut dyn Read,
-        on_bytes: &dyn Fn(u64),
-    ) -> Result<Vec<u8>> {
-        let failed = || self.failed(format!("upload volume {}", spec.name));
-        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
-        volume.upload(&stream, 0, spec.size, 0).map_err(failed())?;
-        let send = |block: &[u8]| send_all(&stream, block).map_err(failed());
-        match upload::body(spec, claim, source, on_bytes, &mut &send) {
-            Ok(page) => {
-                stream.finish().map_err(failed())?;
-                Ok(page)
-            }
-            Err(error) => {
-                // The error at hand says more than a failing abort.
-                let _ = stream.abort();
-                Err(error)
-            }
-        }
-    }
-
-    fn send_page(&self, volume: &StorageVol, name: &VolumeName, offset: u64, page: &[u8]) -> Result<()> {
-        let failed = || self.failed(format!("finish volume {name}"));
-        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
-        volume.upload(&stream, offset, page.len() as u64, 0).map_err(failed())?;
-        if let Err(error) = send_all(&stream, page) {
-            let _ = stream.abort();
-            return Err(failed()(error));
-        }
-        stream.finish().map_err(failed())
-    }
-
-    fn read(&self, volume: &StorageVol, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
-        let failed = || self.failed(format!("read volume {name}"));
-        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
-        // A length of 0 means up to the end.
-        volume.download(&stream, offset, max as u64, 0).map_err(failed())?;
-        let mut bytes = vec![0; max];
-        let mut filled = 0;
-        while filled < max {
-            match stream.recv(&mut bytes[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += usize::try_from(count).unwrap_or(0),
-                Err(error) => {
-                    let _ = stream.abort();
-                    return Err(failed()(error));
-                }
-            }
-        }
-        bytes.truncate(filled);
-        // All that was asked for has come; a stream cut off before its end fails to finish, which tells nothing new.
-        let _ = stream.finish();
-        Ok(bytes)
-    }
-
-    /// Whose the volume is now: it may have been taken for given up, and made anew.
-    fn holder(&self, pool: &StoragePool, name: &VolumeName, claim: &Claim) -> Result<Holder> {
-        let Some(volume) = self.find_volume(pool, name)? else { return Ok(Holder::Other) };
-        let page = self.read(&volume, name, upload::page_offset(name), upload::PAGE)?;
-        Ok(claim.holder(&page))
-    }
-
-    /// One attempt to fill a volume that was just made; `None` when somebody else took it over.
-    fn fill(
-        &self,
-        pool: &StoragePool,
-        volume: &StorageVol,
-        spec: &VolumeSpec,
-        source: &mut dyn Read,
-        on_bytes: &dyn Fn(u64),
-    ) -> Result<Option<()>> {
-        let claim = Claim::new();
-        let sent = self.send_body(volume, spec, &claim, source, on_bytes);
-        let holder = self.holder(pool, &spec.name, &claim);
-        match (sent, holder) {
-            (Ok(page), Ok(Holder::Us)) => {
-                self.send_page(volume, &spec.name, upload::page_offset(&spec.name), &page).map(Some)
-            }
-            (Ok(_), Ok(Holder::Nobody | Holder::Other)) => Ok(None),
-            (Ok(_), Err(error)) => Err(error),
-            (Err(error), holder) => {
-                // Nobody's: it failed before the first block had arrived.
-                if matches!(holder, Ok(Holder::Us | Holder::Nobody)) {
-                    let _ = self.remove(pool, &spec.name);
-                }
-                Err(error)
-            }
-        }
-    }
-}
-
-/// A console by a stream of libvirt's.
-struct OpenConsole {
-    stream: Stream,
-    connection: Connect,
-    uri: String,
-}
-
-impl OpenConsole {
-    fn failed(&self, action: &str) -> impl FnOnce(VirtError) -> MachineError {
-        let (source, action) = (cause, action.to_owned());
-        move |error| {
-            let source = source(&error);
-            if self.connection.is_alive().unwrap_or(false) {
-                MachineError::Failed { action, source }
-            } else {
-                MachineError::Lost { uri: self.uri.clone(), action, source }
-            }
-        }
-    }
-}
-
-impl Console for OpenConsole {
-    fn read(&self, buffer: &mut [u8]) -> Result<usize> {
-        match self.stream.recv(buffer) {
-            Ok(count) => Ok(usize::try_from(count).unwrap_or(0).min(buffer.len())),
-            // "stream had I/O failure": the daemon has ended it, for another session or since the guest is gone.
-            Err(_) if self.connection.is_alive().unwrap_or(false) => Ok(0),
-            Err(error) => Err(self.failed("read from a console")(error)),
-        }
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<()> {
-        send_all(&self.stream, bytes).map_err(self.failed("write to a console"))
-    }
-
-    fn close(&self) {
-        // One that is at its end already cannot be aborted.
-        let _ = self.stream.clone().abort();
-    }
-}
-
-impl Drop for OpenConsole {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 
