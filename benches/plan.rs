@@ -53,7 +53,7 @@ impl Site {
         let site = Self { id, built: built.collect(), host, config };
         let patience = Patience::of_silence(Duration::from_mins(1));
         let (hypervisor, id, progress) = (&site.host, &site.id, &Silent);
-        let apply = Apply { hypervisor, id, watch: None, cluster: None, patience, force: false, progress };
+        let apply = Apply { patience, ..Apply::new(hypervisor, id, progress) };
         let plan = site.plan(&site.inventory());
         plan.shared.iter().for_each(|action| apply.shared(action).unwrap());
         for node in &plan.nodes {

@@ -389,29 +389,96 @@ pub struct Status {
 /// Arguments of `rebuild`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Rebuild {
     /// Which nodes.
     #[command(flatten)]
     pub which: Which,
-    /// Every node of the cluster file.
+    /// Every node of the cluster file that differs from it.
     #[arg(long, conflicts_with_all = ["nodes", "groups"])]
     pub all: bool,
+    /// With --all and -g, also nodes that are as the cluster file asks.
+    #[arg(long)]
+    pub same: bool,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
     /// Pull the plug of machines that do not go off when their power button is pressed.
     #[arg(long)]
     pub force: bool,
-    /// Work on so many machines at the same time; after a failure none is begun any more.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
-    pub parallel: usize,
+    /// Have at most so many of these nodes out at the same time, a number or such as 10%; groups go one after the other, and
+    /// after a failure none is begun any more.
+    #[arg(long, value_name = "N|P%", default_value = "1", alias = "parallel")]
+    pub max_unavailable: MaxUnavailable,
+    /// Give the new machines' nodes the labels, taints and annotations that were given by hand.
+    #[arg(long)]
+    pub keep_labels: bool,
+    /// How pods leave.
+    #[command(flatten)]
+    pub leave: Leave,
     /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,
+}
+
+/// How pods leave a node whose machine goes.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Pods of nodes in the cluster")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub struct Leave {
+    /// Leave them where they are: they end with the machine.
+    #[arg(long)]
+    pub no_drain: bool,
+    /// Give the node up that is not drained after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub drain_timeout: u64,
+    /// Give each pod this many seconds to end [default: its own].
+    #[arg(long, value_name = "SECONDS")]
+    pub grace_period: Option<u32>,
+    /// Evict pods that no controller makes anew.
+    #[arg(long)]
+    pub allow_unmanaged: bool,
+    /// Evict pods that have emptyDir volumes, whose content is lost.
+    #[arg(long, alias = "delete-emptydir-data")]
+    pub allow_emptydir: bool,
+    /// Evict pods whose persistent volumes lie on the node.
+    #[arg(long)]
+    pub allow_local_pvs: bool,
+}
+
+/// How many nodes may be out at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxUnavailable {
+    /// So many.
+    Nodes(usize),
+    /// So many of a hundred.
+    Percent(usize),
+}
+
+impl MaxUnavailable {
+    /// How many of `nodes`; rounded down, as Kubernetes does it, but never none.
+    pub fn of(self, nodes: usize) -> usize {
+        match self {
+            Self::Nodes(count) => count,
+            Self::Percent(percent) => (nodes * percent / 100).max(1),
+        }
+    }
+}
+
+impl std::str::FromStr for MaxUnavailable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, most, make): (_, _, fn(usize) -> Self) = match text.strip_suffix('%') {
+            Some(percent) => (percent, 100, Self::Percent),
+            None => (text, 256, Self::Nodes),
+        };
+        let number = digits.parse().ok().filter(|number| (1..=most).contains(number) && !digits.starts_with('+'));
+        number.map(make).ok_or_else(|| "a number from 1 to 256, or a percentage from 1% to 100%".to_owned())
+    }
 }
 
 /// Arguments of `down`.
@@ -441,6 +508,12 @@ pub struct Remove {
     /// Their data disks as well.
     #[arg(long)]
     pub with_data: bool,
+    /// How pods leave.
+    #[command(flatten)]
+    pub leave: Leave,
+    /// How long to wait for a machine to go off before its plug is pulled.
+    #[command(flatten)]
+    pub wait: Wait,
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,
@@ -531,4 +604,21 @@ pub struct KubeconfigArgs {
     /// The file to write, mode 0600 [default: cluster.kubeconfig of the cluster file, else admin.kubeconfig beside it].
     #[arg(long = "out", value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_nodes_that_may_be_out_are_a_number_or_a_part() {
+        for (text, of_seven) in
+            [("1", Some(1)), ("256", Some(256)), ("10%", Some(1)), ("50%", Some(3)), ("100%", Some(7))]
+        {
+            assert_eq!(text.parse::<MaxUnavailable>().ok().map(|most| most.of(7)), of_seven, "{text}");
+        }
+        for text in ["", "0", "0%", "101%", "257", "-1", "+1", "1.5", "%", "ten"] {
+            assert!(text.parse::<MaxUnavailable>().is_err(), "{text}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::artifacts::release::ReleaseError;
 use crate::artifacts::source::SourceError;
 use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, DrainError};
 use crate::commands::{GcError, ImageError};
 use crate::config::{self, ConfigError, EditError, NodeName};
 use crate::doctor::Finding;
@@ -247,6 +247,8 @@ impl Error {
 fn apply_code(error: &ApplyError) -> ExitCode {
     match error {
         ApplyError::Machine { source: MachineError::Digest { .. } | MachineError::Size { .. }, .. } => ExitCode::Digest,
+        // Only the user can say what may be lost.
+        ApplyError::Drain { source: DrainError::Obstacles { .. }, .. } => ExitCode::Configuration,
         error if error.is_node_down() => ExitCode::NodeDown,
         _ => ExitCode::Unexpected,
     }

@@ -34,6 +34,31 @@ pub(crate) fn map<T: Sync, R: Send>(
     results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect()
 }
 
+/// As [`map`], but a group of items after the other, in the order of their first ones.
+pub(crate) fn roll<T: Sync, R: Send, G: PartialEq>(
+    items: &[T],
+    group: impl Fn(&T) -> G,
+    at_once: usize,
+    work: impl Fn(&T) -> R + Sync,
+    stop: impl Fn(&R) -> bool + Sync,
+) -> Vec<Option<R>> {
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let mut left: Vec<usize> = (0..items.len()).collect();
+    while let Some(first) = left.first().copied() {
+        let (batch, rest): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|item| group(&items[*item]) == group(&items[first]));
+        left = rest;
+        let done = map(&batch, at_once, |item| work(&items[*item]), &stop);
+        if done.iter().any(|result| result.as_ref().is_none_or(&stop)) {
+            left.clear();
+        }
+        for (item, result) in batch.into_iter().zip(done) {
+            results[item] = result;
+        }
+    }
+    results
+}
+
 /// `work` for every item, on as many threads as there are processors; `take` gets the results one by one, in the items'
 /// order, while the next are at work. Of these no more are held than two a thread. Ends with the first error of `take`.
 pub(crate) fn ahead<T: Sync, R: Send, E>(
@@ -66,6 +91,7 @@ fn pick<'a, T, S>(next: &AtomicUsize, items: &'a [T], slots: &'a [S]) -> Option<
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -80,6 +106,26 @@ mod tests {
         let results = map(&items, AT_ONCE, slowly, |n| *n == 0);
         assert!(results[0] == Some(0) && results[99].is_none(), "{results:?}");
         assert_eq!(map(&[0; 0], AT_ONCE, |n| *n, |_| false), vec![]);
+    }
+
+    #[test]
+    fn a_group_is_done_before_the_next_begins() {
+        let items = ["a1", "b1", "a2", "c1", "b2"];
+        let group = |item: &&str| item.as_bytes()[0];
+        let done = Mutex::new(Vec::new());
+        let note = |item: &&'static str| {
+            done.lock().unwrap().push(*item);
+            *item
+        };
+        let all = items.map(Some);
+        assert_eq!(roll(&items, group, 1, note, |_| false), all);
+        assert_eq!(done.lock().unwrap().drain(..).collect::<Vec<_>>(), ["a1", "a2", "b1", "b2", "c1"]);
+        assert_eq!(
+            roll(&items, group, 1, note, |item| *item == "b1"),
+            [Some("a1"), Some("b1"), Some("a2"), None, None]
+        );
+        assert_eq!(done.into_inner().unwrap(), ["a1", "a2", "b1"]);
+        assert_eq!(roll(&[""; 0], |_| 0, 1, |_| (), |()| false), []);
     }
 
     #[test]

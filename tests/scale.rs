@@ -13,7 +13,7 @@ use nodebake::digest::Digest;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
     Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, NetworkInfo,
-    NetworkSpec, OverlaySpec, Parts, PoolInfo, PoolSpec, VolumeInfo, VolumeName, VolumeSpec, open,
+    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, VolumeInfo, VolumeName, VolumeSpec, open,
 };
 use nodebake::plan::{self, Built, ImageFile, Images, Inventory, Plan, Request};
 use nodebake::progress::Silent;
@@ -162,8 +162,8 @@ impl Hypervisor for Driver {
         self.0.set_mark(uuid, mark)
     }
 
-    fn forget_previous(&self, uuid: uuid::Uuid) -> Result<()> {
-        self.0.forget_previous(uuid)
+    fn forget(&self, uuid: uuid::Uuid, what: Passing) -> Result<()> {
+        self.0.forget(uuid, what)
     }
 }
 
@@ -231,8 +231,7 @@ fn two_hundred_nodes_come_and_go() {
         plan::up(Request { config: &config, id: &id, built: &built, inventory: &inventory, now: 0 }).unwrap()
     };
     let patience = Patience::of_silence(Duration::from_mins(1));
-    let apply =
-        Apply { hypervisor: &driver, id: &id, watch: None, cluster: None, patience, force: false, progress: &Silent };
+    let apply = Apply { patience, ..Apply::new(&driver, &id, &Silent) };
 
     assert_eq!(carry_out(&apply, &plan()), [Outcome::KubeletActive; NODES]);
     let (domains, networks, volumes) = holdings(&driver);

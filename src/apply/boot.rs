@@ -58,6 +58,8 @@ pub(super) struct Boot {
     errands: BTreeSet<Stage>,
     /// Errands of this boot that failed.
     given_up: BTreeSet<Stage>,
+    /// The node of this boot as the cluster saw it last.
+    seen: Option<NodeStatus>,
     /// Last sign of life.
     life: Instant,
     /// Last news of a stage.
@@ -75,6 +77,7 @@ impl Boot {
             failures: BTreeMap::new(),
             errands: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            seen: None,
             life: Instant::now(),
             stage: Instant::now(),
         }
@@ -114,6 +117,23 @@ impl Boot {
         !self.reached.contains(&Stage::SeedRead) || self.reached.contains(&Stage::Finished)
     }
 
+    /// Takes in what the cluster sees. That it gives another reason why the node is not Ready is a sign of life: what a
+    /// network plugin does meanwhile shows on no console.
+    fn take_seen(&mut self, seen: Option<&NodeStatus>) {
+        let seen = seen.filter(|seen| self.is_in(seen)).cloned();
+        if self.seen.as_ref().map(|seen| &seen.not_ready) != seen.as_ref().map(|seen| &seen.not_ready) {
+            self.life = Instant::now();
+            self.stage = Instant::now();
+        }
+        self.seen = seen;
+    }
+
+    /// Why a node that is in the cluster is not Ready.
+    fn not_ready(&self) -> Option<String> {
+        let seen = self.seen.as_ref().filter(|seen| !seen.ready)?;
+        Some(format!("it is registered, and not Ready: {}", crate::printable::line(&seen.not_ready)))
+    }
+
     /// Whether it is over and known to the cluster.
     pub(super) fn is_in(&self, seen: &NodeStatus) -> bool {
         let last = self.last.as_ref().filter(|_| self.is_installed());
@@ -146,7 +166,10 @@ impl Boot {
 impl Apply<'_> {
     pub(super) fn watch_boot(&self, plan: &NodePlan, uuid: uuid::Uuid) -> Result<Outcome, ApplyError> {
         let mut boot = Boot::new();
-        let result = self.follow(plan, uuid, &mut boot);
+        let standing = self.recorded(&plan.node)?;
+        // Only a node that was Ready has what it takes to be so: the cluster's network.
+        let ready = standing.as_ref().is_some_and(|standing| standing.ready);
+        let result = self.follow(plan, uuid, &mut boot, ready);
         let boot_id = boot.last.as_ref().map(|last| last.boot_id.to_string());
         match &result {
             Ok(outcome) => self.mark(&plan.node, uuid, |mark| {
@@ -172,8 +195,8 @@ impl Apply<'_> {
             Err(_) => {}
         }
         let outcome = result?;
+        let given = self.rejoin(plan, standing.as_ref());
         self.settle(plan);
-        let given = self.give_metadata(plan);
         self.seal(plan, uuid, &mut boot);
         self.await_errands(plan, uuid, &mut boot);
         given.map(|()| outcome)
@@ -220,7 +243,8 @@ impl Apply<'_> {
         }
     }
 
-    fn follow(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot) -> Result<Outcome, ApplyError> {
+    /// Waits until the node is up: in the cluster, and Ready if that is asked for.
+    fn follow(&self, plan: &NodePlan, uuid: uuid::Uuid, boot: &mut Boot, ready: bool) -> Result<Outcome, ApplyError> {
         let node = &plan.node;
         let pool = log_pool(&plan.pool);
         let mut refreshed = false;
@@ -235,7 +259,8 @@ impl Apply<'_> {
                 return Err(ApplyError::Stage { node: node.clone(), stage, log });
             }
             let seen = self.watch.and_then(|watch| watch.node(&node.to_string()));
-            if let Some(outcome) = self.is_up(node, boot, seen.as_ref()) {
+            boot.take_seen(seen.as_ref());
+            if let Some(outcome) = self.is_up(node, boot, ready) {
                 return Ok(outcome);
             }
             match domain.map(|domain| domain.state) {
@@ -316,13 +341,13 @@ impl Apply<'_> {
         }
     }
 
-    fn is_up(&self, node: &NodeName, boot: &Boot, seen: Option<&NodeStatus>) -> Option<Outcome> {
+    fn is_up(&self, node: &NodeName, boot: &Boot, ready: bool) -> Option<Outcome> {
         if self.watch.is_none() {
             let active = boot.is_installed() && boot.reached.contains(&Stage::KubeletActive);
             return active.then_some(Outcome::KubeletActive);
         }
-        seen.filter(|seen| boot.is_in(seen))?;
-        self.progress.note(&node.to_string(), "registered");
+        let seen = boot.seen.as_ref().filter(|seen| seen.ready || !ready)?;
+        self.progress.note(&node.to_string(), if ready && seen.ready { "registered, Ready" } else { "registered" });
         Some(Outcome::Registered)
     }
 
@@ -336,7 +361,7 @@ impl Apply<'_> {
             node: node.clone(),
             seconds: boot.stage.elapsed().as_secs(),
             last: last_seen(boot),
-            trouble: self.watch.and_then(crate::cluster::Watch::trouble),
+            trouble: self.watch.and_then(crate::cluster::Watch::trouble).or_else(|| boot.not_ready()),
             log: self.log_tail(pool, node, LogKind::Console, CONSOLE_TAIL),
         }
     }

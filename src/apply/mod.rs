@@ -2,6 +2,7 @@
 
 mod address;
 mod boot;
+mod leave;
 mod logs;
 mod power;
 mod replace;
@@ -12,10 +13,11 @@ use std::fs::File;
 
 pub use address::{Presence, presences};
 pub use boot::{Outcome, Patience};
+pub use leave::Leaving;
 pub use logs::LogReader;
 pub use wait::{Goal, GoalError};
 
-use crate::cluster::{Cluster, ClusterError, Watch};
+use crate::cluster::{Cluster, ClusterError, DrainError, Standing, Watch};
 use crate::config::{ClusterId, NodeName};
 use crate::machine::mark::LogKind;
 use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Record, VolumeName};
@@ -48,6 +50,24 @@ pub enum ApplyError {
         node: NodeName,
         /// What the cluster said.
         source: ClusterError,
+    },
+    /// The cluster does not do what a node's leaving takes.
+    #[error("{node}: {action}")]
+    Cluster {
+        /// The node.
+        node: NodeName,
+        /// What was being done, in gerunds.
+        action: &'static str,
+        /// What the cluster said.
+        source: ClusterError,
+    },
+    /// The node's pods do not leave it.
+    #[error("{node}: draining it")]
+    Drain {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        source: DrainError,
     },
     /// A boot stage failed in the guest.
     #[error("{node}: failed to get to \"{stage}\"")]
@@ -119,7 +139,8 @@ impl ApplyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Machine { source, .. } => source.hint(),
-            Self::Metadata { source, .. } => source.hint(),
+            Self::Metadata { source, .. } | Self::Cluster { source, .. } => source.hint(),
+            Self::Drain { source, .. } => source.hint(),
             Self::StillRuns { node, .. } => Some(format!(
                 "see `nodebake logs {node}` for what keeps it, wait longer (--stall), or have the plug pulled (--force)"
             )),
@@ -174,6 +195,8 @@ pub struct Apply<'a> {
     pub patience: Patience,
     /// Whether the plug is pulled of a machine that is to be replaced and does not go off.
     pub force: bool,
+    /// How nodes leave the cluster whose machines are replaced or removed.
+    pub leaving: Leaving,
     /// Who is told.
     pub progress: &'a dyn Progress,
 }
@@ -187,7 +210,16 @@ impl<'a> Apply<'a> {
     /// Without a cluster to ask, for what waits for nobody.
     pub fn new(hypervisor: &'a dyn Hypervisor, id: &'a ClusterId, progress: &'a dyn Progress) -> Self {
         let patience = Patience::of_silence(std::time::Duration::ZERO);
-        Self { hypervisor, id, watch: None, cluster: None, patience, force: false, progress }
+        Self {
+            hypervisor,
+            id,
+            watch: None,
+            cluster: None,
+            patience,
+            force: false,
+            leaving: Leaving::default(),
+            progress,
+        }
     }
 }
 
@@ -255,6 +287,9 @@ impl Apply<'_> {
         let uuid = self.id.uuid(&plan.node);
         plan.growth.iter().try_for_each(|growth| self.grow(plan, uuid, growth))?;
         plan.strays.iter().try_for_each(|stray| self.delete(&plan.pool, stray))?;
+        if plan.cordoned {
+            self.stay(&plan.node);
+        }
         match &plan.step {
             Step::Nothing => return self.give_metadata(plan).map(|()| Outcome::Registered),
             Step::Seal(_) => {
@@ -264,7 +299,10 @@ impl Apply<'_> {
             }
             Step::PutBack(_) => return self.go_back(plan),
             Step::Finish(_) => {}
-            Step::Start(_) => self.start(&plan.node, &plan.pool, uuid)?,
+            Step::Start(_) => {
+                self.sign_off(&plan.node, self.recorded(&plan.node)?.as_ref())?;
+                self.start(&plan.node, &plan.pool, uuid)?;
+            }
             Step::Create(creation) => match &plan.replacement {
                 Some(replacement) => self.replace(plan, creation, replacement)?,
                 None => self.make(&plan.node, &plan.pool, creation)?,
@@ -311,7 +349,7 @@ impl Apply<'_> {
         self.remove(node, &creation.removal)?;
         self.progress.note(&name, "making its machine");
         self.make_disks(pool, creation)?;
-        self.define(creation, None)
+        self.define(creation, None, None)
     }
 
     /// Whether the machine is known not to run; where that cannot be told nothing may be undone.
@@ -350,10 +388,19 @@ impl Apply<'_> {
         self.upload(&creation.seed)
     }
 
-    /// Defines the machine; `previous` is the definition of one whose place it takes.
-    fn define(&self, creation: &Creation, previous: Option<&str>) -> Result<(), ApplyError> {
+    /// Defines the machine; `previous` is the definition of one whose place it takes, and `standing` what its node was.
+    fn define(
+        &self,
+        creation: &Creation,
+        previous: Option<&str>,
+        standing: Option<&Standing>,
+    ) -> Result<(), ApplyError> {
         let name = &creation.domain.name;
-        let record = Record { parts: creation.parts.clone(), previous: previous.map(ToOwned::to_owned) };
+        let record = Record {
+            parts: creation.parts.clone(),
+            previous: previous.map(ToOwned::to_owned),
+            standing: standing.map(Standing::to_record),
+        };
         let domain = self
             .hypervisor
             .define(&creation.domain.to_xml_with(&creation.mark, &record))

@@ -5,8 +5,9 @@
 //! is cut off leaves all that the next one needs to go on or to go back.
 
 use super::{Apply, ApplyError, Outcome, doing};
+use crate::cluster::Standing;
 use crate::config::NodeName;
-use crate::machine::MarkState;
+use crate::machine::{MarkState, Passing, with_standing};
 use crate::plan::{Creation, NodePlan, Replacement, Step};
 
 impl Apply<'_> {
@@ -26,17 +27,25 @@ impl Apply<'_> {
             self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
         }
         let made = self.remove(node, &creation.removal).and_then(|()| self.make_disks(&plan.pool, creation));
-        let ready = made.and_then(|()| self.stop(node, &plan.pool, self.force).map(drop));
-        if let Err(error) = ready {
-            return if replacement.attempted || self.is_off(uuid) {
-                Err(self.undo_replacement(plan, replacement, error))
-            } else {
+        let ready = made.and_then(|()| self.leave(node)).and_then(|standing| {
+            self.stop(node, &plan.pool, self.force)?;
+            Ok(standing)
+        });
+        let standing = match ready {
+            Ok(standing) => standing,
+            Err(error) if replacement.attempted || self.is_off(uuid) => {
+                return Err(self.undo_replacement(plan, replacement, error));
+            }
+            Err(error) => {
                 // It runs on as if nothing had been.
+                self.stay(node);
                 self.delete_new(plan, replacement);
-                Err(error)
-            };
-        }
-        let started = self.define(creation, Some(&replacement.old)).and_then(|()| self.start(node, &plan.pool, uuid));
+                return Err(error);
+            }
+        };
+        let defined = self.define(creation, Some(&replacement.old), standing.as_ref());
+        let signed_off = defined.and_then(|()| self.sign_off(node, standing.as_ref()));
+        let started = signed_off.and_then(|()| self.start(node, &plan.pool, uuid));
         started.map_err(|error| if self.is_off(uuid) { self.undo_replacement(plan, replacement, error) } else { error })
     }
 
@@ -77,8 +86,18 @@ impl Apply<'_> {
         let (node, uuid) = (&plan.node, self.id.uuid(&plan.node));
         self.progress.note(&node.to_string(), "putting the machine before it back");
         self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
-        self.hypervisor.define(&replacement.old).map_err(doing(format!("putting the machine of {node} back")))?;
+        // The old machine gets all back, asked for or not.
+        let standing = self.recorded(node)?.map(|standing| Standing { keep: true, ..standing });
+        let old = standing.as_ref().map(|it| with_standing(&replacement.old, &it.to_record()));
+        let old = old.as_ref().unwrap_or(&replacement.old);
+        self.hypervisor.define(old).map_err(doing(format!("putting the machine of {node} back")))?;
         self.delete_new(plan, replacement);
+        if standing.is_some()
+            && let Err(error) = self.sign_off_any(node)
+        {
+            // The old kubelet takes the new one's Node over.
+            self.progress.warn(&crate::error::chain(&error));
+        }
         self.start(node, &plan.pool, uuid)?;
         // The seeds of the plan are the new machine's.
         let old = NodePlan { step: Step::Finish(uuid), sealing: None, replacement: None, ..plan.clone() };
@@ -98,7 +117,7 @@ impl Apply<'_> {
         let uuid = self.id.uuid(&plan.node);
         let gone = replacement.old_volumes.iter().try_for_each(|volume| self.delete(&plan.pool, volume));
         let settled = gone.and_then(|()| {
-            let forgotten = self.hypervisor.forget_previous(uuid);
+            let forgotten = self.hypervisor.forget(uuid, Passing::Previous);
             forgotten.map_err(doing(format!("removing what is left of the machine before {}", plan.node)))
         });
         self.tell_failed(&plan.node, settled);

@@ -10,14 +10,31 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+mod drain;
+mod followed;
 mod metadata;
+mod standing;
+mod tenants;
 mod watch;
 
+pub use drain::{Drain, DrainError};
 pub use metadata::Metadata;
+pub use standing::{Cordon, Kept, Standing};
+pub use tenants::{Allowed, Obstacle, Tenant};
 pub use watch::Watch;
 
 /// How long one request to the apiserver may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long is waited before a request is made again that may be granted then.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
+/// However long the apiserver asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a lease counts as alive, in seconds: `nodeLeaseDurationSeconds` of the kubelet.
+const LEASE_SECONDS: i64 = 40;
 
 /// Namespace of the kubelets' leases.
 const LEASES: &str = "kube-node-lease";
@@ -59,9 +76,40 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// Whether somebody else changed the same object meanwhile.
+    /// The apiserver's answer, where it gave one.
+    fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Request { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether somebody else changed the same object meanwhile, or it is another one than was meant.
     fn is_conflict(&self) -> bool {
-        matches!(self, Self::Request { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409))
+        self.status().is_some_and(|status| status.code == 409)
+    }
+
+    /// Whether the object is not there.
+    fn is_missing(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404)
+    }
+
+    /// How long the apiserver asks to wait (`Retry-After`, which it gives in the status as well).
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.status()?.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
+    /// Whether the same request may be granted a moment later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Request { .. } => self.status().is_none_or(|status| status.code == 429 || status.code >= 500),
+            Self::Silent { .. } => true,
+            Self::NoKubeconfig { .. } | Self::Kubeconfig { .. } | Self::Runtime(_) => false,
+        }
     }
 
     /// What the user can do.
@@ -102,6 +150,12 @@ pub struct NodeStatus {
     pub boot_id: String,
     /// When the kubelet's lease was last renewed, seconds since the epoch by the node's clock.
     pub lease_renewed: Option<i64>,
+    /// Whether pods are kept off it, and by whom.
+    pub cordon: Cordon,
+    /// Why it is not Ready, as its kubelet says it; empty where nothing is said.
+    pub not_ready: String,
+    /// What somebody gave it by hand.
+    pub by_hand: Kept,
 }
 
 impl NodeStatus {
@@ -111,26 +165,38 @@ impl NodeStatus {
         self.boot_id == boot_id.to_string() && self.lease_renewed.is_some_and(|renewed| renewed > booted)
     }
 
-    fn take_node(&mut self, node: &Node) {
+    /// Whether its kubelet was heard a moment ago; `now` in seconds since the epoch.
+    pub fn is_alive(&self, now: i64) -> bool {
+        self.lease_renewed.is_some_and(|renewed| renewed + LEASE_SECONDS > now)
+    }
+
+    fn of(node: &Node) -> Self {
         let labels = node.metadata.labels.iter().flatten();
         let status = node.status.clone().unwrap_or_default();
         let info = status.node_info.unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
         let mut addresses = status.addresses.into_iter().flatten();
-        self.name = node.metadata.name.clone().unwrap_or_default();
-        self.ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        self.roles =
-            labels.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).map(Into::into).collect();
-        self.created = node.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-        self.version = info.kubelet_version;
-        self.internal_ip = addresses.find(|a| a.type_ == "InternalIP").map(|a| a.address).unwrap_or_default();
-        self.boot_id = info.boot_id;
+        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+        let is_ready = ready.is_some_and(|condition| condition.status == "True");
+        Self {
+            name: node.metadata.name.clone().unwrap_or_default(),
+            ready: is_ready,
+            roles: labels.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).map(Into::into).collect(),
+            created: node.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
+            version: info.kubelet_version,
+            internal_ip: addresses.find(|a| a.type_ == "InternalIP").map(|a| a.address).unwrap_or_default(),
+            boot_id: info.boot_id,
+            lease_renewed: None,
+            cordon: Cordon::of(node),
+            not_ready: ready.filter(|_| !is_ready).and_then(|it| it.message.clone()).unwrap_or_default(),
+            by_hand: Kept::of(node),
+        }
     }
+}
 
-    fn take_lease(&mut self, lease: &Lease) {
-        let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
-        self.lease_renewed = renewed.map(|time| time.0.as_second());
-    }
+fn lease_renewed(lease: &Lease) -> Option<i64> {
+    let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+    renewed.map(|time| time.0.as_second())
 }
 
 /// Nodes by name.
@@ -172,12 +238,12 @@ impl Cluster {
         let mut nodes = Nodes::new();
         let all: Api<Node> = Api::all(self.client.clone());
         for node in self.ask("nodes", all.list(&ListParams::default()))? {
-            nodes.entry(node.metadata.name.clone().unwrap_or_default()).or_default().take_node(&node);
+            nodes.insert(node.metadata.name.clone().unwrap_or_default(), NodeStatus::of(&node));
         }
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), LEASES);
         for lease in self.ask("node leases", leases.list(&ListParams::default()))? {
             if let Some(node) = nodes.get_mut(lease.metadata.name.as_deref().unwrap_or_default()) {
-                node.take_lease(&lease);
+                node.lease_renewed = lease_renewed(&lease);
             }
         }
         Ok(nodes)
@@ -191,6 +257,25 @@ impl Cluster {
         match self.runtime.block_on(async { tokio::time::timeout(REQUEST_LIMIT, request).await }) {
             Ok(answer) => answer.map_err(|source| ClusterError::Request { what, source: Box::new(source) }),
             Err(_) => Err(ClusterError::Silent { what }),
+        }
+    }
+
+    /// The same, asked again where the answer may be another one a moment later.
+    fn persist<T, R: Future<Output = Result<T, kube::Error>>>(
+        &self,
+        what: &'static str,
+        request: impl Fn() -> R,
+    ) -> Result<T, ClusterError> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            match (self.ask(what, request()), pauses.next()) {
+                (Err(error), Some(pause)) if error.is_passing() => {
+                    let pause = error.retry_after().unwrap_or(*pause).min(LONGEST_PAUSE);
+                    tracing::debug!("{}: asking again in {pause:?}", crate::error::chain(&error));
+                    std::thread::sleep(pause);
+                }
+                (result, _) => return result,
+            }
         }
     }
 

@@ -1,8 +1,11 @@
 //! `nodebake down` and `nodebake remove`: removes what carries our mark, and nothing else.
 
+use std::time::Duration;
+
 use super::Session;
-use crate::apply::Apply;
-use crate::cli::{Consent, Down, Remove, Which};
+use crate::apply::{Apply, Leaving, Patience};
+use crate::cli::{Consent, Down, Leave, Remove, Wait, Which};
+use crate::cluster::{Cluster, Nodes};
 use crate::config::NodeName;
 use crate::error::Error;
 use crate::machine;
@@ -10,26 +13,32 @@ use crate::plan::{Inventory, Removal, removals};
 
 pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
     let all = args.which.is_all();
-    remove_those(session, &args.which, args.with_data, args.consent, |_| all)
+    let how = How { with_data: args.with_data, leave: None, consent: args.consent };
+    remove_those(session, &args.which, how, |_| all)
 }
 
 pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
-    remove_those(session, &args.which, args.with_data, args.consent, |name| args.gone && !is_known(session, name))
+    let how = How { with_data: args.with_data, leave: Some((args.leave, args.wait)), consent: args.consent };
+    remove_those(session, &args.which, how, |name| args.gone && !is_known(session, name))
+}
+
+/// How nodes are removed.
+#[derive(Clone, Copy)]
+struct How {
+    with_data: bool,
+    /// How they leave the cluster, and how long a machine is waited for; without it the cluster is not asked.
+    leave: Option<(Leave, Wait)>,
+    consent: Consent,
 }
 
 /// Removes the nodes that are named, and whatever of this cluster `also` names.
-fn remove_those(
-    session: &Session,
-    which: &Which,
-    with_data: bool,
-    consent: Consent,
-    also: impl Fn(&NodeName) -> bool,
-) -> Result<(), Error> {
+fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeName) -> bool) -> Result<(), Error> {
     let config = &session.config;
     let hypervisor = machine::open(&config.libvirt.uri)?;
     let id = session.cluster_id()?;
     let _held = session.hold()?;
-    let inventory = Inventory::read(config, &*hypervisor, None)?;
+    let (cluster, known) = how.leave.map_or(Ok((None, None)), |(leave, _)| reach(session, leave))?;
+    let inventory = Inventory::read(config, &*hypervisor, known)?;
     let mut there = removals(&id, config, &inventory);
     let gone = |name: &&NodeName| !is_known(session, name) && !there.contains_key(*name);
     if let Some(name) = which.nodes.iter().find(gone) {
@@ -38,7 +47,7 @@ fn remove_those(
     let groups = Which { nodes: Vec::new(), groups: which.groups.clone() };
     let of_groups = if groups.is_all() { Vec::new() } else { session.select(&groups)? };
     let named = |node: &NodeName| which.nodes.contains(node) || of_groups.iter().any(|of| of.name == *node);
-    if with_data {
+    if how.with_data {
         there = there.into_iter().map(|(node, removal)| (node, removal.with_data())).collect();
     }
     there.retain(|node, removal| !removal.is_empty() && (named(node) || also(node)));
@@ -49,13 +58,40 @@ fn remove_those(
     for (node, removal) in &there {
         session.ui.say(&describe(node, removal));
     }
-    session.consent(consent, "Remove them?")?;
-    let apply = Apply::new(&*hypervisor, &id, session.ui);
+    let drain = how.leave.and_then(|(leave, _)| leave.drain());
+    let machines: Vec<_> = there.iter().filter(|(_, removal)| removal.domain.is_some()).map(|(node, _)| node).collect();
+    super::up::check_tenants(session, cluster.as_ref(), &inventory, drain, &machines)?;
+    session.consent(how.consent, "Remove them?")?;
+    let watch = cluster.as_ref().map(Cluster::watch);
+    let stall = how.leave.map_or(Duration::ZERO, |(_, wait)| Duration::from_secs(wait.stall));
+    let apply = Apply {
+        watch: watch.as_ref(),
+        cluster: cluster.as_ref(),
+        patience: Patience::of_silence(stall),
+        leaving: Leaving { drain, keep: false },
+        ..Apply::new(&*hypervisor, &id, session.ui)
+    };
     for (node, removal) in &there {
-        apply.remove(node, removal)?;
+        match how.leave {
+            Some(_) => apply.retire(node, &config.libvirt.pool, removal)?,
+            None => apply.remove(node, removal)?,
+        }
         session.ui.data(&format!("{node} removed\n"));
     }
     Ok(())
+}
+
+/// The cluster with its nodes. Who drains none can do without: a machine may go because its cluster has.
+fn reach(session: &Session, leave: Leave) -> Result<(Option<Cluster>, Option<Nodes>), Error> {
+    let Some(cluster) = session.cluster()? else { return Ok((None, None)) };
+    match cluster.nodes() {
+        Ok(nodes) => Ok((Some(cluster), Some(nodes))),
+        Err(error) if leave.no_drain => {
+            session.ui.say(&format!("warning: {}; Node objects stay", crate::error::chain(&error)));
+            Ok((None, None))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn is_known(session: &Session, name: &NodeName) -> bool {

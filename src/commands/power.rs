@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Session, up};
+use super::Session;
+use super::up::{self, Order};
 use crate::apply::{Apply, ApplyError, Patience};
 use crate::cli::{Pace, Start, Stop};
 use crate::cluster::{Cluster, Watch};
@@ -80,7 +81,13 @@ impl<'a> Power<'a> {
         let inventory = Inventory::read(&self.session.config, &*self.hypervisor, known)?;
         let plan = plan::start(&self.session.config, &self.id, nodes, &inventory)?;
         let watch = cluster.map(Cluster::watch);
-        up::carry_out(self.session, &self.apply(cluster, watch.as_ref()), nodes, &plan, self.pace, false)
+        up::carry_out(
+            self.session,
+            &self.apply(cluster, watch.as_ref()),
+            nodes,
+            &plan,
+            Order::AtOnce(self.pace.parallel),
+        )
     }
 
     /// Gives those that do not go off.

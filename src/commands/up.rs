@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use super::build::Outputs;
-use crate::apply::{Apply, ApplyError, Outcome, Patience, Presence, presences};
+use crate::apply::{Apply, ApplyError, Leaving, Outcome, Patience, Presence, presences};
 use crate::build::{Build, NodeOutput};
-use crate::cli::{Consent, Pace, Rebuild, Up};
-use crate::cluster::{Cluster, Nodes};
-use crate::config::{ClusterId, Config, Node};
+use crate::cli::{Consent, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
+use crate::cluster::{Allowed, Cluster, Drain, DrainError, Nodes};
+use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::doctor::{self, Begun, Case, Host, Probe};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
@@ -21,28 +21,62 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
     let nodes = session.select(&args.which)?;
-    let how = How { pace: args.pace, force: false, one_by_one: false, consent: None };
+    let Pace { parallel, wait } = args.pace;
+    let how = How { wait, force: false, leaving: Leaving::default(), order: Order::AtOnce(parallel), consent: None };
     bring(session, &nodes, &args.out.dir, how, plan::up)
 }
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     let nodes = session.select(&args.which)?;
     session.can_consent(args.consent)?;
-    let pace = Pace { parallel: args.parallel, wait: args.wait };
-    let how = How { pace, force: args.force, one_by_one: true, consent: Some(args.consent) };
-    bring(session, &nodes, &args.out.dir, how, plan::rebuild)
+    let leaving = Leaving { drain: args.leave.drain(), keep: args.keep_labels };
+    let order = Order::Roll(args.max_unavailable);
+    let how = How { wait: args.wait, force: args.force, leaving, order, consent: Some(args.consent) };
+    let by_name = &args.which.nodes;
+    let make = |request: Request| {
+        if args.same || (!args.all && args.which.groups.is_empty()) {
+            return plan::rebuild(request);
+        }
+        let (named, rest): (Vec<_>, Vec<_>) =
+            request.built.iter().cloned().partition(|built| by_name.contains(&built.node));
+        let rolled = plan::roll(Request { built: &rest, ..request })?;
+        Ok(rolled.and(plan::rebuild(Request { built: &named, ..request })?))
+    };
+    bring(session, &nodes, &args.out.dir, how, make)
 }
 
 /// How machines are worked on.
 #[derive(Clone, Copy)]
 struct How {
-    pace: Pace,
+    wait: Wait,
     /// See [`Apply::force`].
     force: bool,
-    /// Whether none is begun any more once one has failed.
-    one_by_one: bool,
+    leaving: Leaving,
+    order: Order,
     /// Asked for before machines that work are replaced.
     consent: Option<Consent>,
+}
+
+/// In which order nodes are worked on.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// So many at the same time; every node is given its chance.
+    AtOnce(usize),
+    /// A group after the other, and so many of its nodes at the same time; the first failure is the last.
+    Roll(MaxUnavailable),
+}
+
+impl Leave {
+    /// How nodes are drained; none where they are not.
+    pub(super) fn drain(&self) -> Option<Drain> {
+        let allowed = Allowed {
+            unmanaged: self.allow_unmanaged,
+            empty_dir: self.allow_emptydir,
+            local_volumes: self.allow_local_pvs,
+        };
+        let limit = Duration::from_secs(self.drain_timeout);
+        (!self.no_drain).then_some(Drain { allowed, grace: self.grace_period, limit })
+    }
 }
 
 fn bring(
@@ -72,18 +106,52 @@ fn bring(
     let plan = make(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
     check_addresses(config, &plan, &inventory, &id, now)?;
     match how.consent {
-        Some(consent) => ask(session, &plan, consent)?,
+        Some(_) if plan.nodes.is_empty() => {
+            session.ui.say("nothing differs from the cluster file; --same, or a node's name, replaces it all the same");
+            return Ok(());
+        }
+        Some(consent) => {
+            let leaves = plan.nodes.iter().filter(|node| matches!(node.step, Step::Create(_)));
+            let leaves: Vec<_> = leaves.map(|node| &node.node).collect();
+            check_tenants(session, cluster.as_ref(), &inventory, how.leaving.drain, &leaves)?;
+            ask(session, &plan, consent)?;
+        }
         None => tell_drift(session, &plan),
     }
     let watch = cluster.as_ref().map(Cluster::watch);
     let apply = Apply {
         watch: watch.as_ref(),
         cluster: cluster.as_ref(),
-        patience: Patience::of_silence(Duration::from_secs(how.pace.wait.stall)),
+        patience: Patience::of_silence(Duration::from_secs(how.wait.stall)),
         force: how.force,
+        leaving: how.leaving,
         ..Apply::new(&*hypervisor, &id, session.ui)
     };
-    carry_out(session, &apply, nodes, &plan, how.pace, how.one_by_one)
+    carry_out(session, &apply, nodes, &plan, how.order)
+}
+
+/// What pods would lose is told before anything is done, of all nodes at once, and how many leave.
+pub(super) fn check_tenants(
+    session: &Session,
+    cluster: Option<&Cluster>,
+    inventory: &Inventory,
+    drain: Option<Drain>,
+    nodes: &[&NodeName],
+) -> Result<(), Error> {
+    let (Some(cluster), Some(drain)) = (cluster, drain) else { return Ok(()) };
+    let mut refused = Vec::new();
+    for node in nodes.iter().copied().filter(|node| inventory.is_in_cluster(node)) {
+        let tenants = cluster.tenants(node)?;
+        let obstacles = cluster.obstacles(node, &tenants, drain.allowed)?;
+        let leave = tenants.iter().filter(|tenant| !tenant.stays).count();
+        if !obstacles.is_empty() {
+            let source = DrainError::Obstacles { obstacles };
+            refused.push(ApplyError::Drain { node: node.clone(), source });
+        } else if leave > 0 {
+            session.ui.say(&format!("{node}: {leave} pod{} will be evicted", if leave == 1 { "" } else { "s" }));
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Error::Nodes(refused)) }
 }
 
 /// What `nodebake doctor` would find of the machines that are to start, as far as it is cheap to ask and decides: before
@@ -108,20 +176,26 @@ fn examine(
     super::doctor::settle(session, doctor::brief(case, &host, probe.as_ref()))
 }
 
-/// Does what a plan says; every node is given its chance, unless `stop_at_first` lets the first failure be the last.
+/// Does what a plan says.
 pub(super) fn carry_out(
     session: &Session,
     apply: &Apply,
     nodes: &[&Node],
     plan: &Plan,
-    pace: Pace,
-    stop_at_first: bool,
+    order: Order,
 ) -> Result<(), Error> {
     for action in &plan.shared {
         apply.shared(action)?;
     }
-    let failed = |result: &Result<Outcome, ApplyError>| stop_at_first && result.is_err();
-    let results = parallel::map(&plan.nodes, pace.parallel, |plan| apply.node(plan), failed);
+    let work = |plan: &NodePlan| apply.node(plan);
+    let results = match order {
+        Order::AtOnce(parallel) => parallel::map(&plan.nodes, parallel, work, |_| false),
+        Order::Roll(most) => {
+            let group = |node: &NodePlan| nodes.iter().find(|it| it.name == node.node).and_then(|it| it.group.as_ref());
+            let failed = |result: &Result<Outcome, ApplyError>| result.is_err();
+            parallel::roll(&plan.nodes, group, most.of(plan.nodes.len()), work, failed)
+        }
+    };
     session.ui.finish();
     let untouched = plan.nodes.iter().zip(&results).filter(|(_, result)| result.is_none());
     let untouched: Vec<_> = untouched.map(|(plan, _)| plan.node.to_string()).collect();

@@ -11,8 +11,8 @@ use super::console::{Echo, EchoSession};
 use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml, record,
-    upload,
+    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml,
+    record, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -224,7 +224,8 @@ impl State {
 
     /// What the guest of a machine that was off says goes where its definition has it written.
     fn boot(&mut self, xml: &str) {
-        let Some(guest) = self.guests.iter().find(|guest| record::without_previous(xml).contains(&guest.definition))
+        let Some(guest) =
+            self.guests.iter().find(|guest| record::without(xml, Passing::Previous).contains(&guest.definition))
         else {
             return;
         };
@@ -633,11 +634,12 @@ impl Hypervisor for Memory {
         })
     }
 
-    fn forget_previous(&self, uuid: Uuid) -> Result<()> {
-        self.change(format!("forget previous {uuid}"), |state| {
+    fn forget(&self, uuid: Uuid, what: Passing) -> Result<()> {
+        let name = if what == Passing::Previous { "previous" } else { "standing" };
+        self.change(format!("forget {name} {uuid}"), |state| {
             let Some(domain) = state.domains.get_mut(&uuid) else { return Ok(()) };
             check_ours(domain)?;
-            domain.xml = record::without_previous(&domain.xml);
+            domain.xml = record::without(&domain.xml, what);
             Ok(())
         })
     }

@@ -36,7 +36,7 @@ pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, Nic, VirtType, volume
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
-pub use record::{Parts, Record};
+pub use record::{Parts, Passing, Record, with_standing};
 pub use resources::{Card, Resources};
 
 /// What the rest of nodebake needs of a hypervisor. Safe to use from several threads at once; every call blocks.
@@ -129,8 +129,8 @@ pub trait Hypervisor: Send + Sync {
     fn eject_seed(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
     /// Replaces the domain's mark, in its definition and, if it runs, in the running machine.
     fn set_mark(&self, uuid: uuid::Uuid, mark: &Mark) -> Result<(), MachineError>;
-    /// Takes the machine whose place this one took out of the domain's metadata, see [`Record::previous`].
-    fn forget_previous(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Takes what stands there only while a machine is being replaced out of the domain's metadata.
+    fn forget(&self, uuid: uuid::Uuid, what: Passing) -> Result<(), MachineError>;
 }
 
 /// What a host can run for one guest architecture.
@@ -377,7 +377,7 @@ impl DomainInfo {
 
     /// Its definition without the machine whose place it took: what another one keeps of it.
     pub fn kept(&self) -> String {
-        record::without_previous(&self.xml)
+        record::without(&record::without(&self.xml, Passing::Previous), Passing::Standing)
     }
 
     /// The volumes of ours that its definition names, in its order.

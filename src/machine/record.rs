@@ -1,4 +1,5 @@
-//! What a domain's metadata tells beside its mark: what the machine was made of, and the machine whose place it takes.
+//! What a domain's metadata tells beside its mark: what the machine was made of, the machine whose place it takes, and how
+//! the node stood in the cluster before.
 //!
 //! Each is an element in a namespace of its own, since libvirt replaces and removes them by namespace
 //! (`virDomainSetMetadata`). Unlike the mark they decide nothing about who owns what, so they are read leniently: what
@@ -12,9 +13,35 @@ use super::xml::Element;
 /// XML namespace of what a machine was made of.
 const PARTS: &str = "https://nodebake.dev/xmlns/parts/1";
 /// XML namespace of the machine whose place another one takes.
-pub(super) const PREVIOUS: &str = "https://nodebake.dev/xmlns/previous/1";
-/// Prefix of that namespace in the XML that we write.
-pub(super) const PREVIOUS_PREFIX: &str = "nodebake-previous";
+const PREVIOUS: &str = "https://nodebake.dev/xmlns/previous/1";
+/// XML namespace of how the node stood in the cluster.
+const STANDING: &str = "https://nodebake.dev/xmlns/standing/1";
+
+/// What stands in a record only while a machine is being replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// See [`Record::previous`].
+    Previous,
+    /// See [`Record::standing`].
+    Standing,
+}
+
+impl Passing {
+    pub(super) fn namespace(self) -> &'static str {
+        match self {
+            Self::Previous => PREVIOUS,
+            Self::Standing => STANDING,
+        }
+    }
+
+    /// Prefix of the namespace in the XML that we write.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Previous => "nodebake-previous",
+            Self::Standing => "nodebake-standing",
+        }
+    }
+}
 
 /// What a machine was made of, by name: versions of programs, and the heads of digests of public files and fields. Nothing
 /// that may hold a secret, nor a digest of such.
@@ -48,6 +75,8 @@ pub struct Record {
     /// The definition of the machine whose place this one takes, as libvirt kept it; it holds that machine's mark. It
     /// goes when the new machine is up, and is what is put back when it is not.
     pub previous: Option<String>,
+    /// What the cluster's side wants back with the next machine that comes up here, in its own words (ASCII).
+    pub standing: Option<String>,
 }
 
 impl Record {
@@ -57,7 +86,8 @@ impl Record {
             .previous
             .as_ref()
             .map(|xml| Element::new("nodebake-previous:domain").attr("xmlns:nodebake-previous", PREVIOUS).text(xml));
-        parts.into_iter().chain(previous).collect()
+        let standing = self.standing.as_ref().map(|text| standing_element(text));
+        parts.into_iter().chain(standing).chain(previous).collect()
     }
 
     /// The record in a domain's XML.
@@ -67,8 +97,12 @@ impl Record {
         let part = |node: roxmltree::Node<'_, '_>| {
             Some((node.attribute("name")?.to_owned(), node.attribute("value")?.to_owned()))
         };
-        let previous = metadata(&document, PREVIOUS).and_then(|node| node.text()).map(ToOwned::to_owned);
-        Self { parts: Parts(parts.filter_map(part).collect()), previous }
+        let text = |what: Passing| {
+            let node = metadata(&document, what.namespace())?;
+            node.text().map(ToOwned::to_owned)
+        };
+        let (previous, standing) = (text(Passing::Previous), text(Passing::Standing));
+        Self { parts: Parts(parts.filter_map(part).collect()), previous, standing }
     }
 }
 
@@ -77,15 +111,33 @@ fn metadata<'a>(document: &'a roxmltree::Document<'a>, namespace: &str) -> Optio
     metadata.children().find(|node| node.tag_name().namespace() == Some(namespace))
 }
 
-/// A domain's XML without the machine whose place it takes.
-pub(super) fn without_previous(xml: &str) -> String {
+fn standing_element(text: &str) -> Element {
+    Element::new("nodebake-standing:node").attr("xmlns:nodebake-standing", STANDING).text(text)
+}
+
+/// A domain's XML without one thing that stands in its record.
+pub(super) fn without(xml: &str, what: Passing) -> String {
     let range = |document: &roxmltree::Document<'_>| -> Option<Range<usize>> {
-        metadata(document, PREVIOUS).map(|node| node.range())
+        metadata(document, what.namespace()).map(|node| node.range())
     };
     match roxmltree::Document::parse(xml).ok().as_ref().and_then(range) {
         // With the element go the blanks before it.
         Some(range) => format!("{}{}", xml[..range.start].trim_end(), &xml[range.end..]),
         None => xml.to_owned(),
+    }
+}
+
+/// A domain's XML with this standing, in place of any that it has; unchanged where it has no metadata, which a machine of
+/// ours does not lack.
+pub fn with_standing(xml: &str, text: &str) -> String {
+    let xml = without(xml, Passing::Standing);
+    let end = |document: &roxmltree::Document<'_>| {
+        let found = document.root_element().children().find(|node| node.has_tag_name("metadata"))?;
+        found.last_element_child().map(|last| last.range().end)
+    };
+    match roxmltree::Document::parse(&xml).ok().as_ref().and_then(end) {
+        Some(end) => format!("{}{}{}", &xml[..end], standing_element(text).document().trim_end(), &xml[end..]),
+        None => xml,
     }
 }
 
@@ -104,25 +156,39 @@ mod tests {
 
     #[test]
     fn records_read_back() {
-        let old = domain(&Record { parts: parts(&[("runc", "1.3.6")]), previous: None });
+        let none = Record::default();
+        let old = domain(&Record { parts: parts(&[("runc", "1.3.6")]), ..none.clone() });
+        let standing = Some("{\"a\": \"<&>\"}".to_owned());
         for record in [
-            Record::default(),
-            Record { parts: parts(&[("kubelet", "1.35.1"), ("a <b>", "'&\"\n")]), previous: None },
-            Record { parts: Parts::default(), previous: Some(old.clone()) },
-            Record { parts: parts(&[("kubelet", "1.35.2")]), previous: Some(old.clone()) },
+            none.clone(),
+            Record { parts: parts(&[("kubelet", "1.35.1"), ("a <b>", "'&\"\n")]), ..none.clone() },
+            Record { previous: Some(old.clone()), ..none.clone() },
+            Record { parts: parts(&[("kubelet", "1.35.2")]), previous: Some(old.clone()), standing: standing.clone() },
+            Record { standing: standing.clone(), ..none.clone() },
         ] {
             let xml = domain(&record);
             assert_eq!(Record::from_domain_xml(&xml), record, "{xml}");
-            let without = without_previous(&xml);
-            assert_eq!(Record::from_domain_xml(&without), Record { previous: None, ..record }, "{without}");
+            let stripped = without(&xml, Passing::Previous);
+            let wanted = Record { previous: None, ..record.clone() };
+            assert_eq!(Record::from_domain_xml(&stripped), wanted, "{stripped}");
+            let stripped = without(&xml, Passing::Standing);
+            let wanted = Record { standing: None, ..record.clone() };
+            assert_eq!(Record::from_domain_xml(&stripped), wanted, "{stripped}");
+            if record.parts != Parts::default() || record.previous.is_some() {
+                let given = with_standing(&xml, "another");
+                let wanted = Record { standing: Some("another".to_owned()), ..record };
+                assert_eq!(Record::from_domain_xml(&given), wanted, "{given}");
+                assert_eq!(without(&given, Passing::Standing), without(&xml, Passing::Standing));
+            }
         }
     }
 
     #[test]
     fn what_is_no_record_tells_nothing() {
-        for xml in ["", "<domain/>", "<domain><metadata><parts/></metadata></domain>", "<domain"] {
+        for xml in ["", "<domain/>", "<domain><metadata/></domain>", "<domain"] {
             assert_eq!(Record::from_domain_xml(xml), Record::default(), "{xml}");
-            assert_eq!(without_previous(xml), xml);
+            assert_eq!(without(xml, Passing::Previous), xml);
+            assert_eq!(with_standing(xml, "a"), xml);
         }
         let elsewhere = format!("<domain><devices>{}</devices></domain>", parts(&[("a", "b")]).element().document());
         assert_eq!(Record::from_domain_xml(&elsewhere), Record::default());

@@ -1,7 +1,7 @@
 //! What is there: read from the hypervisor and the cluster before anything is decided.
 
-use crate::cluster::Nodes;
-use crate::config::{Config, NodeName};
+use crate::cluster::{Cordon, Kept, Metadata, NodeStatus, Nodes};
+use crate::config::{Config, Node, NodeName};
 use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, MarkState, NetworkInfo, PoolInfo, VolumeInfo};
 
 /// Everything that a plan depends on and that others may change.
@@ -29,19 +29,35 @@ pub fn log_pool(pool: &str) -> String {
     format!("{pool}-logs")
 }
 
-/// How long a lease counts as alive, in seconds: `nodeLeaseDurationSeconds` of the kubelet.
-const LEASE_SECONDS: i64 = 40;
-
 impl Inventory {
     /// Whether the cluster has heard of the node a moment ago; `now` in seconds since the epoch.
     pub fn is_alive(&self, node: &NodeName, now: i64) -> bool {
-        let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&node.to_string()));
-        node.and_then(|node| node.lease_renewed).is_some_and(|renewed| renewed + LEASE_SECONDS > now)
+        self.node(node).is_some_and(|node| node.is_alive(now))
+    }
+
+    /// Whether the cluster knows the node.
+    pub fn is_in_cluster(&self, name: &NodeName) -> bool {
+        self.node(name).is_some()
+    }
+
+    fn node(&self, name: &NodeName) -> Option<&NodeStatus> {
+        self.nodes.as_ref()?.get(&name.to_string())
+    }
+
+    /// Whether we keep pods off the node.
+    pub(super) fn cordoned(&self, name: &NodeName) -> bool {
+        self.node(name).is_some_and(|node| node.cordon == Cordon::Ours)
+    }
+
+    /// What the node was given by hand, beside what the cluster file gives it.
+    pub(super) fn by_hand(&self, node: &Node) -> Kept {
+        let given = Metadata::of(&node.settings);
+        self.node(&node.name).map(|seen| seen.by_hand.beside(&given)).unwrap_or_default()
     }
 
     /// Whether the boot that a machine reported last is the one that its Node in the cluster has.
     pub(super) fn has_boot(&self, mark: &Mark) -> bool {
-        let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&mark.node.to_string()));
+        let node = self.node(&mark.node);
         mark.boot_id.is_some() && node.map(|node| &node.boot_id) == mark.boot_id.as_ref()
     }
 

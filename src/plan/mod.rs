@@ -201,6 +201,10 @@ pub struct NodePlan {
     /// How the machine that is there differs from what the cluster file asks for, as far as that is built; where it is not
     /// made anew, `rebuild` mends it.
     pub drift: Vec<Drift>,
+    /// Whether a run that was cut off left it cordoned.
+    pub cordoned: bool,
+    /// What was given to its Node by hand and is lost with the machine, each with its kind.
+    pub losses: Vec<String>,
     /// Its seed or one of its images is not built yet; such a plan can be shown, not carried out.
     pub unbuilt: bool,
 }
@@ -215,9 +219,20 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// This one's actions, then those of another.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        let missing: Vec<_> = other.shared.into_iter().filter(|action| !self.shared.contains(action)).collect();
+        self.shared.extend(missing);
+        self.nodes.extend(other.nodes);
+        self
+    }
+
     /// Whether anything is to do.
     pub fn is_empty(&self) -> bool {
-        let idle = |node: &NodePlan| node.step == Step::Nothing && node.growth.is_empty() && node.strays.is_empty();
+        let idle = |node: &NodePlan| {
+            node.step == Step::Nothing && node.growth.is_empty() && node.strays.is_empty() && !node.cordoned
+        };
         self.shared.is_empty() && self.nodes.iter().all(idle)
     }
 }
@@ -239,24 +254,39 @@ pub struct Request<'a> {
 
 /// Plans `up`: creates, starts and finishes, and never replaces a machine that was started, but one marked as failed.
 pub fn up(request: Request) -> Result<Plan, Blocked> {
-    plan(request, |domain| {
-        let mark = domain.mark()?;
-        match mark.state {
-            // A slow one may have got into the cluster after we gave it up.
-            MarkState::Failed if request.inventory.has_boot(mark) => None,
-            // It goes on where it was cut off, or the machine before it is put back.
-            MarkState::Failed | MarkState::Creating if domain.record().previous.is_some() => None,
-            MarkState::Failed => Some("the attempt before failed".to_owned()),
-            MarkState::Creating => Some("the attempt before was cut off".to_owned()),
-            MarkState::Started | MarkState::Active | MarkState::Registered => None,
-        }
-    })
+    plan(request, |domain, _| anew(request, domain))
 }
 
-/// Plans `rebuild`: every node asked for is made anew; name, UUID, MAC and address stay. A machine that came up is kept until
-/// the new one has.
+/// Why a machine is made anew without being asked for.
+fn anew(request: Request, domain: &DomainInfo) -> Option<String> {
+    let mark = domain.mark()?;
+    match mark.state {
+        // A slow one may have got into the cluster after we gave it up.
+        MarkState::Failed if request.inventory.has_boot(mark) => None,
+        // It goes on where it was cut off, or the machine before it is put back.
+        MarkState::Failed | MarkState::Creating if domain.record().previous.is_some() => None,
+        MarkState::Failed => Some("the attempt before failed".to_owned()),
+        MarkState::Creating => Some("the attempt before was cut off".to_owned()),
+        MarkState::Started | MarkState::Active | MarkState::Registered => None,
+    }
+}
+
+/// Plans `rebuild` of nodes by name: every one is made anew; name, UUID, MAC and address stay. A machine that came up is kept
+/// until the new one has.
 pub fn rebuild(request: Request) -> Result<Plan, Blocked> {
-    plan(request, |_| Some("asked for".to_owned()))
+    plan(request, |_, _| Some("asked for".to_owned()))
+}
+
+/// Plans `rebuild` of nodes that differ from the cluster file; what a run before began is brought to its end, and all else is
+/// not in the plan. So a run that was cut off is gone on with by the same command.
+pub fn roll(request: Request) -> Result<Plan, Blocked> {
+    let differs = |domain: &DomainInfo, drift: &[Drift]| {
+        anew(request, domain).or_else(|| (!drift.is_empty()).then(|| "differs".to_owned()))
+    };
+    let mut plan = plan(request, differs)?;
+    let begun = |node: &NodePlan| node.replacement.is_some() || node.cordoned || matches!(node.step, Step::Create(_));
+    plan.nodes.retain(begun);
+    Ok(plan)
 }
 
 /// Plans `start`: machines that are there are started, and what they need with them. Nothing is built for it, so nothing is
@@ -297,6 +327,8 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
         sealing: None,
         metadata: Metadata::of(&node.settings),
         drift: Vec::new(),
+        cordoned: inventory.cordoned(&node.name),
+        losses: Vec::new(),
         unbuilt: false,
     })
 }
@@ -308,14 +340,14 @@ fn step(domain: &DomainInfo, inventory: &Inventory, replacement: Option<&Replace
         Step::PutBack(domain.uuid)
     } else if !runs(domain) {
         Step::Start(domain.uuid)
-    } else if inventory.is_registered(domain) && replacement.is_none() {
+    } else if inventory.is_registered(domain) && replacement.is_none() && domain.record().standing.is_none() {
         Step::Nothing
     } else {
         Step::Finish(domain.uuid)
     }
 }
 
-fn plan(request: Request, replace: impl Fn(&DomainInfo) -> Option<String>) -> Result<Plan, Blocked> {
+fn plan(request: Request, replace: impl Fn(&DomainInfo, &[Drift]) -> Option<String>) -> Result<Plan, Blocked> {
     blocked::check(request)?;
     let layout = Layout::new(request);
     let mut nodes = Vec::new();
@@ -428,15 +460,16 @@ impl<'a> Layout<'a> {
         &self,
         node: &Node,
         built: &Built,
-        replace: &impl Fn(&DomainInfo) -> Option<String>,
+        replace: &impl Fn(&DomainInfo, &[Drift]) -> Option<String>,
     ) -> Result<NodePlan, Blocked> {
         let Request { config, id, inventory, .. } = self.request;
         let domain = self.domains.get(&id.uuid(&node.name)).copied();
         let own = self.removals.get(&node.name).map_or(&[][..], |removal| &removal.volumes);
-        let reason = domain.and_then(replace);
+        let first = self.creation(node, built, None)?;
+        let drift = domain.map(|domain| drift::of(domain, &first.0, &self.volumes)).unwrap_or_default();
+        let reason = domain.and_then(|domain| replace(domain, &drift));
         let old = domain.filter(|_| reason.is_some()).and_then(Old::at);
-        let (creation, replaced) = self.creation(node, built, old)?;
-        let drift = domain.map(|domain| drift::of(domain, &creation, &self.volumes)).unwrap_or_default();
+        let (creation, replaced) = if old.is_some() { self.creation(node, built, old)? } else { first };
         let (step, replacement) = match domain {
             Some(domain) if reason.is_none() => {
                 let replacement = Replacement::under_way(domain);
@@ -460,8 +493,10 @@ impl<'a> Layout<'a> {
             growth,
             strays,
             replacement,
-            step,
             sealing,
+            cordoned: inventory.cordoned(&node.name) && !matches!(step, Step::Create(_)),
+            losses: inventory.by_hand(node).names(),
+            step,
             metadata: Metadata::of(&node.settings),
             drift,
             unbuilt: built.is_unbuilt(),

@@ -53,6 +53,8 @@ pub enum Action {
     Start,
     /// It runs, and is waited for until it is in the cluster.
     Finish,
+    /// A run that was cut off left pods kept off it: they are let on again.
+    Uncordon,
     /// Its seed is taken out and removed.
     Seal,
     /// Its disk is made larger, and its file system at the next boot.
@@ -89,6 +91,7 @@ impl fmt::Display for Action {
             Self::Clear => "clear",
             Self::Start => "start",
             Self::Finish => "finish",
+            Self::Uncordon => "uncordon",
             Self::Seal => "seal",
             Self::Grow => "grow",
             Self::Upload => "upload",
@@ -176,6 +179,10 @@ fn node(plan: &NodePlan) -> Vec<Row> {
     if !plan.strays.is_empty() {
         rows.push(row(Action::Clear, "up", plan.strays.iter().map(ToString::to_string).collect()));
     }
+    if plan.cordoned {
+        rows.push(row(Action::Uncordon, "up", vec!["cordoned by a run that was cut off".to_owned()]));
+    }
+    let lost = || plan.losses.iter().map(|loss| format!("loses {loss}"));
     match &plan.step {
         Step::PutBack(_) => rows.push(row(Action::PutBack, "up", vec!["its replacement did not come up".to_owned()])),
         Step::Create(creation) => {
@@ -184,7 +191,8 @@ fn node(plan: &NodePlan) -> Vec<Row> {
             let replaces = plan.replacement.is_some();
             let differs = plan.drift.iter().filter(|_| replaces).map(ToString::to_string);
             let verb = if replaces { format!("rebuild {name}") } else { "up".to_owned() };
-            rows.push(row(action, &verb, creation.reason.clone().into_iter().chain(after).chain(differs).collect()));
+            let reasons = creation.reason.clone().into_iter().chain(after).chain(differs);
+            rows.push(row(action, &verb, reasons.chain(lost().filter(|_| replaces)).collect()));
         }
         Step::Start(_) => rows.push(row(Action::Start, "up", replacing)),
         Step::Finish(_) => rows.push(row(Action::Finish, "up", replacing)),
@@ -196,7 +204,7 @@ fn node(plan: &NodePlan) -> Vec<Row> {
         rows.push(row(Action::Build, &format!("build {name}"), reasons));
     }
     if !plan.drift.is_empty() && !matches!(plan.step, Step::Create(_)) {
-        let reasons = plan.drift.iter().map(ToString::to_string).collect();
+        let reasons = plan.drift.iter().map(ToString::to_string).chain(lost()).collect();
         rows.push(row(Action::Rebuild, &format!("rebuild {name}"), reasons));
     }
     if rows.is_empty() {

@@ -36,8 +36,13 @@ impl Sitting {
         let (show, shown) = channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = screen.read(&mut bytes) {
-                let _ = show.send(bytes[..count].to_vec());
+            loop {
+                match screen.read(&mut bytes) {
+                    Ok(0) => return,
+                    Ok(count) => drop(show.send(bytes[..count].to_vec())),
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(_) => return,
+                }
             }
         });
         Self { child, keys, terminal: pty.slave, shown, screen: String::new() }
@@ -50,9 +55,20 @@ impl Sitting {
                 return self.screen.drain(..at + text.len()).collect();
             }
             let more = self.shown.recv_timeout(Duration::from_mins(1));
-            let more = more.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.screen));
+            let more = more.unwrap_or_else(|end| panic!("no {text:?} in {:?}: {end}; {}", self.screen, self.threads()));
             self.screen.push_str(&String::from_utf8(more).unwrap());
         }
+    }
+
+    /// What each thread of the program waits for in the kernel.
+    fn threads(&self) -> String {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = std::fs::read_dir(tasks).into_iter().flatten().filter_map(Result::ok);
+        let of = |path: std::path::PathBuf| {
+            let read = |name| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+            format!("{} {} {}", read("comm").trim(), read("wchan"), read("syscall").trim())
+        };
+        tasks.map(|task| of(task.path())).collect::<Vec<_>>().join("; ")
     }
 
     pub(crate) fn press(&mut self, keys: &str) {

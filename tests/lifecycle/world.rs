@@ -1,9 +1,8 @@
 //! A cluster of two nodes, a hypervisor in memory for it, and what its guests say.
 
 use std::path::Path;
-use std::time::Duration;
 
-use nodebake::apply::{Apply, ApplyError, Outcome, Patience};
+use nodebake::apply::{Apply, ApplyError, Outcome};
 use nodebake::cluster::Nodes;
 use nodebake::config::{Arch, ClusterId, Config, INIT, parse};
 use nodebake::digest::Digest;
@@ -127,16 +126,7 @@ impl World {
     }
 
     pub(crate) fn apply(&self) -> Apply<'_> {
-        let patience = Patience::of_silence(Duration::ZERO);
-        Apply {
-            hypervisor: &self.host,
-            id: &self.id,
-            watch: None,
-            cluster: None,
-            patience,
-            force: false,
-            progress: &Silent,
-        }
+        Apply::new(&self.host, &self.id, &Silent)
     }
 
     pub(crate) fn carry_out(&self, plan: &Plan) -> Result<Vec<Outcome>, ApplyError> {

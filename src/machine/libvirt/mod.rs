@@ -23,7 +23,7 @@ use virt::sys;
 
 use super::host_xml::{self, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
-use super::record::{PREVIOUS, PREVIOUS_PREFIX};
+use super::record::Passing;
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
     NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
@@ -570,11 +570,16 @@ impl Hypervisor for Libvirt {
         self.set_metadata(uuid, Some(&mark.bare_xml()), PREFIX, NAMESPACE)
     }
 
-    fn forget_previous(&self, uuid: Uuid) -> Result<()> {
-        let previous = self.find_domain(uuid)?.map_or(Ok(None), |domain| self.describe_domain(&domain))?;
-        if previous.is_none_or(|domain| domain.record().previous.is_none()) {
+    fn forget(&self, uuid: Uuid, what: Passing) -> Result<()> {
+        let found = self.find_domain(uuid)?.map_or(Ok(None), |domain| self.describe_domain(&domain))?;
+        let record = found.map(|domain| domain.record()).unwrap_or_default();
+        let there = match what {
+            Passing::Previous => record.previous,
+            Passing::Standing => record.standing,
+        };
+        if there.is_none() {
             return Ok(());
         }
-        self.set_metadata(uuid, None, PREVIOUS_PREFIX, PREVIOUS)
+        self.set_metadata(uuid, None, what.prefix(), what.namespace())
     }
 }
