@@ -18,8 +18,9 @@ pub fn tell(line: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Writes `error`, its sources joined by ": ", to standard error.
-pub fn fail(error: &dyn std::error::Error) {
+/// `error` and its sources, joined by ": ".
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut chain = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -27,5 +28,10 @@ pub fn fail(error: &dyn std::error::Error) {
         chain.push_str(&inner.to_string());
         source = inner.source();
     }
-    let _ = writeln!(std::io::stderr().lock(), "error: {chain}");
+    chain
+}
+
+/// Writes `error`, its sources joined by ": ", to standard error.
+pub fn fail(error: &dyn std::error::Error) {
+    let _ = writeln!(std::io::stderr().lock(), "error: {}", chain(error));
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::faults;
 use super::identity::Identity;
 
 /// One request, as it is recorded.
@@ -25,12 +26,21 @@ pub struct Entry<'a> {
     pub serial: &'a str,
     /// Kubernetes verb, or the method in lowercase; `tls-handshake` for a connection that failed before a request.
     pub verb: &'a str,
+    /// `pods`, `pods/eviction`, `leases.coordination.k8s.io`; empty for what is no resource.
+    pub resource: &'a str,
+    /// Namespace, or empty.
+    pub namespace: &'a str,
+    /// Name of the object, of the one in the body where one is made; empty for several.
+    pub name: &'a str,
     /// HTTP method.
     pub method: &'a str,
     /// Path and query.
     pub path: &'a str,
-    /// HTTP status; 0 when the connection failed before a request.
+    /// HTTP status; 0 when the connection failed before a request, or was cut before the answer.
     pub code: u16,
+    /// What a test asked to go wrong, as it is written there; not there without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<&'a faults::Act>,
     /// `User-Agent`, or why a handshake failed.
     pub agent: &'a str,
 }
@@ -56,9 +66,9 @@ impl Log {
         &self,
         remote: SocketAddr,
         identity: Option<&Identity>,
-        verb: &str,
+        asked: &faults::Request<'_>,
         (method, path, agent): (&str, &str, &str),
-        code: u16,
+        (code, fault): (u16, Option<&faults::Act>),
     ) {
         self.write(&Entry {
             time: format!("{:.6}", jiff::Timestamp::now()),
@@ -66,17 +76,22 @@ impl Log {
             user: identity.map_or("", |identity| &identity.user),
             groups: identity.map_or(&[], |identity| &identity.groups),
             serial: identity.map_or("", |identity| &identity.serial),
-            verb,
+            verb: asked.verb,
+            resource: if asked.resource.is_some() { asked.what } else { "" },
+            namespace: asked.namespace,
+            name: asked.name,
             method,
             path,
             code,
+            fault,
             agent,
         });
     }
 
     /// Records a connection that failed before a request.
     pub fn failed_handshake(&self, remote: SocketAddr, why: &str) {
-        self.request(remote, None, "tls-handshake", ("", "", why), 0);
+        let asked = faults::Request { verb: "tls-handshake", what: "", namespace: "", name: "", resource: None };
+        self.request(remote, None, &asked, ("", "", why), (0, None));
     }
 
     fn write(&self, entry: &Entry<'_>) {

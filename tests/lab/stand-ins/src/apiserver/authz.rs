@@ -1,8 +1,13 @@
 //! Who may do what: `system:masters` everything, a node what the Node authorizer and the role `system:node` give it,
-//! everyone who is authenticated discovery and questions about themselves.
+//! everyone else what cluster roles are bound to him.
+
+use serde_json::Value;
 
 use super::identity::Identity;
+use super::rbac;
+use super::resource::{NODES, PERSISTENT_VOLUME_CLAIMS, PODS, VOLUME_ATTACHMENTS};
 use super::selector::FieldSelector;
+use super::storage::{Key, Objects};
 
 /// The namespace of the node leases.
 pub const NODE_LEASES: &str = "kube-node-lease";
@@ -28,57 +33,53 @@ pub struct Attributes {
     pub path: String,
 }
 
-/// The answer: allowed, or why not (empty: no rule allows it).
-pub type Decision = Result<(), String>;
+/// The answer: allowed and why, or why not (empty: there is no more to say).
+pub type Decision = Result<String, String>;
 
 /// Decides.
 ///
 /// # Errors
-/// The reason that the authorizer gives; empty when it has none.
-pub fn authorize(identity: &Identity, asked: &Attributes) -> Decision {
-    if identity.groups.iter().any(|group| group == "system:masters") {
-        return Ok(());
+/// The reasons that the authorizers give; empty when they have none.
+pub fn authorize(identity: &Identity, asked: &Attributes, objects: &Objects) -> Decision {
+    if identity.is_master() {
+        return Ok(String::new());
     }
-    if allowed_for_everyone(asked) {
-        return Ok(());
-    }
-    match identity.node() {
-        Some(node) => authorize_node(node, asked),
-        None => Err(String::new()),
-    }
+    let by_node = match identity.node() {
+        Some(node) => match authorize_node(node, asked, objects) {
+            Ok(()) => return Ok(String::new()),
+            Err(reason) => reason,
+        },
+        None => String::new(),
+    };
+    rbac::authorize(identity, asked, objects).map_err(|by_role| {
+        let reasons: Vec<&str> = [by_node.as_str(), &by_role].into_iter().filter(|reason| !reason.is_empty()).collect();
+        reasons.join("\n")
+    })
 }
 
-fn allowed_for_everyone(asked: &Attributes) -> bool {
-    if asked.resource.is_empty() {
-        let open = ["/version", "/healthz", "/livez", "/readyz", "/api", "/apis", "/openapi"];
-        return asked.verb == "get"
-            && open.iter().any(|prefix| {
-                asked.path == *prefix || asked.path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
-            });
-    }
-    asked.verb == "create"
-        && matches!(
-            (asked.group.as_str(), asked.resource.as_str()),
-            ("authentication.k8s.io", "selfsubjectreviews") | ("authorization.k8s.io", "selfsubjectaccessreviews")
-        )
-}
-
-fn authorize_node(node: &str, asked: &Attributes) -> Decision {
+fn authorize_node(node: &str, asked: &Attributes, objects: &Objects) -> Result<(), String> {
     match (asked.group.as_str(), asked.resource.as_str()) {
         ("", "nodes") => node_object(node, asked),
         ("coordination.k8s.io", "leases") => node_lease(node, asked),
-        ("", "pods") => node_pods(node, asked),
+        ("", "pods") => node_pods(node, asked, objects),
+        ("", "persistentvolumeclaims") if asked.subresource == "status" => {
+            verb_in(asked, &["update", "patch"]).map_err(|_| "can only get/update/patch this type".to_owned())?;
+            related(node, asked, objects)
+        }
+        ("", "persistentvolumeclaims" | "persistentvolumes") | ("storage.k8s.io", "volumeattachments") => {
+            node_get(node, asked, objects)
+        }
         ("", "events") => verb_in(asked, &["create", "update", "patch"]),
         ("authorization.k8s.io", "subjectaccessreviews") => verb_in(asked, &["create"]),
         _ => Err(String::new()),
     }
 }
 
-fn verb_in(asked: &Attributes, verbs: &[&str]) -> Decision {
+fn verb_in(asked: &Attributes, verbs: &[&str]) -> Result<(), String> {
     if verbs.contains(&asked.verb.as_str()) { Ok(()) } else { Err(String::new()) }
 }
 
-fn node_object(node: &str, asked: &Attributes) -> Decision {
+fn node_object(node: &str, asked: &Attributes) -> Result<(), String> {
     match asked.subresource.as_str() {
         "" => {}
         "status" => verb_in(asked, &["update", "patch"])?,
@@ -93,6 +94,8 @@ fn node_object(node: &str, asked: &Attributes) -> Decision {
             };
             if name == node {
                 Ok(())
+            } else if name.is_empty() {
+                Err(format!("node '{node}' cannot read all nodes, only its own Node object"))
             } else {
                 Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
             }
@@ -103,7 +106,7 @@ fn node_object(node: &str, asked: &Attributes) -> Decision {
     }
 }
 
-fn node_lease(node: &str, asked: &Attributes) -> Decision {
+fn node_lease(node: &str, asked: &Attributes) -> Result<(), String> {
     verb_in(asked, &["get", "create", "update", "patch", "delete"])
         .map_err(|_| "can only get, create, update, patch, or delete a node lease".to_owned())?;
     if !asked.subresource.is_empty() {
@@ -118,13 +121,54 @@ fn node_lease(node: &str, asked: &Attributes) -> Decision {
     Ok(())
 }
 
-fn node_pods(node: &str, asked: &Attributes) -> Decision {
-    match asked.verb.as_str() {
-        "get" => Ok(()),
-        "list" | "watch" if asked.field_selector.exact("spec.nodeName") == Some(node) => Ok(()),
-        "list" | "watch" => Err("can only list/watch pods with spec.nodeName field selector".to_owned()),
+fn node_pods(node: &str, asked: &Attributes, objects: &Objects) -> Result<(), String> {
+    // NodeRestriction looks at the node of the pod where something is written.
+    match (asked.subresource.as_str(), asked.verb.as_str()) {
+        ("", "get") => related(node, asked, objects),
+        ("", "list" | "watch") if asked.field_selector.exact("spec.nodeName") == Some(node) => Ok(()),
+        ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".to_owned()),
+        ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
         _ => Err(String::new()),
     }
+}
+
+fn node_get(node: &str, asked: &Attributes, objects: &Objects) -> Result<(), String> {
+    verb_in(asked, &["get"]).map_err(|_| "can only get individual resources of this type".to_owned())?;
+    if !asked.subresource.is_empty() {
+        return Err("cannot get subresource".to_owned());
+    }
+    related(node, asked, objects)
+}
+
+/// Node <- pod <- claim <- volume, and node <- attachment; a node that is not registered has no relations.
+fn related(node: &str, asked: &Attributes, objects: &Objects) -> Result<(), String> {
+    let found = objects.contains_key(&Key::new(&NODES, "", node))
+        && match asked.resource.as_str() {
+            "pods" => {
+                objects.get(&Key::new(&PODS, &asked.namespace, &asked.name)).is_some_and(|pod| runs_on(pod, node))
+            }
+            "persistentvolumeclaims" => uses_claim(node, &asked.namespace, &asked.name, objects),
+            "persistentvolumes" => objects.iter().any(|(key, claim)| {
+                key.is_in(&PERSISTENT_VOLUME_CLAIMS, "")
+                    && claim["spec"]["volumeName"] == asked.name.as_str()
+                    && uses_claim(node, &key.namespace, &key.name, objects)
+            }),
+            _ => objects
+                .get(&Key::new(&VOLUME_ATTACHMENTS, "", &asked.name))
+                .is_some_and(|attachment| attachment["spec"]["nodeName"] == node),
+        };
+    if found { Ok(()) } else { Err(format!("no relationship found between node '{node}' and this object")) }
+}
+
+fn runs_on(pod: &Value, node: &str) -> bool {
+    pod["spec"]["nodeName"] == node
+}
+
+fn uses_claim(node: &str, namespace: &str, claim: &str, objects: &Objects) -> bool {
+    objects.iter().filter(|(key, pod)| key.is_in(&PODS, namespace) && runs_on(pod, node)).any(|(_, pod)| {
+        let mut volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        volumes.any(|volume| volume["persistentVolumeClaim"]["claimName"] == claim)
+    })
 }
 
 /// The sentence of a 403, as the real apiserver writes it.
@@ -151,6 +195,7 @@ pub fn refusal(identity: &Identity, asked: &Attributes, reason: &str) -> String 
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn who(user: &str, groups: &[&str]) -> Identity {
         Identity {
@@ -198,7 +243,7 @@ mod tests {
             (ask("list", "", "pods", "", ""), false),
         ];
         for (asked, allowed) in cases {
-            assert_eq!(authorize(&node, &asked).is_ok(), allowed, "{asked:?}");
+            assert_eq!(authorize(&node, &asked, &registered()).is_ok(), allowed, "{asked:?}");
         }
     }
 
@@ -213,7 +258,7 @@ mod tests {
             (who("root", &["system:masters"]), true),
         ];
         for (identity, allowed) in cases {
-            assert_eq!(authorize(&identity, &asked).is_ok(), allowed, "{identity:?}");
+            assert_eq!(authorize(&identity, &asked, &registered()).is_ok(), allowed, "{identity:?}");
         }
     }
 
@@ -231,7 +276,7 @@ mod tests {
                 field_selector: FieldSelector::parse(selector).unwrap(),
                 ..ask("list", "", resource, "", "")
             };
-            assert_eq!(authorize(&node, &asked).is_ok(), allowed, "{resource} {selector}");
+            assert_eq!(authorize(&node, &asked, &registered()).is_ok(), allowed, "{resource} {selector}");
         }
     }
 
@@ -239,7 +284,7 @@ mod tests {
     fn a_refusal_reads_like_the_real_one() {
         let node = who("system:node:a", &["system:nodes"]);
         let asked = ask("get", "", "nodes", "", "b");
-        let reason = authorize(&node, &asked).unwrap_err();
+        let reason = authorize(&node, &asked, &registered()).unwrap_err();
         assert_eq!(
             refusal(&node, &asked, &reason),
             "User \"system:node:a\" cannot get resource \"nodes\" in API group \"\" at the cluster scope: \
@@ -247,14 +292,55 @@ mod tests {
         );
     }
 
-    #[test]
-    fn everyone_may_read_health_and_discovery_and_nothing_beside_it() {
-        let nobody = who("x", &[]);
-        for (path, allowed) in
-            [("/version", true), ("/api/v1", true), ("/livez/ping", true), ("/metrics", false), ("/apisx", false)]
-        {
-            let asked = Attributes { verb: "get".to_owned(), path: path.to_owned(), ..Attributes::default() };
-            assert_eq!(authorize(&nobody, &asked).is_ok(), allowed, "{path}");
+    /// Nodes a and b, a pod with a volume on each.
+    fn registered() -> Objects {
+        let mut objects = Objects::new();
+        let mut put = |key: Key, object: Value| drop(objects.insert(key, object.into()));
+        for node in ["a", "b"] {
+            put(Key::new(&NODES, "", node), json!({}));
+            let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": format!("claim-{node}")}}]);
+            put(
+                Key::new(&PODS, "default", &format!("on-{node}")),
+                json!({"spec": {"nodeName": node, "volumes": volumes}}),
+            );
+            let claim = Key::new(&PERSISTENT_VOLUME_CLAIMS, "default", &format!("claim-{node}"));
+            put(claim, json!({"spec": {"volumeName": format!("volume-{node}")}}));
+            put(Key::new(&VOLUME_ATTACHMENTS, "", &format!("att-{node}")), json!({"spec": {"nodeName": node}}));
         }
+        objects
+    }
+
+    #[test]
+    fn a_node_reads_what_its_pods_use() {
+        let node = who("system:node:a", &["system:nodes"]);
+        let unknown = who("system:node:c", &["system:nodes"]);
+        let storage = "storage.k8s.io";
+        let none = "no relationship found between node 'a' and this object";
+        for (asked, want) in [
+            (ask("get", "", "pods", "default", "on-a"), Ok(())),
+            (ask("get", "", "pods", "default", "on-b"), Err(none)),
+            (ask("get", "", "pods", "default", "none"), Err(none)),
+            (ask("create", "", "pods/eviction", "default", "on-b"), Ok(())),
+            (ask("delete", "", "pods", "default", "on-b"), Ok(())),
+            (ask("patch", "", "pods/status", "default", "on-b"), Ok(())),
+            (ask("patch", "", "pods", "default", "on-a"), Err("")),
+            (ask("create", "", "pods/binding", "default", "on-a"), Err("")),
+            (ask("get", "", "persistentvolumeclaims", "default", "claim-a"), Ok(())),
+            (ask("get", "", "persistentvolumeclaims", "default", "claim-b"), Err(none)),
+            (
+                ask("list", "", "persistentvolumeclaims", "default", ""),
+                Err("can only get individual resources of this type"),
+            ),
+            (ask("get", "", "persistentvolumes", "", "volume-a"), Ok(())),
+            (ask("get", "", "persistentvolumes", "", "volume-b"), Err(none)),
+            (ask("get", storage, "volumeattachments", "", "att-a"), Ok(())),
+            (ask("get", storage, "volumeattachments", "", "att-b"), Err(none)),
+            (ask("list", "policy", "poddisruptionbudgets", "", ""), Err("")),
+        ] {
+            let decided = authorize(&node, &asked, &registered()).map(|_| ());
+            assert_eq!(decided, want.map_err(str::to_owned), "{asked:?}");
+        }
+        let asked = ask("get", "", "pods", "default", "on-a");
+        assert!(authorize(&unknown, &asked, &registered()).is_err());
     }
 }

@@ -70,6 +70,13 @@ fn resources(group: &str) -> Value {
                 "kind": resource.kind, "verbs": ["get", "patch", "update"],
             }));
         }
+        if resource.kind == "Pod" {
+            // What clients look for that evict.
+            list.push(json!({
+                "name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy", "version": "v1",
+                "kind": "Eviction", "verbs": ["create"],
+            }));
+        }
     }
     let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list})

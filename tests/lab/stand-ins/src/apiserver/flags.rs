@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[command(
     name = "kube-apiserver-stand-in",
     version = concat!(env!("CARGO_PKG_VERSION"), " (a stand-in for kube-apiserver v1.35.1, for the nodebake lab)"),
-    about = "A stand-in for kube-apiserver v1.35.1: nodes, leases, namespaces and events in memory"
+    about = "A stand-in for kube-apiserver v1.35.1: nodes, pods, budgets, volumes and rights in memory"
 )]
 pub struct Flags {
     /// Address and port to serve HTTPS on; port 0 takes a free one, printed on standard output as "listening on ADDRESS:PORT"
@@ -26,4 +26,13 @@ pub struct Flags {
     /// Where each request is recorded as one JSON line (appended)
     #[arg(long, value_name = "FILE")]
     pub log: PathBuf,
+    /// Where orders are taken: faults, compaction, a new certificate (one JSON object a line; see the lab's README)
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+    /// Keep the pods of ReplicaSets, and put pods on nodes
+    #[arg(long)]
+    pub replicaset_controller: bool,
+    /// Play the kubelet of every node for its pods: they become ready, and end when they are deleted
+    #[arg(long)]
+    pub pods_become_ready: bool,
 }

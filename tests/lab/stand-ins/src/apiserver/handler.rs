@@ -13,15 +13,17 @@ use serde_json::{Value, json};
 
 use super::audit::Log;
 use super::authz::{self, Attributes};
+use super::deletion;
+use super::faults::{self, Act, Faults};
 use super::identity::Identity;
 use super::managed_fields::{self, Writer};
 use super::patch;
 use super::request::{ResourceRequest, Target, path_verb};
 use super::resource::{NAMESPACES, Resource};
 use super::status::{self, ApiError};
-use super::storage::{Key, Store, Write, new_uid, now};
+use super::storage::{Interruption, Key, Objects, Store, Write, new_uid, now};
 use super::watch::{self, Filter};
-use super::{admission, discovery, review, table, validate};
+use super::{admission, defaults, discovery, eviction, rbac, review, table, validate, values};
 
 /// A body of any kind.
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -38,7 +40,13 @@ pub struct Api {
     pub store: Arc<Store>,
     /// The record of requests.
     pub log: Log,
+    /// What is asked to go wrong.
+    pub faults: Faults,
 }
+
+/// The connection is to be cut in place of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut;
 
 /// What a client said beside method and path.
 struct Said {
@@ -57,6 +65,15 @@ impl Said {
         }
     }
 
+    /// The object's name: the path's, or where one is made the body's.
+    fn name(&self, request: &ResourceRequest) -> String {
+        if request.verb != "create" || !request.name.is_empty() {
+            return request.name.clone();
+        }
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    }
+
     fn json(&self) -> Result<Value, ApiError> {
         if !matches!(self.content_type.as_str(), "" | "application/json") {
             return Err(ApiError::unsupported_media("application/json"));
@@ -72,7 +89,15 @@ fn unreadable(error: serde_json::Error) -> ApiError {
 
 impl Api {
     /// Answers a request and records it.
-    pub async fn serve(&self, remote: SocketAddr, identity: Option<&Identity>, request: Request<Incoming>) -> Answer {
+    ///
+    /// # Errors
+    /// A fault wants the connection cut.
+    pub async fn serve(
+        &self,
+        remote: SocketAddr,
+        identity: Option<&Identity>,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Cut> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let target = Target::parse(&parts.method, &path, parts.uri.query().unwrap_or_default());
@@ -89,42 +114,74 @@ impl Api {
                 .to_owned()
         };
         let content_type = header(header::CONTENT_TYPE);
-        let mut said = Said {
+        let body = read(body).await;
+        let said = Said {
             accept: header(header::ACCEPT),
             content_type: content_type.split(';').next().unwrap_or_default().trim().to_owned(),
             agent: header(header::USER_AGENT),
-            body: Bytes::new(),
+            body: body.as_ref().map(Bytes::clone).unwrap_or_default(),
         };
-        let result = match (identity, read(body).await) {
-            (None, _) => Err(ApiError::unauthorized()),
-            (_, Err(error)) => Err(error),
-            (Some(identity), Ok(body)) => {
-                said.body = body;
-                self.answer(identity, &target, &verb, &path, &said)
-            }
+        let (what, name) = match &target {
+            Target::Resource(request) => (request.what(), said.name(request)),
+            Target::Path => (path.clone(), String::new()),
         };
-        let answer = result.unwrap_or_else(|error| reply(error.code, &error.to_json()));
+        let asked = match &target {
+            Target::Resource(request) => faults::Request {
+                verb: &verb,
+                what: &what,
+                namespace: &request.namespace,
+                name: &name,
+                resource: Some(request.resource),
+            },
+            Target::Path => faults::Request { verb: &verb, what: &what, namespace: "", name: "", resource: None },
+        };
+        let fault = self.faults.meet(&asked);
         let whole = parts.uri.path_and_query().map_or(path.as_str(), |whole| whole.as_str());
         let line = (parts.method.as_str(), whole, said.agent.as_str());
-        self.log.request(remote, identity, &verb, line, answer.status().as_u16());
-        answer
+        if let Some(pause) = fault.as_ref().and_then(Act::pause) {
+            tokio::time::sleep(pause).await;
+        }
+        if fault == Some(Act::CutBefore) {
+            self.log.request(remote, identity, &asked, line, (0, fault.as_ref()));
+            return Err(Cut);
+        }
+        let answer = match (&fault, identity, body) {
+            (Some(Act::Busy { retry_after }), ..) => busy(*retry_after),
+            (_, None, _) => failure(&ApiError::unauthorized()),
+            (_, _, Err(error)) => failure(&error),
+            (fault, Some(identity), Ok(_)) => {
+                let refusal = fault.as_ref().and_then(|fault| fault.refusal(&asked));
+                let done = match refusal {
+                    Some(refusal) => Err(refusal),
+                    None => self.answer(identity, &target, &asked, &said, fault.as_ref()),
+                };
+                done.unwrap_or_else(|error| failure(&error))
+            }
+        };
+        let cut = fault == Some(Act::CutAfter);
+        let code = if cut { 0 } else { answer.status().as_u16() };
+        self.log.request(remote, identity, &asked, line, (code, fault.as_ref()));
+        if cut { Err(Cut) } else { Ok(answer) }
     }
 
     fn answer(
         &self,
         identity: &Identity,
         target: &Target,
-        verb: &str,
-        path: &str,
+        asked: &faults::Request<'_>,
         said: &Said,
+        fault: Option<&Act>,
     ) -> Result<Answer, ApiError> {
         if !acceptable(&said.accept) {
             return Err(ApiError::not_acceptable());
         }
         match target {
             Target::Path => {
+                let (verb, path) = (asked.verb, asked.what);
                 let asked = Attributes { verb: verb.to_owned(), path: path.to_owned(), ..Attributes::default() };
-                authz::authorize(identity, &asked).map_err(|_| ApiError::forbidden_path(&identity.user, verb, path))?;
+                self.store
+                    .view(|objects| authz::authorize(identity, &asked, objects))
+                    .map_err(|_| ApiError::forbidden_path(&identity.user, verb, path))?;
                 match discovery::page(path) {
                     Some(discovery::Page::Json(value)) if verb == "get" => Ok(reply(200, &value)),
                     Some(discovery::Page::Text(text)) if verb == "get" => Ok(text_reply(text)),
@@ -133,41 +190,74 @@ impl Api {
             }
             Target::Resource(request) => {
                 let asked = request.attributes().map_err(|error| ApiError::bad_request(error.to_string()))?;
-                authz::authorize(identity, &asked).map_err(|reason| {
+                self.store.view(|objects| authz::authorize(identity, &asked, objects)).map_err(|reason| {
                     ApiError::forbidden(request.resource, &request.name, &authz::refusal(identity, &asked, &reason))
                 })?;
-                self.resource(identity, request, said)
+                self.resource(identity, request, said, fault)
             }
         }
     }
 
-    fn resource(&self, identity: &Identity, request: &ResourceRequest, said: &Said) -> Result<Answer, ApiError> {
+    fn resource(
+        &self,
+        identity: &Identity,
+        request: &ResourceRequest,
+        said: &Said,
+        fault: Option<&Act>,
+    ) -> Result<Answer, ApiError> {
         let resource = request.resource;
-        if !(request.subresource.is_empty() || (request.subresource == "status" && resource.has_status)) {
-            return Err(ApiError::no_such_path());
-        }
-        if !resource.verbs.contains(&request.verb) {
+        let verbs = match (request.subresource.as_str(), resource.kind) {
+            ("", _) => resource.verbs,
+            ("status", _) if resource.has_status => &["get", "patch", "update"],
+            ("eviction", "Pod") => &["create"],
+            _ => return Err(ApiError::no_such_path()),
+        };
+        // A name in the path of a new object, or none where an object is changed.
+        let misplaced = match request.verb {
+            "create" => request.subresource.is_empty() != request.name.is_empty(),
+            "update" | "patch" => request.name.is_empty(),
+            _ => false,
+        };
+        if misplaced || !verbs.contains(&request.verb) {
             return Err(ApiError::method_not_allowed(resource));
         }
-        if !request.query.get("dryRun").is_empty() {
-            return Err(ApiError::bad_request("this stand-in knows no dryRun"));
-        }
         if resource.group == "authorization.k8s.io" || resource.group == "authentication.k8s.io" {
-            return Ok(reply(201, &review::answer(resource, identity, said.json()?)?));
+            let review = said.json()?;
+            let answer = self.store.view(|objects| review::answer(resource, identity, review, objects))?;
+            return Ok(reply(201, &answer));
         }
         match request.verb {
             "get" => self.get(request, said),
             "list" => self.list(request, said),
             "watch" => {
-                let stream = watch::start(&self.store, request, &said.accept)?;
+                let interruption = match fault {
+                    Some(Act::EndWatch) => Some(Interruption::End),
+                    Some(Act::ExpireWatch) => Some(Interruption::Expire),
+                    _ => None,
+                };
+                let stream = watch::start(&self.store, request, &said.accept, interruption)?;
                 Ok(response(200, "application/json", stream.boxed()))
             }
+            "create" if request.subresource == "eviction" => self.evict(identity, request, said),
             "create" => self.create(identity, request, said),
             "update" => self.update(identity, request, said),
             "patch" => self.patch(identity, request, said),
             "delete" => self.delete(identity, request, said),
-            _ => self.delete_collection(request),
+            _ => self.delete_collection(request, said),
         }
+    }
+
+    fn evict(&self, identity: &Identity, request: &ResourceRequest, said: &Said) -> Result<Answer, ApiError> {
+        let options = eviction::read(request, said.json()?)?;
+        let key = Key::new(request.resource, &request.namespace, &request.name);
+        self.store.view(|objects| {
+            let pod = objects.get(&key).map(|pod| &**pod);
+            let what = (request.resource, "eviction");
+            admission::restrict_node(identity, what, &request.name, pod, None, objects)
+        })?;
+        eviction::evict(&self.store, request, &options)?;
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+        Ok(reply(201, &status))
     }
 
     fn get(&self, request: &ResourceRequest, said: &Said) -> Result<Answer, ApiError> {
@@ -196,22 +286,7 @@ impl Api {
             let include = request.query.get("includeObject");
             return Ok(reply(200, &table::of(request.resource, rows, &metadata, include, jiff::Timestamp::now())));
         }
-        let items: Vec<Value> = objects
-            .iter()
-            .map(|object| {
-                let mut item = (**object).clone();
-                if let Some(map) = item.as_object_mut() {
-                    map.remove("kind");
-                    map.remove("apiVersion");
-                }
-                item
-            })
-            .collect();
-        let list = json!({
-            "kind": format!("{}List", request.resource.kind), "apiVersion": request.resource.api_version(),
-            "metadata": metadata, "items": items,
-        });
-        Ok(reply(200, &list))
+        Ok(reply(200, &list_of(request.resource, &objects, &metadata)))
     }
 
     fn create(&self, identity: &Identity, request: &ResourceRequest, said: &Said) -> Result<Answer, ApiError> {
@@ -225,10 +300,11 @@ impl Api {
         }
         place(request, &mut object)?;
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        admission::restrict_node(identity, resource, &name, None, Some(&object))?;
         let key = Key::new(resource, &request.namespace, &name);
         let writer = writer(request, said, "Update");
-        let stored = self.store.transact(&key, |current, objects| {
+        let stored = self.store.transact(&key, request.query.dry_run()?, |current, objects| {
+            admission::restrict_node(identity, (resource, ""), &name, None, Some(&object), objects)?;
+            rbac::confirm_no_escalation(identity, resource, &object, objects)?;
             if current.is_some() {
                 return Err(ApiError::already_exists(resource, &name));
             }
@@ -294,26 +370,37 @@ impl Api {
         let resource = request.resource;
         let key = Key::new(resource, &request.namespace, &request.name);
         let mut code = 200;
-        let stored = self.store.transact(&key, |current, objects| {
+        let restrict = |old: Option<&Value>, new: &Value, objects: &Objects| {
+            let what = (resource, request.subresource.as_str());
+            admission::restrict_node(identity, what, &request.name, old, Some(new), objects)
+        };
+        let stored = self.store.transact(&key, request.query.dry_run()?, |current, objects| {
             let Some(old) = current else {
                 // A node that may not see the object learns nothing else from its absence.
-                admission::restrict_node(identity, resource, &request.name, None, Some(&json!({})))?;
+                if create || resource.kind != "Pod" {
+                    restrict(None, &json!({}), objects)?;
+                }
                 if !create {
                     return Err(ApiError::not_found(resource, &request.name));
                 }
                 let mut object = validate::canonical(resource, make(&Value::Null)?)?;
                 place(request, &mut object)?;
-                admission::restrict_node(identity, resource, &request.name, None, Some(&object))?;
+                restrict(None, &object, objects)?;
+                rbac::confirm_no_escalation(identity, resource, &object, objects)?;
                 code = 201;
                 return Ok(Write::Put(finish_new(resource, object, objects, &request.namespace, writer)?));
             };
             // Before the patch is looked at: another's object is forbidden, whatever is sent.
-            admission::restrict_node(identity, resource, &request.name, Some(old), Some(old))?;
+            restrict(Some(old), old, objects)?;
             let mut object = validate::canonical(resource, make(old)?)?;
             place(request, &mut object)?;
             check_preconditions(resource, &request.name, old, &object["metadata"])?;
             keep_the_rest(&request.subresource, resource, old, &mut object);
-            admission::restrict_node(identity, resource, &request.name, Some(old), Some(&object))?;
+            restrict(Some(old), &object, objects)?;
+            validate::refuse(resource, &request.name, values::forbidden_changes(resource, old, &object))?;
+            if ["rules", "roleRef", "subjects"].iter().any(|field| old[field] != object[field]) {
+                rbac::confirm_no_escalation(identity, resource, &object, objects)?;
+            }
             managed_fields::record(Some(old), &mut object, writer, &now());
             Ok(Write::Put(object))
         })?;
@@ -323,26 +410,56 @@ impl Api {
     fn delete(&self, identity: &Identity, request: &ResourceRequest, said: &Said) -> Result<Answer, ApiError> {
         let resource = request.resource;
         let options: Value = if said.body.is_empty() { Value::Null } else { said.json()? };
+        let options = deletion::Options::read(&options, &request.query)?;
         let key = Key::new(resource, &request.namespace, &request.name);
-        let gone = self.store.transact(&key, |current, _| {
-            admission::restrict_node(identity, resource, &request.name, current, None)?;
+        let mut gone = false;
+        let object = self.store.transact(&key, options.dry_run, |current, objects| {
+            admission::restrict_node(identity, (resource, ""), &request.name, current, None, objects)?;
             let old = current.ok_or_else(|| ApiError::not_found(resource, &request.name))?;
-            check_preconditions(resource, &request.name, old, &options["preconditions"])?;
-            Ok(Write::Delete)
+            let fate = deletion::begin(resource, old, &options, jiff::Timestamp::now())?;
+            gone = matches!(fate, Write::Delete);
+            Ok(fate)
         })?;
-        let uid = gone["metadata"]["uid"].as_str().unwrap_or_default();
+        if !gone || resource.returns_deleted {
+            return Ok(reply(200, &object));
+        }
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         Ok(reply(200, &status::deleted(resource, &request.name, uid)))
     }
 
-    fn delete_collection(&self, request: &ResourceRequest) -> Result<Answer, ApiError> {
-        let (objects, _) = Filter::of(request)?.list(&self.store);
+    fn delete_collection(&self, request: &ResourceRequest, said: &Said) -> Result<Answer, ApiError> {
+        let options: Value = if said.body.is_empty() { Value::Null } else { said.json()? };
+        let options = deletion::Options::read(&options, &request.query)?;
+        let (objects, revision) = Filter::of(request)?.list(&self.store);
         for object in &objects {
-            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-            let key = Key::new(request.resource, text("namespace"), text("name"));
-            self.store.transact(&key, |_, _| Ok(Write::Delete))?;
+            let key = Key::of(request.resource, object);
+            self.store.transact(&key, options.dry_run, |current, _| match current {
+                Some(old) => deletion::begin(request.resource, old, &options, jiff::Timestamp::now()),
+                None => Ok(Write::Keep),
+            })?;
         }
-        Ok(reply(200, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})))
+        let metadata = json!({"resourceVersion": revision.to_string()});
+        Ok(reply(200, &list_of(request.resource, &objects, &metadata)))
     }
+}
+
+/// A list as it is answered: its items do not say their kind.
+fn list_of(resource: &Resource, objects: &[Arc<Value>], metadata: &Value) -> Value {
+    let items: Vec<Value> = objects
+        .iter()
+        .map(|object| {
+            let mut item = (**object).clone();
+            if let Some(map) = item.as_object_mut() {
+                map.remove("kind");
+                map.remove("apiVersion");
+            }
+            item
+        })
+        .collect();
+    json!({
+        "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
+        "metadata": metadata, "items": items,
+    })
 }
 
 fn writer<'a>(request: &'a ResourceRequest, said: &'a Said, operation: &'static str) -> Writer<'a> {
@@ -404,7 +521,7 @@ fn place(request: &ResourceRequest, object: &mut Value) -> Result<(), ApiError> 
 fn finish_new(
     resource: &'static Resource,
     mut object: Value,
-    objects: &super::storage::Objects,
+    objects: &Objects,
     namespace: &str,
     writer: &Writer<'_>,
 ) -> Result<Value, ApiError> {
@@ -413,6 +530,7 @@ fn finish_new(
     }
     let now = now();
     managed_fields::record(None, &mut object, writer, &now);
+    defaults::begin(resource, &mut object);
     admission::complete_new(resource, &mut object, objects);
     object["metadata"]["uid"] = json!(new_uid());
     object["metadata"]["creationTimestamp"] = json!(now);
@@ -453,8 +571,31 @@ fn keep_the_rest(subresource: &str, resource: &Resource, old: &Value, new: &mut 
             None => map.remove(field),
         };
     }
-    for field in ["uid", "creationTimestamp", "resourceVersion", "managedFields"] {
-        new["metadata"][field] = old["metadata"][field].clone();
+    let servers = [
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "managedFields",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ];
+    let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    for field in servers {
+        match old["metadata"].get(field) {
+            Some(value) => metadata.insert(field.to_owned(), value.clone()),
+            None => metadata.remove(field),
+        };
+    }
+    if subresource == "status" && resource.kind == "Pod" {
+        match old["metadata"].get("ownerReferences") {
+            Some(owners) => metadata.insert("ownerReferences".to_owned(), owners.clone()),
+            None => metadata.remove("ownerReferences"),
+        };
+    }
+    if resource.counts_generations && old.get("spec") != new.get("spec") {
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
+        new["metadata"]["generation"] = json!(generation + 1);
     }
 }
 
@@ -462,6 +603,23 @@ fn reply(code: u16, value: &Value) -> Answer {
     let mut body = value.to_string().into_bytes();
     body.push(b'\n');
     response(code, "application/json", Full::new(Bytes::from(body)).boxed())
+}
+
+fn failure(error: &ApiError) -> Answer {
+    let mut answer = reply(error.code, &error.to_json());
+    if let Some(seconds) = error.retry_after {
+        answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    answer
+}
+
+/// As priority and fairness turns a request away.
+fn busy(retry_after: u32) -> Answer {
+    let text = "Too many requests, please try again later.\n";
+    let body = Full::new(Bytes::from_static(text.as_bytes())).boxed();
+    let mut answer = response(429, "text/plain; charset=utf-8", body);
+    answer.headers_mut().insert(header::RETRY_AFTER, retry_after.into());
+    answer
 }
 
 fn text_reply(text: &'static str) -> Answer {

@@ -58,6 +58,12 @@ impl Identity {
         Ok(Self { user, groups, serial })
     }
 
+    /// Whether this identity may do everything, whatever the cluster says.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == "system:masters")
+    }
+
     /// The node that this identity is, if it is one: `system:node:NAME` in group `system:nodes`.
     #[must_use]
     pub fn node(&self) -> Option<&str> {

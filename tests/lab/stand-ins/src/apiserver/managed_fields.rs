@@ -16,8 +16,17 @@ pub struct Writer<'a> {
 }
 
 /// Fields that the server itself keeps; nobody manages them.
-const SERVERS_OWN: [&str; 7] =
-    ["name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"];
+const SERVERS_OWN: [&str; 9] = [
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "managedFields",
+];
 
 /// Puts into `new` what `old` recorded, changed by what differs between the two.
 pub fn record(old: Option<&Value>, new: &mut Value, writer: &Writer<'_>, now: &str) {

@@ -39,9 +39,12 @@ enum ListStrategy {
 /// The merge keys of the API types served here (their `patchMergeKey` tags); every other list is replaced.
 fn strategy(kind: &str, path: &str) -> ListStrategy {
     match (kind, path) {
-        ("Node", ".status.addresses" | ".status.conditions") | ("Namespace", ".status.conditions") => {
-            ListStrategy::ByKey("type")
+        ("Node", ".status.addresses") | (_, ".status.conditions") => ListStrategy::ByKey("type"),
+        ("Pod", ".spec.containers" | ".spec.initContainers" | ".spec.volumes" | ".spec.containers.env") => {
+            ListStrategy::ByKey("name")
         }
+        ("Pod", ".status.podIPs" | ".status.hostIPs") => ListStrategy::ByKey("ip"),
+        ("Pod", ".spec.containers.volumeMounts") => ListStrategy::ByKey("mountPath"),
         (_, ".metadata.ownerReferences") => ListStrategy::ByKey("uid"),
         (_, ".metadata.finalizers") | ("Node", ".spec.podCIDRs") => ListStrategy::Set,
         _ => ListStrategy::Replace,

@@ -7,6 +7,7 @@ use hyper::Method;
 use super::authz::Attributes;
 use super::resource::Resource;
 use super::selector::{FieldSelector, LabelSelector, SelectorError};
+use super::status::ApiError;
 
 /// A request for a resource or for another path.
 #[derive(Debug)]
@@ -56,6 +57,18 @@ impl Query {
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether everything is to be checked and nothing done (`dryRun=All`).
+    ///
+    /// # Errors
+    /// 422 for another word.
+    pub fn dry_run(&self) -> Result<bool, ApiError> {
+        match self.get("dryRun") {
+            "" => Ok(false),
+            "All" => Ok(true),
+            other => Err(ApiError::unsupported_dry_run(other)),
+        }
     }
 
     /// Whether a parameter is set to true.
@@ -167,6 +180,13 @@ impl ResourceRequest {
         LabelSelector::parse(self.query.get("labelSelector"))
     }
 
+    /// `pods`, `pods/eviction`, `leases.coordination.k8s.io`.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let resource = self.resource.qualified();
+        if self.subresource.is_empty() { resource } else { format!("{resource}/{}", self.subresource) }
+    }
+
     /// What the authorizer looks at.
     ///
     /// # Errors
@@ -220,6 +240,24 @@ mod tests {
             (Method::GET, own("/api/v1"), "", None),
             (Method::GET, own("/api/v1/services"), "", None),
             (Method::GET, own("/api/v1/nodes/a/b/c"), "", None),
+            (
+                Method::POST,
+                own("/api/v1/namespaces/default/pods/p/eviction"),
+                "",
+                Some(("pods", "default", "p", "eviction", "create")),
+            ),
+            (
+                Method::PATCH,
+                own("/apis/policy/v1/namespaces/default/poddisruptionbudgets/b/status"),
+                "",
+                Some(("poddisruptionbudgets.policy", "default", "b", "status", "patch")),
+            ),
+            (
+                Method::GET,
+                own("/apis/storage.k8s.io/v1/volumeattachments"),
+                "",
+                Some(("volumeattachments.storage.k8s.io", "", "", "", "list")),
+            ),
         ];
         for (method, path, query, want) in cases {
             let want = want.map(|(resource, namespace, name, subresource, verb)| {

@@ -26,84 +26,172 @@ pub struct Resource {
     pub unconditional_update: bool,
     /// Whether an update of an object that is not there makes it.
     pub create_on_update: bool,
+    /// Whether `metadata.generation` counts the changes of the spec.
+    pub counts_generations: bool,
+    /// Whether a deletion is answered with the object as it was, not with a Status (`ReturnDeletedObject`).
+    pub returns_deleted: bool,
 }
 
 const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-const READ_VERBS: &[&str] = &["get", "list", "watch"];
 
-/// `nodes`.
-pub static NODES: Resource = Resource {
+/// What most resources are; each names what it is itself.
+const USUAL: Resource = Resource {
     group: "",
     version: "v1",
-    plural: "nodes",
-    singular: "node",
-    kind: "Node",
+    plural: "",
+    singular: "",
+    kind: "",
     namespaced: false,
-    short_names: &["no"],
+    short_names: &[],
     verbs: ALL_VERBS,
     has_status: true,
     unconditional_update: true,
     create_on_update: false,
+    counts_generations: false,
+    returns_deleted: false,
 };
 
-/// `namespaces`.
+/// `nodes`.
+pub static NODES: Resource =
+    Resource { plural: "nodes", singular: "node", kind: "Node", short_names: &["no"], ..USUAL };
+
+/// `namespaces`; they stay once they are made.
 pub static NAMESPACES: Resource = Resource {
-    group: "",
-    version: "v1",
     plural: "namespaces",
     singular: "namespace",
     kind: "Namespace",
-    namespaced: false,
     short_names: &["ns"],
     verbs: &["create", "get", "list", "patch", "update", "watch"],
     has_status: false,
-    unconditional_update: true,
-    create_on_update: false,
+    ..USUAL
 };
 
-/// `pods`: always an empty list, nothing schedules any.
+/// `pods`, with their subresource `eviction`.
 pub static PODS: Resource = Resource {
-    group: "",
-    version: "v1",
     plural: "pods",
     singular: "pod",
     kind: "Pod",
     namespaced: true,
     short_names: &["po"],
-    verbs: READ_VERBS,
-    has_status: false,
-    unconditional_update: true,
-    create_on_update: false,
+    counts_generations: true,
+    returns_deleted: true,
+    ..USUAL
 };
 
 /// `events` of the core group.
 pub static EVENTS: Resource = Resource {
-    group: "",
-    version: "v1",
     plural: "events",
     singular: "event",
     kind: "Event",
     namespaced: true,
     short_names: &["ev"],
-    verbs: ALL_VERBS,
     has_status: false,
-    unconditional_update: true,
     create_on_update: true,
+    ..USUAL
+};
+
+/// `persistentvolumes`.
+pub static PERSISTENT_VOLUMES: Resource = Resource {
+    plural: "persistentvolumes",
+    singular: "persistentvolume",
+    kind: "PersistentVolume",
+    short_names: &["pv"],
+    returns_deleted: true,
+    ..USUAL
+};
+
+/// `persistentvolumeclaims`.
+pub static PERSISTENT_VOLUME_CLAIMS: Resource = Resource {
+    plural: "persistentvolumeclaims",
+    singular: "persistentvolumeclaim",
+    kind: "PersistentVolumeClaim",
+    namespaced: true,
+    short_names: &["pvc"],
+    returns_deleted: true,
+    ..USUAL
 };
 
 /// `leases`.
 pub static LEASES: Resource = Resource {
     group: "coordination.k8s.io",
-    version: "v1",
     plural: "leases",
     singular: "lease",
     kind: "Lease",
     namespaced: true,
-    short_names: &[],
-    verbs: ALL_VERBS,
     has_status: false,
     unconditional_update: false,
     create_on_update: true,
+    ..USUAL
+};
+
+/// `daemonsets`; no controller makes their pods.
+pub static DAEMON_SETS: Resource = Resource {
+    group: "apps",
+    plural: "daemonsets",
+    singular: "daemonset",
+    kind: "DaemonSet",
+    namespaced: true,
+    short_names: &["ds"],
+    counts_generations: true,
+    ..USUAL
+};
+
+/// `replicasets`; `--replicaset-controller` makes their pods.
+pub static REPLICA_SETS: Resource = Resource {
+    group: "apps",
+    plural: "replicasets",
+    singular: "replicaset",
+    kind: "ReplicaSet",
+    namespaced: true,
+    short_names: &["rs"],
+    counts_generations: true,
+    ..USUAL
+};
+
+/// `poddisruptionbudgets`.
+pub static POD_DISRUPTION_BUDGETS: Resource = Resource {
+    group: "policy",
+    plural: "poddisruptionbudgets",
+    singular: "poddisruptionbudget",
+    kind: "PodDisruptionBudget",
+    namespaced: true,
+    short_names: &["pdb"],
+    unconditional_update: false,
+    counts_generations: true,
+    ..USUAL
+};
+
+/// `volumeattachments`; no controller attaches or detaches.
+pub static VOLUME_ATTACHMENTS: Resource = Resource {
+    group: "storage.k8s.io",
+    plural: "volumeattachments",
+    singular: "volumeattachment",
+    kind: "VolumeAttachment",
+    unconditional_update: false,
+    returns_deleted: true,
+    ..USUAL
+};
+
+/// `clusterroles`.
+pub static CLUSTER_ROLES: Resource = Resource {
+    group: "rbac.authorization.k8s.io",
+    plural: "clusterroles",
+    singular: "clusterrole",
+    kind: "ClusterRole",
+    has_status: false,
+    create_on_update: true,
+    ..USUAL
+};
+
+/// `clusterrolebindings`.
+pub static CLUSTER_ROLE_BINDINGS: Resource = Resource {
+    group: "rbac.authorization.k8s.io",
+    plural: "clusterrolebindings",
+    singular: "clusterrolebinding",
+    kind: "ClusterRoleBinding",
+    has_status: false,
+    create_on_update: true,
+    ..USUAL
 };
 
 /// `selfsubjectreviews`: who am I.
@@ -117,28 +205,24 @@ pub static SUBJECT_ACCESS_REVIEWS: Resource =
     review("authorization.k8s.io", "subjectaccessreviews", "subjectaccessreview", "SubjectAccessReview");
 
 const fn review(group: &'static str, plural: &'static str, singular: &'static str, kind: &'static str) -> Resource {
-    Resource {
-        group,
-        version: "v1",
-        plural,
-        singular,
-        kind,
-        namespaced: false,
-        short_names: &[],
-        verbs: &["create"],
-        has_status: false,
-        unconditional_update: false,
-        create_on_update: false,
-    }
+    Resource { group, plural, singular, kind, verbs: &["create"], has_status: false, ..USUAL }
 }
 
 /// Everything that is served.
-pub static ALL: [&Resource; 8] = [
+pub static ALL: [&Resource; 16] = [
     &NODES,
     &NAMESPACES,
     &PODS,
     &EVENTS,
+    &PERSISTENT_VOLUMES,
+    &PERSISTENT_VOLUME_CLAIMS,
     &LEASES,
+    &DAEMON_SETS,
+    &REPLICA_SETS,
+    &POD_DISRUPTION_BUDGETS,
+    &VOLUME_ATTACHMENTS,
+    &CLUSTER_ROLES,
+    &CLUSTER_ROLE_BINDINGS,
     &SELF_SUBJECT_REVIEWS,
     &SELF_SUBJECT_ACCESS_REVIEWS,
     &SUBJECT_ACCESS_REVIEWS,

@@ -118,17 +118,62 @@ impl LabelSelector {
         Ok(Self { terms })
     }
 
+    /// Reads the selector that stands in an object (`matchLabels`, `matchExpressions`). None where there is none: it
+    /// selects nothing; an empty one selects everything.
+    ///
+    /// # Errors
+    /// An operator that does not exist, or with values that it does not take.
+    pub fn of(selector: &Value) -> Result<Option<Self>, SelectorError> {
+        let Some(selector) = selector.as_object() else { return Ok(None) };
+        let labels = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+        let equal = labels
+            .map(|(key, value)| Ok(LabelTerm::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()])));
+        let expressions = selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten();
+        Ok(Some(Self { terms: equal.chain(expressions.map(expression)).collect::<Result<_, _>>()? }))
+    }
+
+    /// Whether it says nothing, and so selects everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
     /// Whether the object is selected.
     #[must_use]
     pub fn matches(&self, object: &Value) -> bool {
-        let label =
-            |key: &str| object.pointer("/metadata/labels").and_then(|labels| labels.get(key)).and_then(Value::as_str);
+        self.matches_labels(object.pointer("/metadata/labels").unwrap_or(&Value::Null))
+    }
+
+    /// Whether an object with these labels is selected.
+    #[must_use]
+    pub fn matches_labels(&self, labels: &Value) -> bool {
+        let label = |key: &str| labels.get(key).and_then(Value::as_str);
         self.terms.iter().all(|term| match term {
             LabelTerm::In(key, values) => label(key).is_some_and(|found| values.iter().any(|value| value == found)),
             LabelTerm::NotIn(key, values) => !label(key).is_some_and(|found| values.iter().any(|value| value == found)),
             LabelTerm::Exists(key) => label(key).is_some(),
             LabelTerm::Absent(key) => label(key).is_none(),
         })
+    }
+}
+
+fn expression(expression: &Value) -> Result<LabelTerm, SelectorError> {
+    let key = expression["key"].as_str().unwrap_or_default().to_owned();
+    let values = expression["values"].as_array().into_iter().flatten();
+    let values: Vec<String> = values.filter_map(Value::as_str).map(str::to_owned).collect();
+    match (expression["operator"].as_str().unwrap_or_default(), values.is_empty()) {
+        _ if key.is_empty() => Err(SelectorError("key: Required value".to_owned())),
+        ("In", false) => Ok(LabelTerm::In(key, values)),
+        ("NotIn", false) => Ok(LabelTerm::NotIn(key, values)),
+        ("Exists", true) => Ok(LabelTerm::Exists(key)),
+        ("DoesNotExist", true) => Ok(LabelTerm::Absent(key)),
+        ("In" | "NotIn", true) => Err(SelectorError(
+            "values: Required value: must be specified when `operator` is 'In' or 'NotIn'".to_owned(),
+        )),
+        ("Exists" | "DoesNotExist", false) => Err(SelectorError(
+            "values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'".to_owned(),
+        )),
+        (other, _) => Err(SelectorError(format!("operator: Invalid value: {other:?}: not a valid selector operator"))),
     }
 }
 
@@ -193,6 +238,32 @@ mod tests {
         assert_eq!(FieldSelector::parse("x"), Err(SelectorError("x".to_owned())));
         assert_eq!(FieldSelector::parse("spec.nodeName=a").unwrap().unsupported("nodes"), Some("spec.nodeName"));
         assert_eq!(FieldSelector::parse("spec.nodeName=a").unwrap().unsupported("pods"), None);
+    }
+
+    #[test]
+    fn selectors_of_objects_select() {
+        let pod = json!({"metadata": {"labels": {"app": "a", "tier": "1"}}});
+        let with = |expression: Value| json!({"matchLabels": {"app": "a"}, "matchExpressions": [expression]});
+        for (selector, selected) in [
+            (json!({}), Ok(Some(true))),
+            (Value::Null, Ok(None)),
+            (json!({"matchLabels": {"app": "b"}}), Ok(Some(false))),
+            (with(json!({"key": "tier", "operator": "In", "values": ["1", "2"]})), Ok(Some(true))),
+            (with(json!({"key": "tier", "operator": "NotIn", "values": ["1"]})), Ok(Some(false))),
+            (with(json!({"key": "tier", "operator": "Exists"})), Ok(Some(true))),
+            (with(json!({"key": "tier", "operator": "DoesNotExist"})), Ok(Some(false))),
+            (
+                with(json!({"key": "tier", "operator": "Is"})),
+                Err("operator: Invalid value: \"Is\": not a valid selector operator"),
+            ),
+            (
+                with(json!({"key": "tier", "operator": "In"})),
+                Err("values: Required value: must be specified when `operator` is 'In' or 'NotIn'"),
+            ),
+        ] {
+            let found = LabelSelector::of(&selector).map(|found| found.map(|found| found.matches(&pod)));
+            assert_eq!(found, selected.map_err(|why| SelectorError(why.to_owned())), "{selector}");
+        }
     }
 
     #[test]

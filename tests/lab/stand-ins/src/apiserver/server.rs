@@ -1,8 +1,9 @@
 //! The listening socket, TLS, and the connections.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -10,13 +11,18 @@ use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::audit::Log;
+use super::control;
+use super::controllers::{self, Tasks};
+use super::faults::{Fault, Faults};
 use super::flags::Flags;
-use super::handler::Api;
+use super::handler::{Api, Cut};
 use super::identity::Identity;
-use super::storage::Store;
+use super::storage::{Interruption, Store};
 use crate::tls;
 
 /// How long a client may take to greet.
@@ -64,55 +70,196 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    /// The control socket cannot be listened on.
+    #[error("cannot listen on {path}")]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The runtime cannot be started, or a signal not be waited for.
     #[error("the asynchronous runtime cannot be started")]
     Runtime(#[source] std::io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// What a test or an operator can tell a running server, as one line of JSON on the control socket.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Order {
+    /// A request shall go wrong.
+    Fault(Fault),
+    /// No request shall go wrong any more.
+    ClearFaults,
+    /// All history is forgotten: watches from an older resource version answer 410.
+    Compact,
+    /// All watches end.
+    EndWatches,
+    /// All watches are told 410 and end.
+    ExpireWatches,
+    /// All connections are cut.
+    CutConnections,
+    /// The serving certificate and its key are read anew, for connections from then on.
+    ReloadCertificate,
+    /// The disruption controller stands still: budgets that change are "still being processed".
+    RestBudgets,
+    /// The disruption controller goes on.
+    SettleBudgets,
+}
+
+/// An apiserver that listens.
+#[derive(Debug)]
+pub struct Apiserver {
+    api: Arc<Api>,
+    flags: Flags,
+    tls: RwLock<Arc<ServerConfig>>,
+    cuts: watch::Sender<()>,
+}
+
+/// Serves until SIGTERM or SIGINT; SIGHUP makes it read its certificate anew.
 ///
 /// # Errors
 /// Files, address or runtime cannot be used.
 pub fn run(flags: &Flags) -> Result<(), ServerError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(ServerError::Runtime)?;
-    runtime.block_on(serve(flags))
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let (server, listener, address) = Apiserver::listen(flags).await?;
+        let version = crate::KUBERNETES_VERSION;
+        crate::log::say(format!("stand-in for kube-apiserver {version} serves https://{address}"));
+        // Nobody has to read it.
+        let _ = crate::log::tell(&format!("listening on {address}"));
+        let signal = |kind| signal(kind).map_err(ServerError::Runtime);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        if let Some(socket) = &flags.control {
+            tokio::spawn(control::listen(socket, Arc::clone(&server))?);
+        }
+        let serving = Arc::clone(&server).serve(listener);
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                () = &mut serving => {}
+                _ = hang_up.recv() => match server.obey(Order::ReloadCertificate) {
+                    Ok(()) => crate::log::say("the certificate was read anew"),
+                    Err(error) => crate::log::say(format!("the certificate stays: {}", crate::log::chain(&error))),
+                },
+                _ = terminate.recv() => break,
+                _ = tokio::signal::ctrl_c() => break,
+            }
+        }
+        crate::log::say("ends on a signal");
+        Ok(())
+    })
 }
 
-async fn serve(flags: &Flags) -> Result<(), ServerError> {
-    let acceptor = TlsAcceptor::from(Arc::new(server_config(flags)?));
-    let log = Log::open(&flags.log).map_err(|source| ServerError::Log { path: flags.log.clone(), source })?;
-    let started = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    let api = Arc::new(Api { store: Arc::new(Store::new(started)), log });
-    let no_listener = |source| ServerError::Listen { address: flags.listen, source };
-    let listener = TcpListener::bind(flags.listen).await.map_err(no_listener)?;
-    let address = listener.local_addr().map_err(no_listener)?;
-    crate::log::say(format!("stand-in for kube-apiserver {} serves https://{address}", crate::KUBERNETES_VERSION));
-    // Nobody has to read it.
-    let _ = crate::log::tell(&format!("listening on {address}"));
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(ServerError::Runtime)?;
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, remote)) => {
-                    tokio::spawn(connection(acceptor.clone(), Arc::clone(&api), stream, remote));
-                }
+/// The runtime that a server wants.
+///
+/// # Errors
+/// It cannot be started.
+pub fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().map_err(ServerError::Runtime)
+}
+
+impl Apiserver {
+    /// Reads the files and takes the address.
+    ///
+    /// # Errors
+    /// Files or address cannot be used.
+    pub async fn listen(flags: &Flags) -> Result<(Arc<Self>, TcpListener, SocketAddr), ServerError> {
+        let tls = RwLock::new(Arc::new(server_config(flags)?));
+        let log = Log::open(&flags.log).map_err(|source| ServerError::Log { path: flags.log.clone(), source })?;
+        let started = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        let api = Arc::new(Api { store: Arc::new(Store::new(started)), log, faults: Faults::default() });
+        let no_listener = |source| ServerError::Listen { address: flags.listen, source };
+        let listener = TcpListener::bind(flags.listen).await.map_err(no_listener)?;
+        let address = listener.local_addr().map_err(no_listener)?;
+        Ok((Arc::new(Self { api, flags: flags.clone(), tls, cuts: watch::channel(()).0 }), listener, address))
+    }
+
+    /// Serves for good.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let tasks = Tasks { manage: self.flags.replicaset_controller, run_pods: self.flags.pods_become_ready };
+        if tasks.manage || tasks.run_pods {
+            tokio::spawn(controllers::run(Arc::clone(&self.api.store), tasks));
+        }
+        loop {
+            match listener.accept().await {
+                Ok((stream, remote)) => drop(tokio::spawn(Arc::clone(&self).connection(stream, remote))),
                 Err(error) => {
                     crate::log::say(format!("a connection could not be accepted: {error}"));
                     // Out of descriptors: give others time to end.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-            },
-            _ = terminate.recv() => break,
-            _ = tokio::signal::ctrl_c() => break,
+            }
         }
     }
-    crate::log::say("ends on a signal");
-    Ok(())
+
+    /// Does what it is told.
+    ///
+    /// # Errors
+    /// A new certificate cannot be used; the old one stays.
+    pub fn obey(&self, order: Order) -> Result<(), ServerError> {
+        match order {
+            Order::Fault(fault) => self.api.faults.add(fault),
+            Order::ClearFaults => self.api.faults.clear(),
+            Order::Compact => self.api.store.compact(),
+            Order::EndWatches => self.api.store.interrupt(Interruption::End),
+            Order::ExpireWatches => self.api.store.interrupt(Interruption::Expire),
+            Order::CutConnections => drop(self.cuts.send(())),
+            Order::ReloadCertificate => {
+                let new = Arc::new(server_config(&self.flags)?);
+                *self.tls.write().unwrap_or_else(PoisonError::into_inner) = new;
+            }
+            Order::RestBudgets => self.api.store.rest_budgets(true),
+            Order::SettleBudgets => self.api.store.rest_budgets(false),
+        }
+        Ok(())
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, remote: SocketAddr) {
+        let mut cuts = self.cuts.subscribe();
+        // Watch lines are short and must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner)));
+        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.api.log.failed_handshake(remote, &error.to_string()),
+            Err(_) => return self.api.log.failed_handshake(remote, "the client took too long"),
+        };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let identity = match certificate.map(|der| Identity::from_certificate(der)) {
+            Some(Ok(identity)) => Some(identity),
+            Some(Err(error)) => {
+                crate::log::say(format!("{remote}: {error}"));
+                None
+            }
+            None => None,
+        };
+        let identity = Arc::new(identity);
+        let (api, cut) = (Arc::clone(&self.api), Arc::new(Notify::new()));
+        let cutter = Arc::clone(&cut);
+        let service = hyper::service::service_fn(move |request| {
+            let (api, identity, cut) = (Arc::clone(&api), Arc::clone(&identity), Arc::clone(&cutter));
+            async move {
+                match api.serve(remote, identity.as_ref().as_ref(), request).await {
+                    Ok(answer) => Ok::<_, Infallible>(answer),
+                    Err(Cut) => {
+                        cut.notify_one();
+                        std::future::pending().await
+                    }
+                }
+            }
+        });
+        let builder = auto::Builder::new(TokioExecutor::new());
+        // A client that goes away is no event.
+        tokio::select! {
+            _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+            () = cut.notified() => {}
+            _ = cuts.changed() => {}
+        }
+    }
 }
 
 fn server_config(flags: &Flags) -> Result<ServerConfig, ServerError> {
@@ -138,35 +285,4 @@ fn server_config(flags: &Flags) -> Result<ServerConfig, ServerError> {
 
 fn unusable(certificate: &Path, source: rustls::Error) -> ServerError {
     ServerError::Certificate { certificate: certificate.to_owned(), source }
-}
-
-async fn connection(acceptor: TlsAcceptor, api: Arc<Api>, stream: TcpStream, remote: SocketAddr) {
-    // Watch lines are short and must not wait for more.
-    let _ = stream.set_nodelay(true);
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return api.log.failed_handshake(remote, &error.to_string()),
-        Err(_) => return api.log.failed_handshake(remote, "the client took too long"),
-    };
-    let identity = match stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .map(|der| Identity::from_certificate(der))
-    {
-        Some(Ok(identity)) => Some(identity),
-        Some(Err(error)) => {
-            crate::log::say(format!("{remote}: {error}"));
-            None
-        }
-        None => None,
-    };
-    let identity = Arc::new(identity);
-    let service = hyper::service::service_fn(move |request| {
-        let (api, identity) = (Arc::clone(&api), Arc::clone(&identity));
-        async move { Ok::<_, std::convert::Infallible>(api.serve(remote, identity.as_ref().as_ref(), request).await) }
-    });
-    // A client that goes away is no event.
-    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }

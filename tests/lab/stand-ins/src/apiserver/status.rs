@@ -15,6 +15,10 @@ pub struct ApiError {
     pub message: String,
     /// Resource and object concerned.
     pub details: Option<Details>,
+    /// More about why: reason and message of each cause.
+    pub causes: Vec<(&'static str, String)>,
+    /// Seconds after which the client may try again; also said in the header `Retry-After`.
+    pub retry_after: Option<u32>,
 }
 
 /// What an [`ApiError`] concerns.
@@ -36,11 +40,11 @@ impl Details {
 
 impl ApiError {
     fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, causes: Vec::new(), retry_after: None }
     }
 
     fn about(code: u16, reason: &'static str, message: String, resource: &Resource, name: &str) -> Self {
-        Self { code, reason, message, details: Some(Details::new(resource, name)) }
+        Self { details: Some(Details::new(resource, name)), ..Self::plain(code, reason, message) }
     }
 
     /// 400: the request cannot be understood.
@@ -121,10 +125,25 @@ impl ApiError {
         )
     }
 
+    /// 409 of a deletion whose precondition does not hold; the real one names the kind here.
+    #[must_use]
+    pub fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.kind);
+        let details = Details { kind: resource.kind.to_owned(), ..Details::new(resource, name) };
+        Self { details: Some(details), ..Self::plain(409, "Conflict", message) }
+    }
+
     /// 410: the resource version is older than what is remembered.
     #[must_use]
     pub fn expired(asked: u64, oldest: u64) -> Self {
         Self::plain(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+    }
+
+    /// 410 as etcd's compaction makes it.
+    #[must_use]
+    pub fn forgotten() -> Self {
+        let message = "The resourceVersion for the provided watch is too old.";
+        Self::plain(410, "Expired", message)
     }
 
     /// 413: the body is larger than is taken.
@@ -154,6 +173,40 @@ impl ApiError {
         Self::about(422, "Invalid", format!("{kind} \"{name}\" is invalid: {why}"), resource, name)
     }
 
+    /// 422: a word in `dryRun` that is not known.
+    #[must_use]
+    pub fn unsupported_dry_run(word: &str) -> Self {
+        let message = format!("dryRun: Unsupported value: {word:?}: supported values: \"All\"");
+        Self::plain(422, "Invalid", message)
+    }
+
+    /// 429 of an eviction that a budget does not allow, or not yet; without `retry_after` no header says when.
+    #[must_use]
+    pub fn disruption_budget(cause: String, retry_after: Option<u32>) -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        Self { causes: vec![("DisruptionBudget", cause)], retry_after, ..Self::plain(429, "TooManyRequests", message) }
+    }
+
+    /// 500 of an eviction that two budgets would have to allow; it has no reason.
+    #[must_use]
+    pub fn several_budgets() -> Self {
+        let message =
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        Self::plain(500, "", message)
+    }
+
+    /// 500 as of a server whose storage fails.
+    #[must_use]
+    pub fn internal(why: &str) -> Self {
+        Self::plain(500, "InternalError", format!("Internal error occurred: {why}"))
+    }
+
+    /// 503 as of a server that starts or stops.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self::plain(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+    }
+
     /// 504 as the real watch cache answers for a resource version from the future.
     #[must_use]
     pub fn version_from_the_future(asked: u64, current: u64) -> Self {
@@ -165,18 +218,35 @@ impl ApiError {
     pub fn to_json(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
+        let details = self.details_json();
+        if self.details.is_some() || !details.is_empty() {
+            status["details"] = Value::Object(details);
+        }
+        status
+    }
+
+    fn details_json(&self) -> Map<String, Value> {
+        let mut map = Map::new();
         if let Some(details) = &self.details {
-            let mut map = Map::new();
             for (key, value) in [("name", &details.name), ("group", &details.group), ("kind", &details.kind)] {
                 if !value.is_empty() {
                     map.insert(key.to_owned(), Value::String(value.clone()));
                 }
             }
-            status["details"] = Value::Object(map);
         }
-        status
+        if !self.causes.is_empty() {
+            let causes = self.causes.iter().map(|(reason, message)| json!({"reason": reason, "message": message}));
+            map.insert("causes".to_owned(), causes.collect());
+        }
+        if let Some(seconds) = self.retry_after {
+            map.insert("retryAfterSeconds".to_owned(), json!(seconds));
+        }
+        map
     }
 }
 

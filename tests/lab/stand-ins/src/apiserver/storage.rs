@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::resource::{self, Resource};
 use super::status::ApiError;
+use super::{deletion, disruption, rbac};
 
 /// Changes that are remembered for watches; what is older answers 410.
 const HISTORY: usize = 2000;
@@ -28,6 +29,19 @@ impl Key {
     #[must_use]
     pub fn new(resource: &'static Resource, namespace: &str, name: &str) -> Self {
         Self { resource: (resource.group, resource.plural), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The key of an object that says itself where it is.
+    #[must_use]
+    pub fn of(resource: &'static Resource, object: &Value) -> Self {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        Self::new(resource, text("namespace"), text("name"))
+    }
+
+    /// The resource of the object.
+    #[must_use]
+    pub fn resource(&self) -> Option<&'static Resource> {
+        resource::ALL.into_iter().find(|known| self.resource == (known.group, known.plural))
     }
 
     /// Whether the object is of this resource, in this namespace (empty: any).
@@ -57,6 +71,17 @@ pub enum Write {
     Put(Value),
     /// Remove it.
     Delete,
+    /// Leave it as it is.
+    Keep,
+}
+
+/// What is done to all watches at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// They end, as they do when their time is over.
+    End,
+    /// They are told 410: the client must list anew.
+    Expire,
 }
 
 /// All objects; part of a transaction's view.
@@ -69,6 +94,8 @@ struct Inner {
     oldest: u64,
     objects: Objects,
     history: VecDeque<Change>,
+    /// Whether the disruption controller stands still.
+    budgets_rest: bool,
 }
 
 /// The store.
@@ -76,11 +103,12 @@ struct Inner {
 pub struct Store {
     inner: Mutex<Inner>,
     changed: watch::Sender<u64>,
+    interrupted: watch::Sender<Option<Interruption>>,
 }
 
 impl Store {
-    /// A store with the namespaces that every cluster has. `first_revision` must grow from start to start, so that a
-    /// resource version of an earlier run is too old rather than wrong: seconds since the epoch do.
+    /// A store with the namespaces and cluster roles that every cluster has. `first_revision` must grow from start to
+    /// start, so that a resource version of an earlier run is too old rather than wrong: seconds since the epoch do.
     #[must_use]
     pub fn new(first_revision: u64) -> Self {
         let store = Self {
@@ -89,9 +117,12 @@ impl Store {
                 oldest: first_revision,
                 objects: Objects::new(),
                 history: VecDeque::new(),
+                budgets_rest: false,
             }),
             changed: watch::channel(first_revision).0,
+            interrupted: watch::channel(None).0,
         };
+        let mut inner = store.lock();
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let namespace = json!({
                 "kind": "Namespace", "apiVersion": "v1",
@@ -101,10 +132,16 @@ impl Store {
                 },
                 "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
             });
-            let mut inner = store.lock();
             write(&mut inner, Key::new(&resource::NAMESPACES, "", name), Some(namespace));
-            inner.oldest = inner.revision;
         }
+        for (resource, mut object) in rbac::bootstrap() {
+            object["metadata"]["uid"] = json!(new_uid());
+            object["metadata"]["creationTimestamp"] = json!(now());
+            let key = Key::of(resource, &object);
+            write(&mut inner, key, Some(object));
+        }
+        inner.oldest = inner.revision;
+        drop(inner);
         store
     }
 
@@ -154,33 +191,86 @@ impl Store {
         self.changed.subscribe()
     }
 
+    /// Looks at all objects with nothing in between.
+    pub fn view<T>(&self, look: impl FnOnce(&Objects) -> T) -> T {
+        look(&self.lock().objects)
+    }
+
     /// Reads and writes one object with nothing in between. `decide` sees the object, if there, and all others. What is
-    /// stored gets the next resource version; an object that would not change is not written. Removing a Node removes
-    /// what it owns (its lease), as the garbage collector would.
+    /// stored gets the next resource version; an object that would not change is not written, and one that was to be
+    /// deleted goes with its last finalizer. Removing an object removes what it owns, as the garbage collector would,
+    /// and the budgets are counted anew, as the disruption controller would. With `dry` nothing is written at all.
     ///
     /// # Errors
     /// What `decide` answers.
     pub fn transact(
         &self,
         key: &Key,
+        dry: bool,
         decide: impl FnOnce(Option<&Value>, &Objects) -> Result<Write, ApiError>,
     ) -> Result<Arc<Value>, ApiError> {
         let mut inner = self.lock();
         let before = inner.objects.get(key).cloned();
         let result = match (decide(before.as_deref(), &inner.objects)?, before) {
-            (Write::Put(object), Some(before)) if same_but_times(&object, &before) => before,
+            (Write::Put(object), _) if dry => return Ok(Arc::new(object)),
+            (Write::Keep, before) => return Ok(before.unwrap_or_default()),
+            (_, before) if dry => return Ok(before.unwrap_or_default()),
+            (Write::Put(object), Some(before)) if same_but_times(&object, &before) => return Ok(before),
+            (Write::Put(object), Some(_)) if deletion::is_due(&object) => {
+                remove(&mut inner, key);
+                Arc::new(object)
+            }
             (Write::Put(object), _) => write(&mut inner, key.clone(), Some(object)),
             (Write::Delete, Some(before)) => {
-                write(&mut inner, key.clone(), None);
-                collect_dependents(&mut inner, before.pointer("/metadata/uid").and_then(Value::as_str));
+                remove(&mut inner, key);
                 before
             }
             (Write::Delete, None) => Arc::new(Value::Null),
         };
+        settle_budgets(&mut inner);
         let revision = inner.revision;
         drop(inner);
         self.changed.send_replace(revision);
         Ok(result)
+    }
+
+    /// Forgets all history: watches from before now answer 410. Those that run go on.
+    pub fn compact(&self) {
+        let mut inner = self.lock();
+        inner.oldest = inner.revision;
+        inner.history.clear();
+    }
+
+    /// Does something to all watches that run.
+    pub fn interrupt(&self, how: Interruption) {
+        self.interrupted.send_replace(Some(how));
+    }
+
+    /// Wakes on every interruption from now on.
+    #[must_use]
+    pub fn interruptions(&self) -> watch::Receiver<Option<Interruption>> {
+        let mut receiver = self.interrupted.subscribe();
+        receiver.mark_unchanged();
+        receiver
+    }
+
+    /// Makes the disruption controller stand still or go on. While it stands still, budgets keep the status that they have.
+    pub fn rest_budgets(&self, rest: bool) {
+        let mut inner = self.lock();
+        inner.budgets_rest = rest;
+        settle_budgets(&mut inner);
+        let revision = inner.revision;
+        drop(inner);
+        self.changed.send_replace(revision);
+    }
+}
+
+fn settle_budgets(inner: &mut Inner) {
+    if inner.budgets_rest {
+        return;
+    }
+    for (key, budget) in disruption::outdated(&inner.objects, jiff::Timestamp::now()) {
+        write(inner, key, Some(budget));
     }
 }
 
@@ -205,19 +295,26 @@ fn write(inner: &mut Inner, key: Key, object: Option<Value>) -> Arc<Value> {
     result
 }
 
-fn collect_dependents(inner: &mut Inner, owner: Option<&str>) {
-    let Some(owner) = owner else { return };
-    let dependents: Vec<Key> = inner
+/// Takes an object away, and begins to delete what only it owned.
+fn remove(inner: &mut Inner, key: &Key) {
+    let gone = write(inner, key.clone(), None);
+    let Some(owner) = gone.pointer("/metadata/uid").and_then(Value::as_str) else { return };
+    let dependents: Vec<(Key, Arc<Value>)> = inner
         .objects
         .iter()
         .filter(|(_, object)| {
             let references = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
             references.is_some_and(|list| !list.is_empty() && list.iter().all(|reference| reference["uid"] == owner))
         })
-        .map(|(key, _)| key.clone())
+        .map(|(key, object)| (key.clone(), Arc::clone(object)))
         .collect();
-    for key in dependents {
-        write(inner, key, None);
+    for (key, object) in dependents {
+        let Some(resource) = key.resource() else { continue };
+        match deletion::begin(resource, &object, &deletion::Options::default(), jiff::Timestamp::now()) {
+            Ok(Write::Put(object)) => drop(write(inner, key, Some(object))),
+            Ok(Write::Delete) => remove(inner, &key),
+            Ok(Write::Keep) | Err(_) => {}
+        }
     }
 }
 
@@ -245,10 +342,16 @@ pub fn new_uid() -> String {
     uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
-/// Now, as metadata has it: UTC, whole seconds.
+/// Now, as metadata has it.
 #[must_use]
 pub fn now() -> String {
-    format!("{:.0}", jiff::Timestamp::now())
+    time(jiff::Timestamp::now())
+}
+
+/// A time as metadata has it: UTC, whole seconds.
+#[must_use]
+pub fn time(at: jiff::Timestamp) -> String {
+    format!("{at:.0}")
 }
 
 #[cfg(test)]
@@ -259,7 +362,7 @@ mod tests {
     fn put(store: &Store, name: &str, value: u32) -> String {
         let key = Key::new(&resource::NODES, "", name);
         let object = json!({"metadata": {"name": name, "uid": name}, "value": value});
-        let stored = store.transact(&key, |_, _| Ok(Write::Put(object))).unwrap();
+        let stored = store.transact(&key, false, |_, _| Ok(Write::Put(object))).unwrap();
         stored["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
     }
 
@@ -292,8 +395,8 @@ mod tests {
         put(&store, "a", 1);
         let lease = Key::new(&resource::LEASES, "kube-node-lease", "a");
         let object = json!({"metadata": {"name": "a", "ownerReferences": [{"uid": "a"}]}});
-        store.transact(&lease, |_, _| Ok(Write::Put(object))).unwrap();
-        store.transact(&Key::new(&resource::NODES, "", "a"), |_, _| Ok(Write::Delete)).unwrap();
+        store.transact(&lease, false, |_, _| Ok(Write::Put(object))).unwrap();
+        store.transact(&Key::new(&resource::NODES, "", "a"), false, |_, _| Ok(Write::Delete)).unwrap();
         assert_eq!(store.get(&lease), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::deletion;
 use super::resource::Resource;
 
 /// Name, type, format, priority, description of a column. Priority 1 shows with `-o wide` only.
@@ -23,6 +24,32 @@ const LEASE_COLUMNS: [Column; 3] = [("Name", "name", 0), ("Holder", "", 0), ("Ag
 const NAMESPACE_COLUMNS: [Column; 3] = [("Name", "name", 0), ("Status", "", 0), ("Age", "", 0)];
 const EVENT_COLUMNS: [Column; 5] =
     [("Last Seen", "", 0), ("Type", "", 0), ("Reason", "", 0), ("Object", "", 0), ("Message", "", 0)];
+const POD_COLUMNS: [Column; 7] = [
+    ("Name", "name", 0),
+    ("Ready", "", 0),
+    ("Status", "", 0),
+    ("Restarts", "", 0),
+    ("Age", "", 0),
+    ("IP", "", 1),
+    ("Node", "", 1),
+];
+const BUDGET_COLUMNS: [Column; 5] = [
+    ("Name", "name", 0),
+    ("Min Available", "", 0),
+    ("Max Unavailable", "", 0),
+    ("Allowed Disruptions", "", 0),
+    ("Age", "", 0),
+];
+const DAEMON_SET_COLUMNS: [Column; 5] =
+    [("Name", "name", 0), ("Desired", "", 0), ("Current", "", 0), ("Ready", "", 0), ("Age", "", 0)];
+const REPLICA_SET_COLUMNS: [Column; 5] = DAEMON_SET_COLUMNS;
+const VOLUME_COLUMNS: [Column; 5] =
+    [("Name", "name", 0), ("Capacity", "", 0), ("Status", "", 0), ("Claim", "", 0), ("Age", "", 0)];
+const CLAIM_COLUMNS: [Column; 4] = [("Name", "name", 0), ("Status", "", 0), ("Volume", "", 0), ("Age", "", 0)];
+const ATTACHMENT_COLUMNS: [Column; 6] =
+    [("Name", "name", 0), ("Attacher", "", 0), ("PV", "", 0), ("Node", "", 0), ("Attached", "", 0), ("Age", "", 0)];
+const BINDING_COLUMNS: [Column; 3] = [("Name", "name", 0), ("Role", "", 0), ("Age", "", 0)];
+const ROLE_COLUMNS: [Column; 2] = [("Name", "name", 0), ("Created At", "", 0)];
 const OTHER_COLUMNS: [Column; 2] = [("Name", "name", 0), ("Age", "", 0)];
 
 /// Whether the client prefers a table to objects.
@@ -79,6 +106,15 @@ fn columns(resource: &Resource) -> &'static [Column] {
         "leases" => &LEASE_COLUMNS,
         "namespaces" => &NAMESPACE_COLUMNS,
         "events" => &EVENT_COLUMNS,
+        "pods" => &POD_COLUMNS,
+        "poddisruptionbudgets" => &BUDGET_COLUMNS,
+        "daemonsets" => &DAEMON_SET_COLUMNS,
+        "replicasets" => &REPLICA_SET_COLUMNS,
+        "persistentvolumes" => &VOLUME_COLUMNS,
+        "persistentvolumeclaims" => &CLAIM_COLUMNS,
+        "volumeattachments" => &ATTACHMENT_COLUMNS,
+        "clusterroles" => &ROLE_COLUMNS,
+        "clusterrolebindings" => &BINDING_COLUMNS,
         _ => &OTHER_COLUMNS,
     }
 }
@@ -87,6 +123,13 @@ fn cells(resource: &Resource, object: &Value, now: jiff::Timestamp) -> Vec<Strin
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let name = text("/metadata/name");
     let age = age(&text("/metadata/creationTimestamp"), now);
+    let plain = |pointer: &str| match object.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    };
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default().to_string();
+    let or_unset = |value: String| if value.is_empty() { "N/A".to_owned() } else { value };
     let or_none = |value: String| if value.is_empty() { "<none>".to_owned() } else { value };
     let or_unknown = |value: String| if value.is_empty() { "<unknown>".to_owned() } else { value };
     match resource.plural {
@@ -111,8 +154,58 @@ fn cells(resource: &Resource, object: &Value, now: jiff::Timestamp) -> Vec<Strin
             format!("{}/{}", text("/involvedObject/kind").to_lowercase(), text("/involvedObject/name")),
             text("/message"),
         ],
+        "pods" => {
+            let [ready, status, restarts] = pod_state(object);
+            vec![name, ready, status, restarts, age, or_none(text("/status/podIP")), or_none(text("/spec/nodeName"))]
+        }
+        "poddisruptionbudgets" => vec![
+            name,
+            or_unset(plain("/spec/minAvailable")),
+            or_unset(plain("/spec/maxUnavailable")),
+            number("/status/disruptionsAllowed"),
+            age,
+        ],
+        "daemonsets" => vec![
+            name,
+            number("/status/desiredNumberScheduled"),
+            number("/status/currentNumberScheduled"),
+            number("/status/numberReady"),
+            age,
+        ],
+        "replicasets" => {
+            vec![name, number("/spec/replicas"), number("/status/replicas"), number("/status/readyReplicas"), age]
+        }
+        "persistentvolumes" => {
+            let claim = match text("/spec/claimRef/name") {
+                claim if claim.is_empty() => claim,
+                claim => format!("{}/{claim}", text("/spec/claimRef/namespace")),
+            };
+            vec![name, text("/spec/capacity/storage"), text("/status/phase"), claim, age]
+        }
+        "persistentvolumeclaims" => vec![name, text("/status/phase"), text("/spec/volumeName"), age],
+        "volumeattachments" => vec![
+            name,
+            text("/spec/attacher"),
+            text("/spec/source/persistentVolumeName"),
+            text("/spec/nodeName"),
+            plain("/status/attached"),
+            age,
+        ],
+        "clusterroles" => vec![name, text("/metadata/creationTimestamp")],
+        "clusterrolebindings" => vec![name, format!("ClusterRole/{}", text("/roleRef/name")), age],
         _ => vec![name, age],
     }
+}
+
+/// Ready containers of all, phase or Terminating, restarts.
+fn pod_state(pod: &Value) -> [String; 3] {
+    let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let all = pod.pointer("/spec/containers").and_then(Value::as_array).map_or(0, Vec::len);
+    let ready = statuses.iter().filter(|status| status["ready"] == true).count();
+    let restarts: i64 = statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum();
+    let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    let status = if deletion::is_wanted(pod) { "Terminating" } else { phase };
+    [format!("{ready}/{all}"), status.to_owned(), restarts.to_string()]
 }
 
 fn node_status(node: &Value) -> String {
@@ -234,6 +327,24 @@ mod tests {
                 "containerd://2",
             ]
         );
+    }
+
+    #[test]
+    fn a_terminating_pod_and_a_budget_are_told() {
+        use crate::apiserver::resource::{POD_DISRUPTION_BUDGETS, PODS};
+        let now: jiff::Timestamp = "2026-01-01T00:00:42Z".parse().unwrap();
+        let born = "2026-01-01T00:00:00Z";
+        let pod = json!({
+            "metadata": {"name": "p", "creationTimestamp": born, "deletionTimestamp": born},
+            "spec": {"nodeName": "a", "containers": [{}, {}]},
+            "status": {"phase": "Running", "containerStatuses": [{"ready": true, "restartCount": 2}, {"ready": false}]},
+        });
+        assert_eq!(cells(&PODS, &pod, now), ["p", "1/2", "Terminating", "2", "42s", "<none>", "a"]);
+        let budget = json!({
+            "metadata": {"name": "b", "creationTimestamp": born}, "spec": {"maxUnavailable": "50%"},
+            "status": {"disruptionsAllowed": 1},
+        });
+        assert_eq!(cells(&POD_DISRUPTION_BUDGETS, &budget, now), ["b", "N/A", "50%", "1", "42s"]);
     }
 
     #[test]

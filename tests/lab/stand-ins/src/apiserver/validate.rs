@@ -1,14 +1,19 @@
 //! What an object must be to be stored: of the right kind, with fields of the right types. Fields that the API does not
 //! know are dropped, as the real apiserver drops them.
 
+use k8s_openapi::api::apps::v1::{DaemonSet, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Namespace, Node};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::resource::Resource;
 use super::status::ApiError;
+use super::{defaults, values};
 
 /// Checks `object` against its resource's type and gives it back as the API knows it.
 ///
@@ -21,11 +26,34 @@ pub fn canonical(resource: &Resource, object: Value) -> Result<Value, ApiError> 
         "Lease" => typed::<Lease>(resource, object),
         "Event" => typed::<Event>(resource, object),
         "Namespace" => typed::<Namespace>(resource, object),
+        "Pod" => typed::<Pod>(resource, object),
+        "PersistentVolume" => typed::<PersistentVolume>(resource, object),
+        "PersistentVolumeClaim" => typed::<PersistentVolumeClaim>(resource, object),
+        "DaemonSet" => typed::<DaemonSet>(resource, object),
+        "ReplicaSet" => typed::<ReplicaSet>(resource, object),
+        "PodDisruptionBudget" => typed::<PodDisruptionBudget>(resource, object),
+        "VolumeAttachment" => typed::<VolumeAttachment>(resource, object),
+        "ClusterRole" => typed::<ClusterRole>(resource, object),
+        "ClusterRoleBinding" => typed::<ClusterRoleBinding>(resource, object),
         _ => Err(ApiError::method_not_allowed(resource)),
     }?;
     drop_empty(&mut object);
-    check_values(resource, &object)?;
+    defaults::fill(resource, &mut object);
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    refuse(resource, name, values::problems(resource, &object))?;
     Ok(object)
+}
+
+/// 422 with all problems, if there are any.
+///
+/// # Errors
+/// See above.
+pub fn refuse(resource: &Resource, name: &str, problems: Vec<String>) -> Result<(), ApiError> {
+    match problems.as_slice() {
+        [] => Ok(()),
+        [one] => Err(ApiError::invalid(resource, name, one)),
+        several => Err(ApiError::invalid(resource, name, &format!("[{}]", several.join(", ")))),
+    }
 }
 
 /// Checks `apiVersion` and `kind`.
@@ -69,54 +97,6 @@ fn drop_empty(object: &mut Value) {
             _ => true,
         });
     }
-}
-
-fn check_values(resource: &Resource, object: &Value) -> Result<(), ApiError> {
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    if !name.is_empty() && !is_dns_subdomain(name) {
-        return Err(ApiError::invalid(
-            resource,
-            name,
-            &format!(
-                "metadata.name: Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of lower case \
-                 alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
-            ),
-        ));
-    }
-    if resource.kind == "Lease" {
-        check_lease(resource, name, object)?;
-    }
-    Ok(())
-}
-
-fn check_lease(resource: &Resource, name: &str, object: &Value) -> Result<(), ApiError> {
-    if let Some(seconds) = object.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64)
-        && seconds <= 0
-    {
-        return Err(ApiError::invalid(
-            resource,
-            name,
-            &format!("spec.leaseDurationSeconds: Invalid value: {seconds}: must be greater than 0"),
-        ));
-    }
-    if let Some(holder) = object.pointer("/spec/holderIdentity").and_then(Value::as_str)
-        && holder.is_empty()
-    {
-        return Err(ApiError::invalid(resource, name, "spec.holderIdentity: Invalid value: \"\": must not be empty"));
-    }
-    Ok(())
-}
-
-/// RFC 1123 subdomain, at most 253 characters.
-#[must_use]
-pub fn is_dns_subdomain(name: &str) -> bool {
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::request::ResourceRequest;
 use super::resource::Resource;
 use super::selector::{FieldSelector, LabelSelector};
 use super::status::ApiError;
-use super::storage::{Change, Key, Store};
+use super::storage::{Change, Interruption, Key, Store};
 use super::table;
 
 /// How long a watch lasts when the client names no time, as the real one's least.
@@ -127,11 +127,17 @@ struct Watch {
 /// The client went away.
 struct Gone;
 
-/// Starts a watch. A resource version that is too old is told in the stream, as the real one does.
+/// Starts a watch. A resource version that is too old is told in the stream, as the real one does. With a fault it
+/// is interrupted at once.
 ///
 /// # Errors
 /// 400 for parameters that cannot be read.
-pub fn start(store: &Arc<Store>, request: &ResourceRequest, accept: &str) -> Result<Stream, ApiError> {
+pub fn start(
+    store: &Arc<Store>,
+    request: &ResourceRequest,
+    accept: &str,
+    fault: Option<Interruption>,
+) -> Result<Stream, ApiError> {
     let filter = Filter::of(request)?;
     let query = &request.query;
     let seconds = match query.get("timeoutSeconds") {
@@ -167,19 +173,26 @@ pub fn start(store: &Arc<Store>, request: &ResourceRequest, accept: &str) -> Res
     };
     tokio::spawn(async move {
         // The client's going away is a watch's normal end.
-        let _: Result<(), Gone> = watch.run(initial, send_initial).await;
+        let _: Result<(), Gone> = match fault {
+            Some(Interruption::Expire) => watch.interrupt(Interruption::Expire).await,
+            fault => watch.run(initial, send_initial, fault.is_some()).await,
+        };
     });
     Ok(Stream { lines: receiver })
 }
 
 impl Watch {
-    async fn run(mut self, initial: Vec<Arc<Value>>, mark_initial_end: bool) -> Result<(), Gone> {
+    async fn run(mut self, initial: Vec<Arc<Value>>, mark_initial_end: bool, ends_at_once: bool) -> Result<(), Gone> {
         let mut writes = self.store.subscribe();
+        let mut interruptions = self.store.interruptions();
         for object in initial {
             self.send("ADDED", (*object).clone()).await?;
         }
         if mark_initial_end {
             self.bookmark(&json!({"k8s.io/initial-events-end": "true"})).await?;
+        }
+        if ends_at_once {
+            return Ok(());
         }
         let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
         loop {
@@ -201,6 +214,23 @@ impl Watch {
                     return if self.bookmarks { self.bookmark(&json!({})).await } else { Ok(()) };
                 }
                 () = self.lines.closed() => return Err(Gone),
+                interrupted = interruptions.changed() => {
+                    let how = *interruptions.borrow_and_update();
+                    return match (interrupted, how) {
+                        (Ok(()), Some(how)) => self.interrupt(how).await,
+                        _ => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn interrupt(&self, how: Interruption) -> Result<(), Gone> {
+        match how {
+            Interruption::End => Ok(()),
+            Interruption::Expire => {
+                let error = ApiError::expired(self.seen, self.store.revision());
+                self.line(&json!({"type": "ERROR", "object": error.to_json()})).await
             }
         }
     }

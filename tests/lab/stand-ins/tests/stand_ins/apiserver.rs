@@ -21,7 +21,7 @@ impl Server {
     }
 }
 
-fn node(name: &str) -> Node {
+pub fn node(name: &str) -> Node {
     serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
         "status": {
@@ -40,7 +40,7 @@ fn lease(name: &str) -> Lease {
     .unwrap()
 }
 
-fn refusal<T>(result: kube::Result<T>) -> (u16, String, String) {
+pub fn refusal<T>(result: kube::Result<T>) -> (u16, String, String) {
     match result {
         Err(kube::Error::Api(status)) => (status.code, status.reason.clone(), status.message.clone()),
         Err(other) => panic!("another error: {other}"),
