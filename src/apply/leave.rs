@@ -25,19 +25,18 @@ impl Apply<'_> {
     /// cluster does not know the node. After an error it is open for pods, if it was.
     pub(super) fn leave(&self, node: &NodeName) -> Result<Option<Standing>, ApplyError> {
         let Some(cluster) = self.cluster else { return Ok(None) };
-        // One that an earlier run began to replace is what it was then.
-        if let Some(standing) = self.recorded(node)? {
-            return Ok(Some(standing));
-        }
+        // What the machine that runs has not got back yet is still its own.
+        let owed = self.recorded(node)?;
         let asked = cluster.standing(node).map_err(at(node, "looking for it in the cluster"))?;
-        let Some(standing) = asked else { return Ok(None) };
+        let Some((standing, status)) = asked else { return Ok(owed) };
         if let Some(drain) = self.leaving.drain
-            && let Err(error) = self.drain(cluster, node, drain)
+            && let Err(error) = self.drain(cluster, node, drain, status.is_alive(now()))
         {
             self.stay(node);
             return Err(error);
         }
-        Ok(Some(Standing { keep: self.leaving.keep, ..standing }))
+        let owed = owed.filter(|owed| owed.keep).map(|owed| owed.kept).unwrap_or_default();
+        Ok(Some(Standing { keep: self.leaving.keep, kept: standing.kept.clone().and(owed), ..standing }))
     }
 
     /// Takes a node out of the cluster, if it is in it, and removes what is left of it; a machine that does not go off has
@@ -54,11 +53,10 @@ impl Apply<'_> {
         self.remove(node, removal)
     }
 
-    fn drain(&self, cluster: &Cluster, node: &NodeName, drain: Drain) -> Result<(), ApplyError> {
+    fn drain(&self, cluster: &Cluster, node: &NodeName, drain: Drain, alive: bool) -> Result<(), ApplyError> {
         let name = node.to_string();
         cluster.cordon(node).map_err(at(node, "keeping pods off it"))?;
         self.progress.note(&name, "cordoned");
-        let alive = self.watch.and_then(|watch| watch.node(&name)).is_none_or(|node| node.is_alive(now()));
         if !alive {
             self.progress.note(&name, "its kubelet is silent: pods are not waited for");
         }

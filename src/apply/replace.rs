@@ -27,7 +27,9 @@ impl Apply<'_> {
             self.hypervisor.destroy(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
         }
         let made = self.remove(node, &creation.removal).and_then(|()| self.make_disks(&plan.pool, creation));
-        let ready = made.and_then(|()| self.leave(node)).and_then(|standing| {
+        // One that never came up has no pods worth a word, and its node is what it was before that attempt.
+        let leave = || if replacement.attempted { self.recorded(node) } else { self.leave(node) };
+        let ready = made.and_then(|()| leave()).and_then(|standing| {
             self.stop(node, &plan.pool, self.force)?;
             Ok(standing)
         });
@@ -44,7 +46,10 @@ impl Apply<'_> {
             }
         };
         let defined = self.define(creation, Some(&replacement.old), standing.as_ref());
-        let signed_off = defined.and_then(|()| self.sign_off(node, standing.as_ref()));
+        // An attempt before may have registered itself, by whatever UID.
+        let whichever = replacement.attempted && standing.is_some();
+        let sign_off = || if whichever { self.sign_off_any(node) } else { self.sign_off(node, standing.as_ref()) };
+        let signed_off = defined.and_then(|()| sign_off());
         let started = signed_off.and_then(|()| self.start(node, &plan.pool, uuid));
         started.map_err(|error| if self.is_off(uuid) { self.undo_replacement(plan, replacement, error) } else { error })
     }

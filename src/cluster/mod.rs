@@ -31,7 +31,7 @@ const PAUSES: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// However long the apiserver asks for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a lease counts as alive, in seconds: `nodeLeaseDurationSeconds` of the kubelet.
 const LEASE_SECONDS: i64 = 40;
@@ -165,6 +165,13 @@ impl NodeStatus {
         self.boot_id == boot_id.to_string() && self.lease_renewed.is_some_and(|renewed| renewed > booted)
     }
 
+    /// As kubectl shows it: `Ready`, `NotReady,SchedulingDisabled`.
+    pub fn summary(&self) -> String {
+        let ready = if self.ready { "Ready" } else { "NotReady" };
+        let cordoned = if self.cordon == Cordon::Open { "" } else { ",SchedulingDisabled" };
+        format!("{ready}{cordoned}")
+    }
+
     /// Whether its kubelet was heard a moment ago; `now` in seconds since the epoch.
     pub fn is_alive(&self, now: i64) -> bool {
         self.lease_renewed.is_some_and(|renewed| renewed + LEASE_SECONDS > now)
@@ -226,7 +233,10 @@ impl Cluster {
         let file = Kubeconfig::read_from(kubeconfig).map_err(|error| unusable(Box::new(error)))?;
         let client = runtime
             .block_on(async {
-                let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+                let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+                // The client would wait for as long as the apiserver asks, and say nothing: an eviction that a budget forbids
+                // would be no news for half a minute.
+                config.default_retry = false;
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(kube::Client::try_from(config)?)
             })
             .map_err(unusable)?;
@@ -237,11 +247,14 @@ impl Cluster {
     pub fn nodes(&self) -> Result<Nodes, ClusterError> {
         let mut nodes = Nodes::new();
         let all: Api<Node> = Api::all(self.client.clone());
-        for node in self.ask("nodes", all.list(&ListParams::default()))? {
+        // Who does not answer at all is told at once.
+        let everything = ListParams::default();
+        let busy = |error: &ClusterError| error.status().is_some() && error.is_passing();
+        for node in self.again("nodes", || all.list(&everything), busy)? {
             nodes.insert(node.metadata.name.clone().unwrap_or_default(), NodeStatus::of(&node));
         }
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), LEASES);
-        for lease in self.ask("node leases", leases.list(&ListParams::default()))? {
+        for lease in self.again("node leases", || leases.list(&everything), busy)? {
             if let Some(node) = nodes.get_mut(lease.metadata.name.as_deref().unwrap_or_default()) {
                 node.lease_renewed = lease_renewed(&lease);
             }
@@ -266,10 +279,20 @@ impl Cluster {
         what: &'static str,
         request: impl Fn() -> R,
     ) -> Result<T, ClusterError> {
+        self.again(what, request, ClusterError::is_passing)
+    }
+
+    /// The same, asked again after the errors that `passing` names.
+    fn again<T, R: Future<Output = Result<T, kube::Error>>>(
+        &self,
+        what: &'static str,
+        request: impl Fn() -> R,
+        passing: impl Fn(&ClusterError) -> bool,
+    ) -> Result<T, ClusterError> {
         let mut pauses = PAUSES.iter();
         loop {
             match (self.ask(what, request()), pauses.next()) {
-                (Err(error), Some(pause)) if error.is_passing() => {
+                (Err(error), Some(pause)) if passing(&error) => {
                     let pause = error.retry_after().unwrap_or(*pause).min(LONGEST_PAUSE);
                     tracing::debug!("{}: asking again in {pause:?}", crate::error::chain(&error));
                     std::thread::sleep(pause);

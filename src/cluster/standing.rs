@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Cluster, ClusterError, Metadata};
+use super::{Cluster, ClusterError, LEASES, Metadata, NodeStatus, lease_renewed};
 use crate::config::NodeName;
 
 /// Annotation of a node that nodebake keeps pods off: whoever finds it may let them on again.
@@ -121,6 +122,25 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// This, and what of another is not in it.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        for (key, value) in other.labels {
+            self.labels.entry(key).or_insert(value);
+        }
+        for (key, value) in other.annotations {
+            self.annotations.entry(key).or_insert(value);
+        }
+        for taint in other.taints {
+            if !self.taints.iter().any(|own| own.key == taint.key && own.effect == taint.effect) {
+                self.taints.push(taint);
+            }
+        }
+        self
+    }
+}
+
 impl fmt::Display for KeptTaint {
     /// As `kubectl` writes it: `key=value:Effect`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,20 +239,22 @@ fn taint(kept: &KeptTaint) -> Taint {
 }
 
 impl Cluster {
-    /// How a node stands; none where the cluster does not know it.
-    pub fn standing(&self, node: &NodeName) -> Result<Option<Standing>, ClusterError> {
+    /// How a node stands, and what its kubelet was heard of last; none where the cluster does not know it.
+    pub fn standing(&self, node: &NodeName) -> Result<Option<(Standing, NodeStatus)>, ClusterError> {
+        let name = node.to_string();
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let found = self.ask("a node", nodes.get_opt(&node.to_string()))?;
-        Ok(found.map(|node| {
-            let status = super::NodeStatus::of(&node);
-            Standing {
-                uid: node.metadata.uid.unwrap_or_default(),
-                ready: status.ready,
-                cordoned: status.cordon == Cordon::Others,
-                keep: false,
-                kept: status.by_hand,
-            }
-        }))
+        let Some(found) = self.persist("a node", || nodes.get_opt(&name))? else { return Ok(None) };
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), LEASES);
+        let lease = self.persist("a node's lease", || leases.get_opt(&name))?;
+        let status = NodeStatus { lease_renewed: lease.as_ref().and_then(lease_renewed), ..NodeStatus::of(&found) };
+        let standing = Standing {
+            uid: found.metadata.uid.unwrap_or_default(),
+            ready: status.ready,
+            cordoned: status.cordon == Cordon::Others,
+            keep: false,
+            kept: status.by_hand.clone(),
+        };
+        Ok(Some((standing, status)))
     }
 
     /// Keeps new pods off a node, with a note that it was us; where somebody else does already, nothing is changed.
@@ -263,13 +285,23 @@ impl Cluster {
 
     /// Removes a Node object: that with this UID, or whichever has the name. One that is not there is as good as removed.
     pub fn delete_node(&self, node: &NodeName, uid: Option<&str>) -> Result<(), ClusterError> {
-        let nodes: Api<Node> = Api::all(self.client.clone());
+        let (name, nodes): (_, Api<Node>) = (node.to_string(), Api::all(self.client.clone()));
         let preconditions = uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        match self.persist("removing a node", || async { nodes.delete(&node.to_string(), &params).await.map(drop) }) {
-            // Of that name there is another one by now, which is somebody's.
-            Err(error) if error.is_missing() || (uid.is_some() && error.is_conflict()) => Ok(()),
-            result => result,
+        let mut tries = 1;
+        loop {
+            match self.persist("removing a node", || async { nodes.delete(&name, &params).await.map(drop) }) {
+                Err(error) if error.is_missing() => return Ok(()),
+                // Of that name there is another one by now, which is somebody's; or somebody changed this one meanwhile.
+                Err(error) if error.is_conflict() && tries < TRIES => {
+                    let there = self.persist("a node", || nodes.get_opt(&name))?;
+                    if there.is_none_or(|there| uid.is_some() && there.metadata.uid.as_deref() != uid) {
+                        return Ok(());
+                    }
+                    tries += 1;
+                }
+                result => return result,
+            }
         }
     }
 

@@ -302,7 +302,7 @@ fn node_table(nodes: &Nodes, now: i64) -> String {
         let roles = if node.roles.is_empty() { "<none>".to_owned() } else { node.roles.join(",") };
         rows.push(vec![
             crate::printable::line(&node.name),
-            if node.ready { "Ready" } else { "NotReady" }.to_owned(),
+            node.summary(),
             roles,
             node.created.map_or_else(|| "<unknown>".to_owned(), |created| age((now - created).max(0))),
             crate::printable::line(&node.version),
@@ -334,19 +334,20 @@ fn next_step(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::NodeStatus;
+    use crate::cluster::{Cordon, NodeStatus};
 
     #[test]
     fn nodes_are_shown_as_kubectl_shows_them() {
         let node = NodeStatus {
             name: "worker-node-1".to_owned(),
+            cordon: Cordon::Others,
             created: Some(1000),
             version: "v1.35.1".to_owned(),
             internal_ip: "10.0.0.36".to_owned(),
             ..NodeStatus::default()
         };
-        let wanted = "NAME            STATUS     ROLES    AGE   VERSION   INTERNAL-IP\n\
-                      worker-node-1   NotReady   <none>   45s   v1.35.1   10.0.0.36\n";
+        let wanted = "NAME            STATUS                        ROLES    AGE   VERSION   INTERNAL-IP\n\
+                      worker-node-1   NotReady,SchedulingDisabled   <none>   45s   v1.35.1   10.0.0.36\n";
         assert_eq!(node_table(&[(node.name.clone(), node)].into(), 1045), wanted);
     }
 

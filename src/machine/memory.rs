@@ -119,8 +119,8 @@ impl Memory {
         self.lock().fault = Some((call, moment));
     }
 
-    /// Lets call number `call` fail, and after it every other that would change something, as if the caller had died there:
-    /// until [`Memory::mend`].
+    /// Has the caller die at call number `call`: it unwinds from there with [`Killed`], without a word, as it does from every
+    /// other call that would change something until [`Memory::mend`].
     pub fn cut_at(&self, call: usize, moment: Moment) {
         let mut state = self.lock();
         (state.fault, state.cut) = (Some((call, moment)), true);
@@ -182,13 +182,24 @@ impl Memory {
         let mut state = self.lock();
         match state.note(&call) {
             None => change(&mut state),
-            Some(Moment::Before | Moment::Midway) => Err(lost(call)),
-            Some(Moment::After) => change(&mut state).and(Err(lost(call))),
+            Some(Moment::Before | Moment::Midway) => Err(fail(state, call)),
+            Some(Moment::After) => {
+                change(&mut state)?;
+                Err(fail(state, call))
+            }
         }
     }
 }
 
-fn lost(action: String) -> MachineError {
+/// What a caller unwinds with that dies at [`Memory::cut_at`].
+#[derive(Debug, Clone, Copy)]
+pub struct Killed;
+
+fn fail(state: MutexGuard<'_, State>, action: String) -> MachineError {
+    if state.cut {
+        drop(state);
+        std::panic::resume_unwind(Box::new(Killed));
+    }
     let source = Cause { message: "a fault was injected".to_owned(), code: 0 };
     MachineError::Lost { uri: URI.to_owned(), action, source }
 }
@@ -396,12 +407,12 @@ impl Hypervisor for Memory {
         let call = format!("upload {}", spec.name);
         let moment = state.note(&call);
         if moment == Some(Moment::Before) {
-            return Err(lost(call));
+            return Err(fail(state, call));
         }
         let pool_name = pool;
         let pool = state.pool(pool)?;
         if let Some(whole) = pool.volumes.get(&spec.name.to_string()).filter(|volume| volume.info.is_whole()) {
-            return if moment.is_none() { Ok(whole.info.clone()) } else { Err(lost(call)) };
+            return if moment.is_none() { Ok(whole.info.clone()) } else { Err(fail(state, call)) };
         }
         pool.volumes.remove(&spec.name.to_string());
         if pool.info.available < spec.size {
@@ -419,7 +430,7 @@ impl Hypervisor for Memory {
         })?;
         if moment == Some(Moment::Midway) {
             pool.put(&spec.name, bytes);
-            return Err(lost(call));
+            return Err(fail(state, call));
         }
         let start = usize::try_from(upload::page_offset(&spec.name)).unwrap_or(0);
         bytes[start..start + page.len()].copy_from_slice(&page);
@@ -427,7 +438,7 @@ impl Hypervisor for Memory {
             return Err(MachineError::NotWhole { volume: spec.name.to_string() });
         }
         let info = pool.put(&spec.name, bytes);
-        if moment.is_none() { Ok(info) } else { Err(lost(call)) }
+        if moment.is_none() { Ok(info) } else { Err(fail(state, call)) }
     }
 
     fn create_overlay(&self, pool: &str, spec: &OverlaySpec) -> Result<VolumeInfo> {

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../apiserver/mod.rs"]
+mod apiserver;
 mod architectures;
 mod building;
 mod bundle;
@@ -29,6 +31,7 @@ mod identities;
 mod inside;
 mod inspecting;
 mod killed;
+mod leaving;
 mod locking;
 mod machines;
 mod mirror;

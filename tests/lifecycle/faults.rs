@@ -1,7 +1,9 @@
 //! A fault at every single call, or the end of the program there, followed by a plain run.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use nodebake::apply::ApplyError;
-use nodebake::machine::memory::Moment;
+use nodebake::machine::memory::{Killed, Moment};
 use nodebake::plan;
 
 use crate::world::{World, changed, holdings, report};
@@ -111,8 +113,8 @@ fn converges(new: fn() -> World) {
 }
 
 /// Something that goes wrong in a run.
-#[derive(Clone)]
-struct Fault {
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
     call: usize,
     text: String,
     moment: Moment,
@@ -122,7 +124,7 @@ struct Fault {
 
 impl Fault {
     /// Each call fails at each of its moments, and each is the last.
-    fn all(calls: &[String]) -> Vec<Self> {
+    pub(crate) fn all(calls: &[String]) -> Vec<Self> {
         let mut all = Vec::new();
         for (call, text) in calls.iter().enumerate() {
             for moment in [Moment::Before, Moment::Midway, Moment::After] {
@@ -135,14 +137,15 @@ impl Fault {
     }
 
     /// Does something with the fault in it, whose call numbers begin here.
-    fn run(&self, world: &World, what: impl Fn(&World) -> Result<(), ApplyError>) -> String {
+    pub(crate) fn run(&self, world: &World, what: impl Fn(&World) -> Result<(), ApplyError>) -> String {
         let call = world.host.calls().len() + self.call;
         if self.dies {
             world.host.cut_at(call, self.moment);
         } else {
             world.host.fail_at(call, self.moment);
         }
-        let ended = what(world);
+        let ended = catch_unwind(AssertUnwindSafe(|| what(world)));
+        assert!(!self.dies || ended.as_ref().is_err_and(|end| end.is::<Killed>()), "{self:?} killed nobody: {ended:?}");
         world.host.mend();
         let Self { call, text, moment, dies } = self;
         format!("call {call} ({text}), {moment:?}, dies {dies}: {ended:?}")

@@ -2,8 +2,12 @@
 //! at every single call followed by a plain run.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../apiserver/mod.rs"]
+mod apiserver;
 mod boots;
+mod cluster;
 mod faults;
+mod leaving;
 mod planning;
 mod power;
 mod removing;

@@ -1,8 +1,10 @@
 //! What goes, what may go, and what stays.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use nodebake::config::DataDisk;
 use nodebake::digest::Digest;
-use nodebake::machine::memory::Moment;
+use nodebake::machine::memory::{Killed, Moment};
 use nodebake::machine::{DomainInfo, DomainState, VolumeFormat, VolumeInfo};
 use nodebake::plan;
 
@@ -90,7 +92,8 @@ fn volumes_that_no_machine_uses_can_go() {
     world.new_guest_says("");
     let plan = world.plan_with(None, plan::rebuild).unwrap();
     world.host.cut_at(world.host.calls().len() + 8, Moment::After);
-    assert!(world.apply().node(&plan.nodes[0]).is_err());
+    let killed = catch_unwind(AssertUnwindSafe(|| world.apply().node(&plan.nodes[0])));
+    assert!(killed.is_err_and(|end| end.is::<Killed>()));
     world.host.mend();
     assert!(world.domain("worker-node-1").record().previous.is_some());
     assert_eq!(unused(&world), [payload]);

@@ -71,6 +71,11 @@ pub(super) struct Mark {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Node {
     pub(super) ready: bool,
+    /// Whether pods are kept off it.
+    pub(super) cordoned: bool,
+    /// Both as kubectl shows them.
+    #[serde(skip)]
+    summary: String,
     pub(super) roles: Vec<String>,
     pub(super) version: String,
     pub(super) internal_ip: String,
@@ -129,6 +134,8 @@ impl Node {
         let text = crate::printable::line;
         Self {
             ready: status.ready,
+            cordoned: status.cordon != cluster::Cordon::Open,
+            summary: status.summary(),
             roles: status.roles.iter().map(|role| text(role)).collect(),
             version: text(&status.version),
             internal_ip: text(&status.internal_ip),
@@ -190,10 +197,9 @@ impl Report {
     pub(super) fn row(&self, nodes_known: bool) -> [String; 7] {
         let dash = || "-".to_owned();
         let cluster = match &self.node {
-            _ if !nodes_known => "?",
-            None => "-",
-            Some(node) if node.ready => "Ready",
-            Some(_) => "NotReady",
+            _ if !nodes_known => "?".to_owned(),
+            None => dash(),
+            Some(node) => node.summary.clone(),
         };
         let state = self.mark().map_or_else(dash, |mark| match &mark.failure {
             Some(failure) => format!("{} ({failure})", mark.state),
@@ -203,7 +209,7 @@ impl Report {
             self.name.clone(),
             self.machine.as_ref().map_or("-", |machine| machine.power).to_owned(),
             state,
-            cluster.to_owned(),
+            cluster,
             self.address.clone().unwrap_or_else(dash),
             super::secrets::column(&self.secrets),
             self.differs(),
