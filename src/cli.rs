@@ -88,6 +88,8 @@ pub enum Verb {
     Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
+    /// Print the lines that /etc/hosts of the control plane needs for the nodes.
+    Hosts(Hosts),
 }
 
 /// Arguments of `lock`.
@@ -296,6 +298,17 @@ pub struct Plan {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+}
+
+/// Arguments of `hosts`.
+#[derive(Debug, Args)]
+pub struct Hosts {
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
 }
 
 /// Arguments of `doctor`.

@@ -33,6 +33,7 @@ mod locking;
 mod machines;
 mod mirror;
 mod modes;
+mod naming;
 mod own_files;
 mod planning;
 mod power;
