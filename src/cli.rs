@@ -317,8 +317,8 @@ pub struct Doctor {
     /// Which nodes.
     #[command(flatten)]
     pub which: Which,
-    /// Mend what `up` would mend anyway: start networks and pools, have ours start with their host. All else is left to
-    /// you.
+    /// Mend what `up` would mend anyway: start networks and pools, have ours start with their host; and take a kubeconfig of
+    /// yours away from others (mode 0600). All else is left to you.
     #[arg(long)]
     pub fix: bool,
     /// How it is printed.
