@@ -10,6 +10,7 @@ mod architectures;
 mod building;
 mod bundle;
 mod checked;
+mod cluster;
 mod collecting;
 mod crowd;
 mod customising;
