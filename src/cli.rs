@@ -88,6 +88,8 @@ pub enum Verb {
     Gc(Gc),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
+    /// Print the lines that /etc/hosts of the control plane needs for the nodes.
+    Hosts(Hosts),
 }
 
 /// Arguments of `lock`.
@@ -298,14 +300,25 @@ pub struct Plan {
     pub out: Out,
 }
 
+/// Arguments of `hosts`.
+#[derive(Debug, Args)]
+pub struct Hosts {
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// Which nodes.
     #[command(flatten)]
     pub which: Which,
-    /// Mend what `up` would mend anyway: start networks and pools, have ours start with their host. All else is left to
-    /// you.
+    /// Mend what `up` would mend anyway: start networks and pools, have ours start with their host; and take a kubeconfig of
+    /// yours away from others (mode 0600). All else is left to you.
     #[arg(long)]
     pub fix: bool,
     /// How it is printed.

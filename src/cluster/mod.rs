@@ -10,15 +10,20 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+mod authority;
+mod binding;
 mod drain;
 mod followed;
 mod metadata;
+mod rights;
 mod standing;
 mod tenants;
 mod watch;
 
+pub use binding::{Binding, Binds};
 pub use drain::{Drain, DrainError};
 pub use metadata::Metadata;
+pub use rights::{Caller, May, Right, Task};
 pub use standing::{Cordon, Kept, Standing};
 pub use tenants::{Allowed, Obstacle, Tenant};
 pub use watch::Watch;
@@ -85,6 +90,17 @@ impl ClusterError {
             },
             _ => None,
         }
+    }
+
+    /// What went wrong, for a line of a terminal: the apiserver's own words where it refused.
+    pub fn said(&self) -> String {
+        let words = self.status().map(|status| format!("the apiserver answers: {}", status.message));
+        crate::printable::line(&words.unwrap_or_else(|| crate::error::chain(self)))
+    }
+
+    /// Whether this user may not do that.
+    fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 403)
     }
 
     /// Whether somebody else changed the same object meanwhile, or it is another one than was meant.
@@ -210,6 +226,7 @@ fn lease_renewed(lease: &Lease) -> Option<i64> {
 pub type Nodes = BTreeMap<String, NodeStatus>;
 
 /// A client of one cluster's API.
+#[derive(Clone)]
 pub struct Cluster {
     client: kube::Client,
     runtime: Arc<tokio::runtime::Runtime>,

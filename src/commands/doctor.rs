@@ -9,7 +9,7 @@ use super::{Inputs, Session};
 use crate::build::BuildError;
 use crate::cli::Doctor;
 use crate::config::{Arch, Node};
-use crate::doctor::{Case, Check, Files, Finding, Status, examine, mend};
+use crate::doctor::{Case, Check, Files, Finding, Remedy, Status, examine, mend, mend_files};
 use crate::error::Error;
 use crate::identity::Ca;
 use crate::machine;
@@ -84,12 +84,18 @@ fn foreseen(session: &Session, nodes: &[&Node], out: &Path) -> Option<Result<BTr
 
 /// Says whether anything was mended.
 fn repair(session: &Session, findings: &[Finding]) -> Result<bool, Error> {
-    if findings.iter().all(|finding| finding.remedy.is_none()) {
+    let remedies: Vec<_> = findings.iter().filter_map(|finding| finding.remedy.as_ref()).collect();
+    if remedies.is_empty() {
         return Ok(false);
     }
     let _held = session.hold()?;
+    let mut say = |text: &str| session.ui.say(text);
+    let mended = mend_files(findings, &mut say)?;
+    if remedies.iter().all(|remedy| matches!(remedy, Remedy::Private(_))) {
+        return Ok(mended);
+    }
     let hypervisor = machine::open(&session.config.libvirt.uri)?;
-    Ok(mend(&*hypervisor, findings, &mut |text| session.ui.say(text))?)
+    Ok(mend(&*hypervisor, findings, &mut say)? || mended)
 }
 
 /// A line for each finding, and one for what mends it.

@@ -9,6 +9,7 @@ mod explain;
 mod fetch;
 mod gc;
 mod holder;
+mod hosts;
 mod image;
 mod init;
 mod inspect;
@@ -86,6 +87,7 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Explain(args) => explain::run(session, args),
         Verb::Console(args) => console::run(session, args),
         Verb::Logs(args) => logs::run(session, args),
+        Verb::Hosts(args) => hosts::run(session, args),
         Verb::Kubeconfig(args) => kubeconfig::run(session, args),
     };
     done.map(|()| None)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Session;
 use crate::build::{Build, BuildError};
 use crate::cli::{Format, Plan};
-use crate::cluster::Cluster;
+use crate::cluster::{Binding, Cluster};
 use crate::config::{Arch, Node};
 use crate::error::Error;
 use crate::machine::{self, Firmware, Hypervisor, Parts};
@@ -38,7 +38,8 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     let plan = plan::up(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
     let mut gone = removals(&id, config, &inventory);
     gone.retain(|name, _| args.which.is_all() && !config.nodes.iter().any(|node| node.name == *name));
-    let rows = plan::rows(&plan, &gone);
+    let mut rows = plan::rows(&plan, &gone);
+    rows.extend(cluster.as_ref().and_then(|cluster| binding(session, cluster)));
     let document = Document { api_version: "nodebake/v1", cluster: id.name.to_string(), plan: &rows };
     session.show(args.output, &document, || table(&rows))?;
     let busy = rows.iter().any(|row| row.action != Action::Nothing);
@@ -46,6 +47,19 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
         session.ui.say("nothing is to do");
     }
     Ok(busy)
+}
+
+/// What `up` does to let the apiserver in at the kubelets, where the cluster file asks for it.
+fn binding(session: &Session, cluster: &Cluster) -> Option<Row> {
+    let binding = Binding::of(&session.config.cluster)?;
+    match cluster.binds(&binding) {
+        Ok(binds) => Some(plan::binding(&binding, &binds)),
+        Err(error) => {
+            let name = Binding::name();
+            session.ui.say(&format!("warning: ClusterRoleBinding {name} could not be looked at: {}", error.said()));
+            None
+        }
+    }
 }
 
 /// What the nodes would be made from; what is not built has a stand-in, which the plan knows.

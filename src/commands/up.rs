@@ -8,9 +8,9 @@ use super::build::Outputs;
 use crate::apply::{Apply, ApplyError, Leaving, Outcome, Patience, Presence, presences};
 use crate::build::{Build, NodeOutput};
 use crate::cli::{Consent, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
-use crate::cluster::{Allowed, Cluster, Drain, DrainError, Nodes};
+use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes};
 use crate::config::{ClusterId, Config, Node, NodeName};
-use crate::doctor::{self, Begun, Case, Host, Probe};
+use crate::doctor::{self, Begun, Case, Host, Probe, Questions};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::parallel;
@@ -22,7 +22,14 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
     let nodes = session.select(&args.which)?;
     let Pace { parallel, wait } = args.pace;
-    let how = How { wait, force: false, leaving: Leaving::default(), order: Order::AtOnce(parallel), consent: None };
+    let how = How {
+        wait,
+        force: false,
+        leaving: Leaving::default(),
+        order: Order::AtOnce(parallel),
+        binds: true,
+        consent: None,
+    };
     bring(session, &nodes, &args.out.dir, how, plan::up)
 }
 
@@ -31,7 +38,7 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     session.can_consent(args.consent)?;
     let leaving = Leaving { drain: args.leave.drain(), keep: args.keep_labels };
     let order = Order::Roll(args.max_unavailable);
-    let how = How { wait: args.wait, force: args.force, leaving, order, consent: Some(args.consent) };
+    let how = How { wait: args.wait, force: args.force, leaving, order, binds: false, consent: Some(args.consent) };
     let by_name = &args.which.nodes;
     let make = |request: Request| {
         if args.same || (!args.all && args.which.groups.is_empty()) {
@@ -53,6 +60,8 @@ struct How {
     force: bool,
     leaving: Leaving,
     order: Order,
+    /// Whether the apiserver is let in at the kubelets where the cluster file asks for it.
+    binds: bool,
     /// Asked for before machines that work are replaced.
     consent: Option<Consent>,
 }
@@ -79,6 +88,12 @@ impl Leave {
     }
 }
 
+/// What is asked while other work goes on.
+struct Beside {
+    probe: Begun<Probe>,
+    questions: Option<Questions>,
+}
+
 fn bring(
     session: &Session,
     nodes: &[&Node],
@@ -95,11 +110,12 @@ fn bring(
         move || doctor::probe(&config)
     });
     let cluster = session.cluster()?;
+    let beside = Beside { probe, questions: cluster.as_ref().map(|it| Questions::ask(it, &config.cluster)) };
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
     let build = session.build(&inputs, out);
     let id = build.cluster_id();
-    examine(session, nodes, &id, &*hypervisor, known.clone(), &probe, how.consent.is_some())?;
+    examine(session, nodes, &id, &*hypervisor, known.clone(), beside, how.consent.is_some())?;
     let built = built(session, &build, &*hypervisor, nodes)?;
     let inventory = Inventory::read(config, &*hypervisor, known)?;
     let now = session.now.as_second();
@@ -117,6 +133,9 @@ fn bring(
             ask(session, &plan, consent)?;
         }
         None => tell_drift(session, &plan),
+    }
+    if let Some((cluster, binding)) = cluster.as_ref().zip(Binding::of(&config.cluster)).filter(|_| how.binds) {
+        bind(session, cluster, &binding);
     }
     let watch = cluster.as_ref().map(Cluster::watch);
     let apply = Apply {
@@ -162,7 +181,7 @@ fn examine(
     id: &ClusterId,
     hypervisor: &dyn Hypervisor,
     known: Option<Nodes>,
-    probe: &Begun<Probe>,
+    beside: Beside,
     replace: bool,
 ) -> Result<(), Error> {
     let architectures = nodes.iter().map(|node| node.arch).collect();
@@ -172,8 +191,27 @@ fn examine(
         return Ok(());
     }
     let case = Case { config: &session.config, nodes: &starting, id: Some(id), now: session.now };
-    let probe = probe.by(Instant::now() + PROBE_LIMIT);
-    super::doctor::settle(session, doctor::brief(case, &host, probe.as_ref()))
+    let end = Instant::now() + PROBE_LIMIT;
+    let (probe, answers) = (beside.probe.by(end), beside.questions.map(|questions| questions.by(end)));
+    super::doctor::settle(session, doctor::brief(case, &host, answers.as_ref(), probe.as_ref()))
+}
+
+/// Lets the apiserver in at the kubelets. Nodes come up without it, so that nothing about it is more than a warning.
+fn bind(session: &Session, cluster: &Cluster, binding: &Binding) {
+    let name = Binding::name();
+    match cluster.bind(binding) {
+        Ok(Binds::Nothing) => {}
+        Ok(Binds::Create) => session.ui.say(&format!("made ClusterRoleBinding {name}: {}", binding.purpose())),
+        Ok(Binds::Change(_)) => session.ui.say(&format!("changed ClusterRoleBinding {name}: {}", binding.purpose())),
+        Ok(Binds::Differs(how)) => session.ui.say(&format!(
+            "warning: ClusterRoleBinding {name} was left as it is: {how}; {}",
+            binding.replaced_by_hand()
+        )),
+        Err(error) => session.ui.say(&format!(
+            "warning: ClusterRoleBinding {name} could not be made, and kubectl logs and exec may not work: {}",
+            error.said()
+        )),
+    }
 }
 
 /// Does what a plan says.

@@ -130,6 +130,9 @@ pub struct Cluster {
     pub pki: PathBuf,
     /// Admin kubeconfig; without it `up` stops at "kubelet active".
     pub kubeconfig: Option<PathBuf>,
+    /// Whom the apiserver is to its kubelets: the user name (CN) of its `--kubelet-client-certificate`. With it `up` sees to a
+    /// [`crate::cluster::Binding`]; then there is a kubeconfig.
+    pub kubelet_client_user: Option<String>,
 }
 
 /// A name and an address for /etc/hosts.

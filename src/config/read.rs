@@ -20,6 +20,7 @@ use super::{
 /// The one form of cluster files that this nodebake reads.
 const API_VERSION: &str = "nodebake/v1";
 const ADDRESS: &str = "an IPv4 address such as 10.0.0.36";
+const NEEDS_KUBECONFIG: &str = "only an administrator can bind a user to a role, and cluster.kubeconfig names none";
 const NODE_NAME: &str = "a name such as worker-node-1";
 
 /// Reads the tree of a cluster file; `file` is absolute. `None` only after a report; where something was reported,
@@ -102,6 +103,7 @@ pub(super) struct ClusterDraft {
     cluster_dns: Option<Vec<Placed<IpAddr>>>,
     pki: Option<Placed<PathBuf>>,
     kubeconfig: Option<PathBuf>,
+    kubelet_client_user: Option<String>,
 }
 
 /// What could be read of a host of the control plane.
@@ -111,10 +113,15 @@ pub(super) struct HostDraft {
 }
 
 fn cluster(value: &Value<'_>, folder: &Path) -> Option<ClusterDraft> {
-    const KEYS: &[&str] = &["name", "apiServer", "controlPlane", "clusterDomain", "clusterDNS", "pki", "kubeconfig"];
+    const KEYS: &[&str] =
+        &["name", "apiServer", "controlPlane", "clusterDomain", "clusterDNS", "pki", "kubeconfig", "kubeletClientUser"];
     let fields = value.fields(KEYS)?;
     let domain = fields.optional("clusterDomain", "a DNS domain such as cluster.local", scalar::domain);
     let kubeconfig = fields.optional("kubeconfig", "the path of an admin kubeconfig", scalar::path(folder));
+    let user = fields.optional("kubeletClientUser", "a user name such as kube-apiserver", scalar::user_name);
+    if let Some(user) = fields.get("kubeletClientUser").filter(|_| fields.get("kubeconfig").is_none()) {
+        user.report(NEEDS_KUBECONFIG);
+    }
     Some(ClusterDraft {
         name: fields.required("name", "a cluster name such as seed", scalar::own),
         api_server: fields.required("apiServer", "a URL such as https://10.0.0.4:6443", scalar::api_server),
@@ -123,6 +130,7 @@ fn cluster(value: &Value<'_>, folder: &Path) -> Option<ClusterDraft> {
         cluster_dns: fields.list("clusterDNS", "addresses such as 10.96.0.10", scalar::server),
         pki: fields.required("pki", "the path of the folder with ca.pem", scalar::path(folder)),
         kubeconfig: kubeconfig.map(|kubeconfig| kubeconfig.value),
+        kubelet_client_user: user.map(|user| user.value),
     })
 }
 
@@ -148,6 +156,7 @@ impl ClusterDraft {
             cluster_dns: values(self.cluster_dns?),
             pki: self.pki?.value,
             kubeconfig: self.kubeconfig,
+            kubelet_client_user: self.kubelet_client_user,
         })
     }
 }

@@ -481,6 +481,17 @@ pub(super) fn ssh_user(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A user as the apiserver knows it, who is given rights: not one that anybody or any node is.
+pub(super) fn user_name(text: &str) -> Result<String, String> {
+    if text == "system:anonymous" {
+        return Err(format!("{} is everybody who does not say who he is", quoted(text)));
+    }
+    if text.starts_with("system:node:") {
+        return Err(format!("{} is a node; meant is the apiserver", quoted(text)));
+    }
+    Ok(text.to_owned())
+}
+
 const KEY_TYPES: &[&str] = &[
     "ssh-ed25519",
     "ssh-rsa",

@@ -81,6 +81,7 @@ fn seed() -> Config {
             cluster_dns: vec![[10, 96, 0, 10].into()],
             pki: "/srv/lab/pki".into(),
             kubeconfig: Some("/srv/lab/admin.kubeconfig".into()),
+            kubelet_client_user: None,
         },
         versions: Versions {
             kubernetes: semver::Version::new(1, 35, 1),
@@ -165,6 +166,7 @@ fn what_init_shows_as_a_comment_is_valid_too() {
     let text = uncommented();
     let (key, hash) = (KEY, console_hash());
     let mut expected = seed();
+    expected.cluster.kubelet_client_user = Some("kube-apiserver".to_owned());
     expected.download = Download {
         mirrors: vec!["https://mirror.example/upstream".to_owned()],
         fallback: false,
@@ -279,7 +281,7 @@ fn everything_can_be_given() {
     let text = LEAST
         .replace("name: seed", "name: other")
         .replace("https://10.0.0.4:6443", "https://api.example:443/")
-        .replace("pki: pki", "pki: /etc/pki\n  clusterDomain: k8s.example\n  kubeconfig: ../admin\n  controlPlane: []")
+        .replace("pki: pki", "pki: /etc/pki\n  clusterDomain: k8s.example\n  kubeconfig: ../admin\n  controlPlane: []\n  kubeletClientUser: system:kube-apiserver")
         .replace("[10.96.0.10]", "[10.96.0.10, 'fd00::a']")
         .replace("cidr:", "name: my net\n  cidr:")
         .replace(
@@ -300,6 +302,7 @@ fn everything_can_be_given() {
         cluster_dns: vec![[10, 96, 0, 10].into(), "fd00::a".parse().unwrap()],
         pki: "/etc/pki".into(),
         kubeconfig: Some("/srv/lab/../admin".into()),
+        kubelet_client_user: Some("system:kube-apiserver".to_owned()),
     };
     let mirrors = vec!["/srv/lab/files".to_owned(), "http://m/b".to_owned()];
     expected.download = Download { mirrors, fallback: true, ca_file: None };
@@ -443,6 +446,22 @@ fn plain_scalars_are_the_texts_that_they_look_like() {
 }
 
 #[test]
+fn the_apiservers_user_is_one_of_its_own_and_an_administrator_binds_it() {
+    let needs = "only an administrator can bind a user to a role, and cluster.kubeconfig names none";
+    let key = |text: &str| changed("  pki: pki", &format!("  pki: pki\n  {text}"));
+    let at = |line: u8, text: &str| vec![format!("{line}:22: cluster.kubeletClientUser: {text}")];
+    assert_eq!(key("kubeconfig: admin\n  kubeletClientUser: kube-apiserver"), [""; 0]);
+    assert_eq!(key("kubeletClientUser: kube-apiserver"), at(7, needs));
+    for (user, problem) in [
+        ("system:anonymous", "\"system:anonymous\" is everybody who does not say who he is"),
+        ("system:node:a", "\"system:node:a\" is a node; meant is the apiserver"),
+        ("[a]", "expected a user name such as kube-apiserver, found a list"),
+    ] {
+        assert_eq!(key(&format!("kubeconfig: admin\n  kubeletClientUser: {user}")), at(8, problem));
+    }
+}
+
+#[test]
 fn another_version_hides_the_rest() {
     let text = LEAST.replace("nodebake/v1", "nodebake/v2").replace("nodes:", "machines:");
     assert_eq!(
@@ -509,7 +528,8 @@ fn unknown_keys_are_named_with_what_was_probably_meant() {
     assert_eq!(key("cluster_domain"), meant("cluster_domain", "clusterDomain"));
     assert_eq!(key("kubeconfg"), meant("kubeconfg", "kubeconfig"));
     assert_eq!(key("kubeConfig"), meant("kubeConfig", "kubeconfig"));
-    let known = "known here: name, apiServer, controlPlane, clusterDomain, clusterDNS, pki, kubeconfig";
+    let known =
+        "known here: name, apiServer, controlPlane, clusterDomain, clusterDNS, pki, kubeconfig, kubeletClientUser";
     for other in ["dns", "x", "<<", &"k".repeat(50)] {
         let shown = if other == "<<" { "\"<<\"" } else { other };
         assert_eq!(key(other), [format!("7:3: cluster.{shown}: unknown key; {known}")]);

@@ -1,12 +1,17 @@
 //! What is on this machine: lock, CA, certificates, and the folders that are written.
 
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Access, access, statvfs};
+use rustix::process::geteuid;
 
+use super::access::User;
 use super::apiserver::SOON;
-use super::finding::{Check, Finding, or_ok, size};
+use super::finding::{Check, Finding, Remedy, or_ok, size};
 use super::{Case, Host};
 use crate::artifacts::{Kind, Lock, Store};
 use crate::build::Manifest;
@@ -107,6 +112,37 @@ fn used(case: Case, host: Option<&Host>, out: &Path, node: &crate::config::NodeN
     })
 }
 
+/// Whether others than its owner have any right to a kubeconfig: who reads it is the administrator.
+pub(super) fn readable(kubeconfig: &Path) -> Option<Finding> {
+    judge_mode(kubeconfig, &fs::metadata(kubeconfig).ok()?, geteuid().as_raw())
+}
+
+fn judge_mode(path: &Path, found: &Metadata, user: u32) -> Option<Finding> {
+    let (mode, shown) = (found.mode() & 0o7777, path.display());
+    let its_owners_alone = mode.trailing_zeros() >= 6;
+    if its_owners_alone {
+        return None;
+    }
+    let text = format!("{shown} is an administrator's way in, and open to others (mode {mode:04o})");
+    if found.uid() != user {
+        let owner = User::find(found.uid(), found.gid()).name;
+        let fix = format!("it is for {owner} to say who may read it: chmod 600 {shown}");
+        return Some(Finding::warning(Check::Kubeconfig, text, fix));
+    }
+    let fix = format!("nodebake doctor --fix, or: chmod 600 {shown}");
+    Some(Finding::warning(Check::Kubeconfig, text, fix).with(Remedy::Private(path.to_owned())))
+}
+
+/// Makes a file of this user its owner's alone; another's that stands there by now stays as it is.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != geteuid().as_raw() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    file.set_permissions(Permissions::from_mode(found.mode() & 0o600))
+}
+
 /// What is known of a folder before anything is written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
@@ -168,9 +204,38 @@ fn judge_folder(check: Check, folder: &Path, place: Option<Place>, needed: u64) 
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::doctor::fixture::lines;
+
+    #[test]
+    fn a_kubeconfig_is_its_owners_alone_or_made_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin");
+        fs::write(&path, "").unwrap();
+        let (me, shown) = (geteuid().as_raw(), path.display().to_string());
+        let judge = |mode, user| {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            judge_mode(&path, &fs::metadata(&path).unwrap(), user)
+        };
+        assert_eq!((judge(0o600, me), judge(0o400, me), readable(&folder.path().join("none"))), (None, None, None));
+        for mode in [0o640, 0o604, 0o660, 0o610] {
+            let open = format!("warning: {shown} is an administrator's way in, and open to others (mode {mode:04o})");
+            let mine = judge(mode, me).unwrap();
+            assert_eq!(mine.remedy, Some(Remedy::Private(path.clone())));
+            assert_eq!(lines(vec![mine]), [format!("{open} | nodebake doctor --fix, or: chmod 600 {shown}")]);
+            let others = judge(mode, me + 1).unwrap();
+            assert_eq!(others.remedy, None);
+            let owner = User::find(me, me).name;
+            let said = format!("{open} | it is for {owner} to say who may read it: chmod 600 {shown}");
+            assert_eq!(lines(vec![others]), [said]);
+            make_private(&path).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        }
+        let refused = make_private(folder.path()).map_err(|error| error.kind());
+        assert_eq!(refused, Err(io::ErrorKind::PermissionDenied));
+    }
 
     #[test]
     fn a_folder_is_judged_by_rights_and_room() {

@@ -1,6 +1,7 @@
 //! What a check found, and what can be done about it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -35,6 +36,9 @@ pub enum Check {
     GuestRoute,
     Clock,
     Kubeconfig,
+    Rights,
+    ClientCa,
+    KubeletClient,
     VersionSkew,
 }
 
@@ -65,6 +69,9 @@ impl fmt::Display for Check {
             Self::GuestRoute => "guest-route",
             Self::Clock => "clock",
             Self::Kubeconfig => "kubeconfig",
+            Self::Rights => "rights",
+            Self::ClientCa => "client-ca",
+            Self::KubeletClient => "kubelet-client",
             Self::VersionSkew => "version-skew",
         })
     }
@@ -109,6 +116,8 @@ pub enum Remedy {
         /// Its name.
         name: String,
     },
+    /// Take a file of ours away from everybody else.
+    Private(PathBuf),
 }
 
 /// What one check found of one thing. All texts are safe for a terminal.

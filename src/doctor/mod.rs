@@ -29,6 +29,7 @@ use jiff::Timestamp;
 
 pub use apiserver::{Probe, probe};
 use cluster::Asked;
+pub use cluster::{Answers, Questions};
 pub use finding::{Check, Finding, Remedy, Status};
 
 use crate::apply::{Presence, presences};
@@ -178,17 +179,22 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
         let config = Arc::clone(&config);
         move || machine::open(&config.libvirt.uri).and_then(|host| Host::read(&config, &*host, &architectures, true))
     });
-    let cluster = config
-        .cluster
-        .kubeconfig
-        .clone()
-        .map(|path| Begun::new(move || Cluster::open(&path).and_then(|cluster| cluster.nodes())));
-    let probe = Begun::new(move || probe(&config));
-    let host = host.by(end);
-    let cluster = match cluster {
-        None => Asked::Nothing,
-        Some(cluster) => cluster.by(end).map_or(Asked::Silent, Asked::Answered),
+    let opened = config.cluster.kubeconfig.clone().map(|path| Begun::new(move || Cluster::open(&path)));
+    let probe = Begun::new({
+        let config = Arc::clone(&config);
+        move || probe(&config)
+    });
+    let (cluster, answers) = match opened.map(|opened| opened.by(end)) {
+        None => (Asked::Nothing, None),
+        Some(None) => (Asked::Silent, None),
+        Some(Some(Err(error))) => (Asked::Answered(Err(error)), None),
+        Some(Some(Ok(cluster))) => {
+            let questions = Questions::ask(&cluster, &config.cluster);
+            let nodes = Begun::new(move || cluster.nodes());
+            (nodes.by(end).map_or(Asked::Silent, Asked::Answered), Some(questions.by(end)))
+        }
     };
+    let host = host.by(end);
     let probe = probe.by(end);
     let nodes = match &cluster {
         Asked::Answered(Ok(nodes)) => Some(nodes.clone()),
@@ -198,7 +204,7 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
     let there = host.as_ref().and_then(|host| host.as_ref().ok());
     let mut findings = of_files(case, files, there);
     findings.extend(of_host(case, files, host.as_ref(), probe.as_ref()));
-    findings.extend(of_cluster(case, there, &cluster, probe.as_ref()));
+    findings.extend(of_cluster(case, there, &cluster, answers.as_ref(), probe.as_ref()));
     findings.sort_by_key(|finding| finding.check);
     findings
 }
@@ -314,17 +320,32 @@ fn without_host(finding: Finding) -> Vec<Finding> {
     [finding].into_iter().chain(skipped).collect()
 }
 
-fn of_cluster(case: Case, host: Option<&Host>, cluster: &Asked, probe: Option<&Probe>) -> Vec<Finding> {
+fn of_cluster(
+    case: Case,
+    host: Option<&Host>,
+    cluster: &Asked,
+    answers: Option<&Answers>,
+    probe: Option<&Probe>,
+) -> Vec<Finding> {
     let mut findings = apiserver::apiserver(case, host, probe);
     findings.extend(apiserver::clock(probe));
+    findings.extend(case.config.cluster.kubeconfig.as_deref().and_then(files::readable));
     findings.push(cluster::kubeconfig(cluster));
-    findings.push(cluster::version_skew(&case.config.versions.kubernetes, probe));
+    match answers {
+        Some(answers) => {
+            findings.extend(cluster::rights(&answers.caller));
+            findings.push(cluster::client_ca(answers));
+            findings.push(cluster::kubelet_client(answers));
+        }
+        None => findings.extend(cluster::unanswered(cluster)),
+    }
+    findings.push(cluster::version_skew(&case.config.versions.kubernetes, probe, answers));
     findings
 }
 
 /// What `up` looks at before it builds anything: what is cheap to ask and decides. Only failures and warnings; not what
 /// `up` sees to by itself. An apiserver that does not answer is a warning here: it may be on its way, and nodes wait for it.
-pub fn brief(case: Case, host: &Host, probe: Option<&Probe>) -> Vec<Finding> {
+pub fn brief(case: Case, host: &Host, answers: Option<&Answers>, probe: Option<&Probe>) -> Vec<Finding> {
     let blocked = blocked_by(case, host);
     let mut findings = able(case, host, &blocked);
     if let Some(id) = case.id {
@@ -337,14 +358,33 @@ pub fn brief(case: Case, host: &Host, probe: Option<&Probe>) -> Vec<Finding> {
         _ => finding,
     }));
     findings.extend(apiserver::clock(probe));
-    findings.push(cluster::version_skew(&case.config.versions.kubernetes, probe));
+    if let Some(answers) = answers {
+        // What the user may not do beyond that is no matter of `up`.
+        findings.extend(cluster::rights(&answers.caller).into_iter().filter(Finding::is_failure));
+        findings.push(cluster::client_ca(answers));
+    }
+    findings.push(cluster::version_skew(&case.config.versions.kubernetes, probe, answers));
     findings.retain(|finding| matches!(finding.status, Status::Failure | Status::Warning) && finding.remedy.is_none());
     findings.sort_by_key(|finding| finding.check);
     findings
 }
 
-/// Does what the findings' remedies say, each once, up to the first that fails; `tell` hears of each before it is done.
-/// Says whether there was any.
+/// Does what the findings' remedies say of files, up to the first that fails; `tell` hears of each before it is done. Says
+/// whether there was any.
+pub fn mend_files(findings: &[Finding], tell: &mut dyn FnMut(&str)) -> Result<bool, Error> {
+    let mut any = false;
+    for remedy in findings.iter().filter_map(|finding| finding.remedy.as_ref()) {
+        let Remedy::Private(path) = remedy else { continue };
+        tell(&format!("making {} its owner's alone", path.display()));
+        let action = "changing the mode of";
+        files::make_private(path).map_err(|source| Error::File { action, path: path.clone(), source })?;
+        any = true;
+    }
+    Ok(any)
+}
+
+/// Does what the findings' remedies say of the host, each once, up to the first that fails; `tell` hears of each before it
+/// is done. Says whether there was any.
 pub fn mend(
     hypervisor: &dyn Hypervisor,
     findings: &[Finding],
@@ -356,6 +396,7 @@ pub fn mend(
             continue;
         }
         match remedy {
+            Remedy::Private(_) => continue,
             Remedy::StartNetwork(name) => {
                 tell(&format!("starting network {name}"));
                 hypervisor.start_network(name)?;

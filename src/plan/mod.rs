@@ -19,7 +19,7 @@ pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
 pub use replacement::Replacement;
-pub use report::{Action, Kind, Row, rows};
+pub use report::{Action, Kind, Row, binding, rows};
 pub use sealing::Sealing;
 pub use unused::unused;
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::{NodePlan, Plan, Removal, SharedAction, Step, UNBUILT};
+use crate::cluster::{Binding, Binds};
 use crate::config::NodeName;
 use crate::machine::VolumeName;
 
@@ -36,6 +37,8 @@ pub enum Kind {
     Image,
     /// A node with its machine.
     Node,
+    /// A `ClusterRoleBinding`.
+    Binding,
 }
 
 /// What becomes of it.
@@ -65,6 +68,10 @@ pub enum Action {
     Build,
     /// It differs from what the cluster file asks for.
     Rebuild,
+    /// It is changed in place.
+    Change,
+    /// It is not as the cluster file asks, and is not nodebake's to change.
+    Differs,
     /// The cluster file does not name it any more.
     Remove,
     /// It is as it should be.
@@ -78,6 +85,7 @@ impl fmt::Display for Kind {
             Self::Pool => "pool",
             Self::Image => "image",
             Self::Node => "node",
+            Self::Binding => "binding",
         })
     }
 }
@@ -97,6 +105,8 @@ impl fmt::Display for Action {
             Self::Upload => "upload",
             Self::Build => "build",
             Self::Rebuild => "rebuild",
+            Self::Change => "change",
+            Self::Differs => "differs",
             Self::Remove => "remove",
             Self::Nothing => "nothing",
         })
@@ -129,6 +139,24 @@ pub fn rows(plan: &Plan, gone: &BTreeMap<NodeName, Removal>) -> Vec<Row> {
         reasons: vec!["not in the cluster file".to_owned()],
     }));
     rows
+}
+
+/// The row of the binding that lets the apiserver in at the kubelets.
+pub fn binding(binding: &Binding, binds: &Binds) -> Row {
+    let (action, reason) = match binds {
+        Binds::Create => (Action::Create, Some(binding.purpose())),
+        Binds::Change(names) => (Action::Change, Some(format!("{} in place of {names}", binding.purpose()))),
+        Binds::Nothing => (Action::Nothing, None),
+        Binds::Differs(how) => (Action::Differs, Some(how.clone())),
+    };
+    let made = matches!(binds, Binds::Create | Binds::Change(_));
+    Row {
+        kind: Kind::Binding,
+        name: Binding::name().to_owned(),
+        action,
+        command: made.then(|| "up".to_owned()),
+        reasons: reason.into_iter().collect(),
+    }
 }
 
 fn shared(action: &SharedAction) -> Row {
@@ -211,4 +239,26 @@ fn node(plan: &NodePlan) -> Vec<Row> {
         rows.push(Row { kind: Kind::Node, name, action: Action::Nothing, command: None, reasons: Vec::new() });
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binding_is_told_with_the_verb_that_makes_it() {
+        let wanted = Binding { user: "kube-apiserver".to_owned() };
+        let lets = "lets kube-apiserver into the kubelets for logs and exec";
+        let text = |text: &str| text.to_owned();
+        for (binds, action, command, reasons) in [
+            (Binds::Create, Action::Create, Some("up"), vec![text(lets)]),
+            (Binds::Change(text("x, y")), Action::Change, Some("up"), vec![format!("{lets} in place of x, y")]),
+            (Binds::Nothing, Action::Nothing, None, vec![]),
+            (Binds::Differs(text("it is another")), Action::Differs, None, vec![text("it is another")]),
+        ] {
+            let (kind, name) = (Kind::Binding, text("kube-apiserver-kubelet-admin"));
+            let command = command.map(text);
+            assert_eq!(binding(&wanted, &binds), Row { kind, name, action, command, reasons });
+        }
+    }
 }

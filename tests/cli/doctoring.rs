@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -155,6 +156,9 @@ impl Lab {
                 "kubeconfig",
                 "cluster.kubeconfig is not set: `up` waits for the kubelets, and cannot ask whether they registered",
             ),
+            skipped("rights", "cluster.kubeconfig is not set"),
+            skipped("client-ca", "cluster.kubeconfig is not set"),
+            skipped("kubelet-client", "cluster.kubeconfig is not set"),
             skipped("version-skew", "the apiserver did not tell its version"),
         ])
     }
@@ -427,7 +431,7 @@ fn a_pool_that_qemu_cannot_get_to_is_told_and_the_fix_works() {
 }
 
 /// Makes NAME.pem and NAME-key.pem in the pki folder, a server's, signed by CA.pem.
-fn issue(world: &World, name: &str, ca: &str, names: &str) {
+pub(crate) fn issue(world: &World, name: &str, ca: &str, names: &str) {
     let key = format!("{name}-key.pem");
     world.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &key]);
     world.openssl(&["req", "-new", "-key", &key, "-subj", "/CN=kubernetes", "-out", "request.pem"]);
@@ -443,6 +447,8 @@ struct Manner {
     /// How many seconds its clock is ahead.
     ahead: i64,
     version: &'static str,
+    /// Certificates of the CAs whose clients it lets in.
+    clients: String,
 }
 
 impl Manner {
@@ -457,7 +463,7 @@ impl Manner {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .unwrap();
-        Self { config: Arc::new(config), ahead, version }
+        Self { config: Arc::new(config), ahead, version, clients: world.read("pki/ca.pem") }
     }
 }
 
@@ -468,13 +474,13 @@ fn serve(listener: TcpListener, manner: &Arc<Mutex<Manner>>) {
         for stream in listener.incoming().flatten() {
             let manner = manner.lock().unwrap();
             let connection = rustls::ServerConnection::new(Arc::clone(&manner.config)).unwrap();
-            answer(&mut rustls::StreamOwned::new(connection, stream), manner.ahead, manner.version);
+            answer(&mut rustls::StreamOwned::new(connection, stream), &manner);
         }
     });
 }
 
 /// One request on one connection; one that breaks off got what it wanted.
-fn answer(stream: &mut rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>, ahead: i64, version: &str) {
+fn answer(stream: &mut rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>, manner: &Manner) {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         let Ok(()) = stream.read_exact(&mut byte) else { return };
@@ -482,17 +488,33 @@ fn answer(stream: &mut rustls::StreamOwned<rustls::ServerConnection, std::net::T
     }
     let head = String::from_utf8(head).unwrap();
     let path = head.split([' ', '?']).nth(1).unwrap();
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    let Ok(()) = stream.read_exact(&mut body) else { return };
     let list =
         |kind: &str, api: &str, items: Value| json!({"kind": kind, "apiVersion": api, "metadata": {}, "items": items});
     let body = match path {
-        "/version" => json!({"gitVersion": version}),
+        "/version" => {
+            let rest =
+                ["buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "major", "minor", "platform"];
+            let mut told: Value = rest.into_iter().map(|key| (key.to_owned(), json!(""))).collect();
+            told["gitVersion"] = json!(manner.version);
+            told
+        }
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews" => json!({
+            "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
+            "status": {"userInfo": {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]}},
+        }),
+        "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication" => json!({
+            "kind": "ConfigMap", "apiVersion": "v1", "metadata": {}, "data": {"client-ca-file": manner.clients},
+        }),
         "/api/v1/nodes" => list("NodeList", "v1", json!([{"metadata": {"name": "control-plane-1"}}])),
         "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases" => {
             list("LeaseList", "coordination.k8s.io/v1", json!([]))
         }
         other => panic!("{other} is asked for"),
     };
-    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(manner.ahead);
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
     let body = body.to_string();
     let answer = format!(
@@ -556,9 +578,26 @@ fn an_apiserver_is_known_by_its_certificate_and_clock() {
     be("right", 0, "v1.36.0");
     let right = lab.fine().with(&[answers, kubeconfig, addresses]).with(&[
         ok("clock", "the apiserver's clock and the one here differ by less than 6 s"),
+        ok("rights", "kubernetes-admin is in system:masters, and may do everything"),
+        ok("client-ca", "the apiserver lets clients in that the CA in ca.pem signed"),
+        skipped(
+            "kubelet-client",
+            "cluster.kubeletClientUser is not set: who lets the apiserver into the kubelets, for logs and exec, is not looked at",
+        ),
         ok("version-skew", "kubelet 1.35.1, apiserver 1.36.0"),
     ]);
     assert_eq!(lab.run(&["doctor"]), right.ran());
+
+    manner.lock().unwrap().clients = world.read("pki/other.pem");
+    let refuses = finding(
+        "client-ca",
+        "failure",
+        "the apiserver lets clients of another CA in, and would refuse the nodes: theirs are signed by the one in ca.pem",
+        "put the CA of that cluster into the pki folder, or add ca.pem to the file of the apiserver's --client-ca-file",
+    );
+    assert_eq!(lab.run(&["doctor"]), right.clone().with(std::slice::from_ref(&refuses)).ran());
+    assert_eq!(lab.run(&["up"]), lab.refused(&[], &[refuses]));
+    assert!(!world.path("build").exists());
 
     be("right", -7200, "v1.34.9");
     let ran = lab.run(&["doctor", "-o", "json"]);
@@ -575,6 +614,49 @@ fn an_apiserver_is_known_by_its_certificate_and_clock() {
         "fix": "set versions.kubernetes to 1.34 or older in the cluster file, or upgrade the control plane first",
     });
     assert_eq!(of("version-skew"), skew);
+}
+
+#[test]
+fn a_kubeconfig_that_others_can_read_is_told_and_taken_away_from_them() {
+    let Some(lab) = Lab::new() else { return };
+    let Lab { world, .. } = &lab;
+    world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
+    world.must(&["kubeconfig"]);
+    // Nobody listens there.
+    let text = world.read("admin.kubeconfig");
+    fs::write(world.path("admin.kubeconfig"), text.replace("10.0.0.4:6443", "127.0.0.1:1")).unwrap();
+    let mode = || fs::metadata(world.path("admin.kubeconfig")).unwrap().mode() & 0o7777;
+    let fine = |ran: &Ran| {
+        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let found = document["findings"].as_array().unwrap();
+        found
+            .iter()
+            .filter(|row| row["check"] == "kubeconfig" && row["status"] == "warning")
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let open = |fix: &str| {
+        let found = "FOLDER/admin.kubeconfig is an administrator's way in, and open to others (mode 0644)";
+        json!({"check": "kubeconfig", "status": "warning", "found": found, "fix": fix})
+    };
+    let doctor = |fix: &[&str]| lab.run(&[&["doctor", "-o", "json"], fix].concat());
+    assert_eq!((fine(&doctor(&[])), mode()), (vec![], 0o600));
+    world.chmod("admin.kubeconfig", 0o644);
+    let mine = open("nodebake doctor --fix, or: chmod 600 FOLDER/admin.kubeconfig");
+    assert_eq!((fine(&doctor(&[])), mode()), (vec![mine], 0o644));
+
+    // Another's is another's to mend.
+    std::os::unix::fs::chown(world.path("admin.kubeconfig"), Some(65534), None).unwrap();
+    let theirs = open("it is for nobody to say who may read it: chmod 600 FOLDER/admin.kubeconfig");
+    let ran = doctor(&["--fix"]);
+    assert_eq!((fine(&ran), ran.stderr.as_str(), mode()), (vec![theirs], "", 0o644));
+
+    std::os::unix::fs::chown(world.path("admin.kubeconfig"), Some(0), None).unwrap();
+    let ran = doctor(&["--fix"]);
+    let said = "making FOLDER/admin.kubeconfig its owner's alone\n";
+    assert_eq!((fine(&ran), ran.stderr.as_str(), mode()), (vec![], said, 0o600));
+    let ran = doctor(&["--fix"]);
+    assert_eq!((fine(&ran), ran.stderr.as_str()), (vec![], ""));
 }
 
 #[test]

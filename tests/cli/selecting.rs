@@ -38,8 +38,10 @@ fn groups_stand_for_their_nodes() {
         assert_eq!(planned(&world, arguments), wanted, "{arguments:?}");
     }
     let unknown = Ran::failed(2, "no node is of group \"small\"", "there are nodes of large");
-    let verbs =
-        ["up", "plan", "start", "stop", "restart", "rebuild", "down", "remove", "status", "wait", "doctor", "verify"];
+    let verbs = [
+        "up", "plan", "start", "stop", "restart", "rebuild", "down", "remove", "status", "wait", "doctor", "verify",
+        "hosts",
+    ];
     for verb in verbs {
         assert_eq!(world.run(&[verb, "-g", "small"]), unknown, "{verb}");
     }

@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 26] = [
     "init",
     "lock",
     "fetch",
@@ -34,6 +34,7 @@ const VERBS: [&str; 25] = [
     "image",
     "gc",
     "kubeconfig",
+    "hosts",
 ];
 
 #[test]

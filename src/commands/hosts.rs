@@ -1,0 +1,41 @@
+//! `nodebake hosts`: the lines that the control plane's /etc/hosts needs to know the nodes by name.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use super::Session;
+use crate::cli::Hosts;
+use crate::config::Node;
+use crate::error::Error;
+
+/// A node's line.
+#[derive(Serialize)]
+struct Line {
+    address: Ipv4Addr,
+    names: Vec<String>,
+}
+
+/// All lines as programs read them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    api_version: &'static str,
+    cluster: String,
+    hosts: Vec<Line>,
+}
+
+pub(super) fn run(session: &Session, args: &Hosts) -> Result<(), Error> {
+    let hosts: Vec<_> = session.select(&args.which)?.into_iter().map(line).collect();
+    let document = Document { api_version: "nodebake/v1", cluster: session.config.cluster.name.to_string(), hosts };
+    let row = |line: &Line| format!("{} {}\n", line.address, line.names.join(" "));
+    session.show(args.output, &document, || document.hosts.iter().map(row).collect())
+}
+
+/// By its own name, and by the whole one that its cloudConfig gives it.
+fn line(node: &Node) -> Line {
+    let name = node.name.to_string();
+    let whole = node.settings.cloud_config.get("fqdn").and_then(|fqdn| fqdn.as_str());
+    let whole = whole.filter(|whole| *whole != name.as_str()).map(crate::printable::line);
+    Line { address: node.address, names: std::iter::once(name).chain(whole).collect() }
+}
