@@ -172,13 +172,14 @@ impl Apiserver {
         self.persist(|| async { leases.patch(name, &PatchParams::default(), &patch).await.map(drop) });
     }
 
-    /// Everything that was asked for since a moment but reading, as VERB RESOURCE NAME, but for leases.
+    /// Everything that was asked for since a moment but reading, as VERB RESOURCE NAME, but for leases and reviews.
     pub(crate) fn changes(&self, since: usize) -> Vec<String> {
         let log = std::fs::read_to_string(&self.log).unwrap();
         let lines = log.lines().skip(since).map(|line| serde_json::from_str::<Value>(line).unwrap());
         let changes = lines.filter(|line| {
             let reads = ["get", "list", "watch"].map(Some).contains(&line["verb"].as_str());
-            !reads && line["resource"] != "leases.coordination.k8s.io"
+            let resource = line["resource"].as_str().unwrap_or_default();
+            !reads && resource != "leases.coordination.k8s.io" && !resource.contains("reviews.")
         });
         let word = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
         changes.map(|line| ["verb", "resource", "name"].map(|name| word(&line, name)).join(" ")).collect()
