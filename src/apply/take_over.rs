@@ -63,13 +63,7 @@ impl Apply<'_> {
         Ok(standing)
     }
 
-    fn note(
-        &self,
-        node: &NodeName,
-        take_over: &TakeOver,
-        state: NoteState,
-        standing: Option<&Standing>,
-    ) -> TakenOver {
+    fn note(&self, node: &NodeName, take_over: &TakeOver, state: NoteState, standing: Option<&Standing>) -> TakenOver {
         TakenOver {
             cluster: self.id.name.clone(),
             ca: self.id.ca,

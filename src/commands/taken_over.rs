@@ -57,7 +57,8 @@ fn describe(removal: &KeptRemoval) -> String {
         removal.node,
         if count == 1 { "" } else { "s" }
     );
-    let goes = removal.volumes.iter().map(|(pool, volume)| format!("\n  goes: {pool}/{} ({})", volume.name, volume.path));
+    let goes =
+        removal.volumes.iter().map(|(pool, volume)| format!("\n  goes: {pool}/{} ({})", volume.name, volume.path));
     let stays = removal.left.iter().map(|(source, why)| format!("\n  stays: {source} ({why})"));
     crate::printable::text(&(head + &goes.chain(stays).collect::<String>()))
 }

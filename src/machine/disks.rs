@@ -72,7 +72,10 @@ mod tests {
         let path = |path: &str| DiskSource::Path(path.to_owned());
         let disk = |source, own| Disk { source, own, under: Vec::new() };
         for (xml, wanted) in [
-            ("<disk type='file' device='disk'><source file='/p/a.qcow2'/></disk>", Some(disk(path("/p/a.qcow2"), true))),
+            (
+                "<disk type='file' device='disk'><source file='/p/a.qcow2'/></disk>",
+                Some(disk(path("/p/a.qcow2"), true)),
+            ),
             ("<disk type='block'><source dev='/dev/vg/a'/></disk>", Some(disk(path("/dev/vg/a"), true))),
             (
                 "<disk type='volume' device='disk'><source pool='p' volume='v'/></disk>",

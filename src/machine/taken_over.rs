@@ -148,12 +148,15 @@ pub(super) fn noted(xml: &str, note: Option<&TakenOver>) -> String {
     let Some(note) = note.map(|note| note.element().document()) else { return bare };
     let note = note.trim_end();
     let end = |document: &roxmltree::Document<'_>| {
-        let metadata = document.root_element().children().find(|node| node.has_tag_name("metadata"))?;
-        metadata.last_element_child().map(|last| last.range().end)
+        let domain = document.root_element();
+        let metadata = domain.children().find(|node| node.has_tag_name("metadata"));
+        let last = metadata.unwrap_or(domain).last_element_child()?;
+        Some((last.range().end, metadata.is_some()))
     };
     match roxmltree::Document::parse(&bare).ok().as_ref().and_then(end) {
-        Some(end) => format!("{}{note}{}", &bare[..end], &bare[end..]),
-        None => bare.replacen("</domain>", &format!("<metadata>{note}</metadata></domain>"), 1),
+        Some((end, true)) => format!("{}{note}{}", &bare[..end], &bare[end..]),
+        Some((end, false)) => format!("{}<metadata>{note}</metadata>{}", &bare[..end], &bare[end..]),
+        None => bare,
     }
 }
 

@@ -161,7 +161,9 @@ impl Blocked {
                 )
             }
             Self::NothingToTakeOver { node, .. } => {
-                format!("`nodebake up {node}` makes its machine; --domain names one that has another name than its node")
+                format!(
+                    "`nodebake up {node}` makes its machine; --domain names one that has another name than its node"
+                )
             }
             Self::AlreadyOurs { node } => format!("`nodebake rebuild {node}` replaces it"),
             Self::OthersDomain { .. } => {

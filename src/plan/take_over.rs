@@ -117,8 +117,8 @@ impl<'a> TakeOvers<'a> {
         let name = asked.map_or_else(|| node.to_string(), ToOwned::to_owned);
         let found = domains.iter().find(|domain| domain.name == name);
         let found = found.ok_or_else(|| Blocked::NothingToTakeOver { node: node.clone(), domain: name.clone() })?;
-        let free = found.mark == Ok(None)
-            && found.taken_over().is_ok_and(|note| note.is_none_or(|note| note.belongs_to(id)));
+        let free =
+            found.mark == Ok(None) && found.taken_over().is_ok_and(|note| note.is_none_or(|note| note.belongs_to(id)));
         if free { Ok(Some(found)) } else { Err(Blocked::OthersDomain { node: node.clone(), domain: name }) }
     }
 

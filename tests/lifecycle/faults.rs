@@ -112,7 +112,7 @@ fn converges(new: fn() -> World) {
 
 /// Something that goes wrong in a run.
 #[derive(Clone)]
-struct Fault {
+pub(crate) struct Fault {
     call: usize,
     text: String,
     moment: Moment,
@@ -122,7 +122,7 @@ struct Fault {
 
 impl Fault {
     /// Each call fails at each of its moments, and each is the last.
-    fn all(calls: &[String]) -> Vec<Self> {
+    pub(crate) fn all(calls: &[String]) -> Vec<Self> {
         let mut all = Vec::new();
         for (call, text) in calls.iter().enumerate() {
             for moment in [Moment::Before, Moment::Midway, Moment::After] {
@@ -135,7 +135,7 @@ impl Fault {
     }
 
     /// Does something with the fault in it, whose call numbers begin here.
-    fn run(&self, world: &World, what: impl Fn(&World) -> Result<(), ApplyError>) -> String {
+    pub(crate) fn run(&self, world: &World, what: impl Fn(&World) -> Result<(), ApplyError>) -> String {
         let call = world.host.calls().len() + self.call;
         if self.dies {
             world.host.cut_at(call, self.moment);

@@ -9,4 +9,5 @@ mod power;
 mod removing;
 mod replacing;
 mod sealing;
+mod taking_over;
 mod world;

@@ -549,8 +549,7 @@ impl Hypervisor for Libvirt {
         // Not every driver takes both flags, and each fails only where it is needed: so the plain way comes last.
         let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | sys::VIR_DOMAIN_UNDEFINE_NVRAM;
         // A machine made by hand may have these; ours never do.
-        let notes =
-            sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
+        let notes = sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
         let undefine = |flags| domain.undefine_flags(flags);
         match undefine(flags | notes).or_else(|_| undefine(flags)).or_else(|_| domain.undefine()) {
             Ok(()) => Ok(()),
