@@ -263,11 +263,14 @@ pub fn up(request: Request) -> Result<Plan, Blocked> {
 }
 
 /// Plans `rebuild --take-over`: machines made by hand give their places to machines of ours. What a run before began is
-/// brought to its end; a node that has been taken over is not in the plan. `domain` is the name of one that has another
+/// brought to its end, down to the new machine's seed; a node with nothing left to do is not in the plan. `domain` is the name of one that has another
 /// than its node.
 pub fn take_over(request: Request, domain: Option<&str>) -> Result<Plan, Blocked> {
     let mut plan = plan(request, ByHand::TakenOver(domain), |domain, _| anew(request, domain))?;
-    plan.nodes.retain(|node| node.take_over.is_some());
+    // Without a cluster to ask nobody knows whether a machine that runs needs more than that.
+    let known = request.inventory.nodes.is_some();
+    let is_left = |node: &NodePlan| node.sealing.is_some() || node.cordoned || (known && node.step != Step::Nothing);
+    plan.nodes.retain(|node| node.take_over.is_some() || is_left(node));
     Ok(plan)
 }
 
