@@ -423,6 +423,13 @@ pub struct Rebuild {
     /// after a failure none is begun any more.
     #[arg(long, value_name = "N|P%", default_value = "1", alias = "parallel")]
     pub max_unavailable: MaxUnavailable,
+    /// Take machines over that were made by hand under the nodes' names and addresses: each is drained, stopped and kept, and
+    /// gets its place back where the new machine does not come up.
+    #[arg(long, conflicts_with_all = ["all", "same", "max_unavailable"])]
+    pub take_over: bool,
+    /// With --take-over of one node: the name of its domain, where that is another.
+    #[arg(long, value_name = "NAME", requires = "take_over")]
+    pub domain: Option<String>,
     /// Give the new machines' nodes the labels, taints and annotations that were given by hand.
     #[arg(long)]
     pub keep_labels: bool,
@@ -518,6 +525,10 @@ pub struct Remove {
     /// Nodes that the cluster file no longer names.
     #[arg(long)]
     pub gone: bool,
+    /// Only what is kept of the machines before, which were taken over: their domains, and those of their disks that are
+    /// volumes of libvirt's pools and that nobody else uses.
+    #[arg(long, conflicts_with_all = ["gone", "with_data"])]
+    pub taken_over: bool,
     /// Their data disks as well.
     #[arg(long)]
     pub with_data: bool,

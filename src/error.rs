@@ -136,6 +136,9 @@ pub enum Error {
     /// The session on a console was ended by somebody else, while the machine runs on.
     #[error("the console of {node} was closed: another session took it over, or libvirtd ended")]
     ConsoleClosed { node: NodeName },
+    /// A domain's name for more nodes than one.
+    #[error("--domain names the machine of one node, and {nodes} are asked for")]
+    OneDomain { nodes: usize },
     /// The user said no.
     #[error("nothing was done")]
     Declined,
@@ -156,6 +159,7 @@ impl Error {
             | Self::UnknownFile { .. }
             | Self::UnknownField { .. }
             | Self::NoConsent
+            | Self::OneDomain { .. }
             | Self::SourceDate { .. }
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::NoTerminal
@@ -223,6 +227,7 @@ impl Error {
             Self::UnknownGroup { groups, .. } => Some(format!("there are nodes of {}", groups.join(", "))),
             Self::Running { .. } => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
+            Self::OneDomain { .. } => Some("take nodes over one by one where their domains have other names".to_owned()),
             Self::NobodyToAsk { .. } => Some(
                 "set cluster.kubeconfig (`nodebake kubeconfig` makes one), or wait with --for stage=kubelet-active"
                     .to_owned(),

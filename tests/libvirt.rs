@@ -22,8 +22,8 @@ use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
     Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark,
-    MarkState, NetworkInfo, NetworkSpec, Nic, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo,
-    VolumeName, VolumeSpec, open,
+    MarkState, NetworkInfo, NetworkSpec, Nic, NoteState, OverlaySpec, PoolInfo, PoolSpec, TakenOver, VirtType,
+    VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
 };
 
 use daemon::Daemon;
@@ -214,7 +214,7 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
     let same_name = spec.to_xml(&mark(&spec));
     let same_uuid = DomainSpec { name: "other".to_owned(), uuid: foreign.uuid, ..spec.clone() }.to_xml(&mark(&spec));
     let same_both = DomainSpec { uuid: foreign.uuid, ..spec.clone() }.to_xml(&mark(&spec));
-    for result in [
+    for (number, result) in [
         hypervisor.define(&same_name).map(|_| ()),
         hypervisor.define(&same_uuid).map(|_| ()),
         hypervisor.define(&same_both).map(|_| ()),
@@ -226,11 +226,88 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
         hypervisor.set_mark(foreign.uuid, &mark(&spec)),
         hypervisor.eject_seed(foreign.uuid),
         hypervisor.console(foreign.uuid, true).map(|_| ()),
-    ] {
-        let error = result.unwrap_err();
-        assert_eq!(error.to_string(), "domain \"test\" exists and was not made by nodebake for this node");
+        hypervisor.rename(foreign.uuid, "other"),
+        hypervisor.delete_disk(foreign.uuid, "default-pool", "volume"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let foreign = "domain \"test\" exists and was not made by nodebake for this node";
+        assert_eq!((number, result.map_err(|error| error.to_string())), (number, Err(foreign.to_owned())));
     }
     assert_eq!(hypervisor.domains().unwrap(), before);
+}
+
+#[test]
+fn a_domain_that_is_taken_over_may_be_set_aside_and_is_never_redefined() {
+    // A driver of its own: all tests of this process share the default one.
+    let folder = tempfile::tempdir().unwrap();
+    let host =
+        "<node><domain type='test'><name>test</name><memory>2048</memory><os><type>hvm</type></os></domain></node>";
+    fs::write(folder.path().join("host.xml"), host).unwrap();
+    let driver = open(&format!("test://{}/host.xml", folder.path().display())).unwrap();
+    let memory = Memory::new();
+    driver.domains().unwrap().into_iter().for_each(|domain| memory.put_domain(domain));
+    sets_aside(&*driver);
+    sets_aside(&memory);
+}
+
+fn sets_aside(hypervisor: &dyn Hypervisor) {
+    let before = hypervisor.domains().unwrap().remove(0);
+    let uuid = before.uuid;
+    let now = || hypervisor.domain(uuid).unwrap().unwrap();
+    let note = TakenOver {
+        cluster: cluster().name,
+        ca: cluster().ca,
+        node: node(),
+        state: NoteState::Begun,
+        name: before.name.clone(),
+        autostart: false,
+        ran: true,
+        standing: Some("{\"kept\":\"<&>\"}".to_owned()),
+    };
+    for wanted in [&note, &TakenOver { state: NoteState::Kept, standing: None, ..note.clone() }, &note] {
+        for _ in 0..2 {
+            hypervisor.note(uuid, Some(wanted)).unwrap();
+            assert_eq!(now().taken_over().unwrap().as_ref(), Some(wanted));
+        }
+        assert_eq!(now().stored_digest(), before.stored_digest());
+    }
+    let others = TakenOver { ca: Digest::of(b"other"), ..note.clone() };
+    let foreign = "domain \"test\" exists and was not made by nodebake for this node";
+    let spec = DomainSpec { name: before.name.clone(), uuid, ..spec("/pool") };
+    for (number, result) in [
+        hypervisor.note(uuid, Some(&others)),
+        hypervisor.define(&spec.to_xml(&mark(&spec))).map(|_| ()),
+        hypervisor.set_mark(uuid, &mark(&spec)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!((number, result.map_err(|error| error.to_string())), (number, Err(foreign.to_owned())));
+    }
+    assert_eq!(hypervisor.rename(uuid, "aside").unwrap_err().to_string(), "domain \"test\" is not shut off");
+    hypervisor.set_autostart(uuid, true).unwrap();
+    hypervisor.set_autostart(uuid, false).unwrap();
+    hypervisor.destroy(uuid).unwrap();
+    for _ in 0..2 {
+        hypervisor.rename(uuid, "aside").unwrap();
+        assert_eq!((now().name.as_str(), now().state), ("aside", DomainState::ShutOff));
+    }
+    let own = DomainSpec { name: "test".to_owned(), ..self::spec("/pool") };
+    let ours = hypervisor.define(&own.to_xml(&mark(&own))).unwrap();
+    assert_eq!(hypervisor.rename(uuid, "test").unwrap_err().to_string(), "domain \"test\" exists already");
+    let made = "domain \"test\" was made by nodebake: there is nothing to take over";
+    assert_eq!(hypervisor.note(ours.uuid, Some(&note)).unwrap_err().to_string(), made);
+    assert_eq!(hypervisor.rename(ours.uuid, "other").unwrap_err().to_string(), made);
+    hypervisor.undefine(ours.uuid).unwrap();
+    hypervisor.rename(uuid, "test").unwrap();
+    hypervisor.start(uuid).unwrap();
+    for _ in 0..2 {
+        hypervisor.note(uuid, None).unwrap();
+        assert_eq!(now(), before);
+    }
+    assert_eq!(hypervisor.destroy(uuid).unwrap_err().to_string(), foreign);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use nodebake::digest::Digest;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
     Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, NetworkInfo,
-    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, VolumeInfo, VolumeName, VolumeSpec, open,
+    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, TakenOver, VolumeInfo, VolumeName, VolumeSpec, open,
 };
 use nodebake::plan::{self, Built, ImageFile, Images, Inventory, Plan, Request};
 use nodebake::progress::Silent;
@@ -116,6 +116,22 @@ impl Hypervisor for Driver {
 
     fn digest_volume(&self, pool: &str, name: &VolumeName, on_bytes: &dyn Fn(u64)) -> Result<(Digest, u64)> {
         self.0.digest_volume(pool, name, on_bytes)
+    }
+
+    fn all_volumes(&self) -> Result<Vec<(String, VolumeInfo)>> {
+        self.0.all_volumes()
+    }
+
+    fn note(&self, uuid: uuid::Uuid, note: Option<&TakenOver>) -> Result<()> {
+        self.0.note(uuid, note)
+    }
+
+    fn rename(&self, uuid: uuid::Uuid, name: &str) -> Result<()> {
+        self.0.rename(uuid, name)
+    }
+
+    fn delete_disk(&self, uuid: uuid::Uuid, pool: &str, volume: &str) -> Result<()> {
+        self.0.delete_disk(uuid, pool, volume)
     }
 
     fn domains(&self) -> Result<Vec<DomainInfo>> {

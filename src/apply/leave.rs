@@ -116,7 +116,7 @@ impl Apply<'_> {
     }
 }
 
-fn at(node: &NodeName, action: &'static str) -> impl FnOnce(ClusterError) -> ApplyError {
+pub(super) fn at(node: &NodeName, action: &'static str) -> impl FnOnce(ClusterError) -> ApplyError {
     let node = node.clone();
     move |source| ApplyError::Cluster { node, action, source }
 }

@@ -7,6 +7,7 @@ mod logs;
 mod power;
 mod replace;
 mod seal;
+mod take_over;
 mod wait;
 
 use std::fs::File;
@@ -110,6 +111,32 @@ pub enum ApplyError {
         /// What keeps the old one down.
         source: Box<ApplyError>,
     },
+    /// A new machine did not come up, and the one made by hand whose place it took has it again.
+    #[error("{node}: its new machine did not come up, and domain {domain} has its place again")]
+    GivenBack {
+        /// The node.
+        node: NodeName,
+        /// The machine made by hand.
+        domain: String,
+        /// What was wrong with the new one.
+        #[source]
+        cause: Box<ApplyError>,
+    },
+    /// A new machine did not come up, nor is the one made by hand what it was.
+    #[error(
+        "{node}: its new machine did not come up ({}), and domain {domain} does not have its place again",
+        crate::error::chain(cause)
+    )]
+    NotGivenBack {
+        /// The node.
+        node: NodeName,
+        /// The machine made by hand.
+        domain: String,
+        /// What was wrong with the new one.
+        cause: Box<ApplyError>,
+        /// What keeps the old one from it.
+        source: Box<ApplyError>,
+    },
     /// The guest does not go off.
     #[error("{node}: still runs, and nothing new for {seconds} s after its power button was pressed")]
     StillRuns {
@@ -152,6 +179,14 @@ impl ApplyError {
             Self::NotPutBack { node, .. } => {
                 Some(format!("the old machine was kept: see `nodebake logs {node}`, and run `nodebake up {node}`"))
             }
+            Self::GivenBack { node, cause, .. } if cause.is_node_down() => Some(format!(
+                "the node is what it was; `nodebake logs {node}` tells of the new machine: mend the cause, and run `nodebake \
+                 rebuild {node} --take-over` again"
+            )),
+            Self::GivenBack { cause, .. } => cause.hint(),
+            Self::NotGivenBack { node, .. } => Some(format!(
+                "nothing of it is lost: `nodebake rebuild {node} --take-over` goes on, and `virsh list --all` shows it"
+            )),
             Self::Open { .. } => Some("run `nodebake build` again".to_owned()),
             Self::Stage { node, .. } | Self::Stopped { node, .. } | Self::Stalled { node, .. } => Some(format!(
                 "the machine was left as it is: see `nodebake logs {node}`, mend the cause, and run `nodebake up` again"
@@ -165,7 +200,10 @@ impl ApplyError {
             Self::Stage { log, .. } | Self::Stopped { log, .. } | Self::Stalled { log, .. } => {
                 Some(log.as_str()).filter(|log| !log.is_empty())
             }
-            Self::PutBack { cause, .. } | Self::NotPutBack { cause, .. } => cause.log(),
+            Self::PutBack { cause, .. }
+            | Self::NotPutBack { cause, .. }
+            | Self::GivenBack { cause, .. }
+            | Self::NotGivenBack { cause, .. } => cause.log(),
             _ => None,
         }
     }
@@ -173,8 +211,12 @@ impl ApplyError {
     /// Whether a node did not come up, rather than that something around it failed.
     pub fn is_node_down(&self) -> bool {
         match self {
-            Self::Stage { .. } | Self::Stopped { .. } | Self::Stalled { .. } | Self::NotPutBack { .. } => true,
-            Self::PutBack { cause, .. } => cause.is_node_down(),
+            Self::Stage { .. }
+            | Self::Stopped { .. }
+            | Self::Stalled { .. }
+            | Self::NotPutBack { .. }
+            | Self::NotGivenBack { .. } => true,
+            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } => cause.is_node_down(),
             _ => false,
         }
     }
@@ -303,9 +345,10 @@ impl Apply<'_> {
                 self.sign_off(&plan.node, self.recorded(&plan.node)?.as_ref())?;
                 self.start(&plan.node, &plan.pool, uuid)?;
             }
-            Step::Create(creation) => match &plan.replacement {
-                Some(replacement) => self.replace(plan, creation, replacement)?,
-                None => self.make(&plan.node, &plan.pool, creation)?,
+            Step::Create(creation) => match (&plan.replacement, &plan.take_over) {
+                (Some(replacement), _) => self.replace(plan, creation, replacement)?,
+                (None, Some(take_over)) => self.take_over(plan, creation, take_over)?,
+                (None, None) => self.make(&plan.node, &plan.pool, creation)?,
             },
         }
         self.watch_boot(plan, uuid).map_err(|error| self.or_put_back(plan, error))

@@ -14,15 +14,26 @@ impl Apply<'_> {
     /// Presses the power button (ACPI) of a node's machine and waits until it is off; where it is not, once nothing was
     /// heard of it for as long as the patience lasts, `force` pulls the plug. Says whether it ran.
     pub fn stop(&self, node: &NodeName, pool: &str, force: bool) -> Result<bool, ApplyError> {
-        let uuid = self.id.uuid(node);
+        self.press(node, self.id.uuid(node), Some(&log_pool(pool)), force)
+    }
+
+    /// The same for any domain that is a node's machine; one that was made by hand writes no logs of ours.
+    pub(super) fn press(
+        &self,
+        node: &NodeName,
+        uuid: uuid::Uuid,
+        logs: Option<&str>,
+        force: bool,
+    ) -> Result<bool, ApplyError> {
         if !self.is_on(node, uuid)? {
             return Ok(false);
         }
         let name = node.to_string();
         self.progress.note(&name, "stopping its machine");
-        let pool = log_pool(pool);
         let mut boot = Boot::new();
-        self.catch_up(&pool, node, &mut boot);
+        if let Some(pool) = logs {
+            self.catch_up(pool, node, &mut boot);
+        }
         let mut pressed: Option<Instant> = None;
         while self.is_on(node, uuid)? {
             if pressed.is_none_or(|pressed| pressed.elapsed() > PRESS_AGAIN) {
@@ -30,7 +41,9 @@ impl Apply<'_> {
                 pressed = Some(Instant::now());
                 continue;
             }
-            self.hear(&pool, node, &mut boot);
+            if let Some(pool) = logs {
+                self.hear(pool, node, &mut boot);
+            }
             if boot.is_silent(self.patience) && self.is_on(node, uuid)? {
                 if !force {
                     return Err(ApplyError::StillRuns { node: node.clone(), seconds: self.patience.stall.as_secs() });

@@ -62,9 +62,13 @@ impl Apply<'_> {
             let domain = self.hypervisor.domain(uuid).ok().flatten();
             domain.is_some_and(|domain| domain.mark().is_some_and(|mark| mark.state == MarkState::Failed))
         };
-        match &plan.replacement {
-            Some(replacement) if error.is_node_down() && failed() => self.undo_replacement(plan, replacement, error),
-            _ => error,
+        if !error.is_node_down() || !failed() {
+            return error;
+        }
+        match (&plan.replacement, &plan.take_over) {
+            (Some(replacement), _) => self.undo_replacement(plan, replacement, error),
+            (None, Some(take_over)) => self.undo_take_over(plan, take_over, error),
+            (None, None) => error,
         }
     }
 
@@ -116,8 +120,11 @@ impl Apply<'_> {
         }
     }
 
-    /// The new machine is up: what was the old one's alone goes.
+    /// The new machine is up: what was the old one's alone goes; one that was made by hand is kept.
     pub(super) fn settle(&self, plan: &NodePlan) {
+        if let Some(take_over) = &plan.take_over {
+            self.tell_failed(&plan.node, self.keep_aside(&plan.node, take_over));
+        }
         let Some(replacement) = &plan.replacement else { return };
         let uuid = self.id.uuid(&plan.node);
         let gone = replacement.old_volumes.iter().try_for_each(|volume| self.delete(&plan.pool, volume));
@@ -128,7 +135,7 @@ impl Apply<'_> {
         self.tell_failed(&plan.node, settled);
     }
 
-    fn tell_failed(&self, node: &NodeName, done: Result<(), ApplyError>) {
+    pub(super) fn tell_failed(&self, node: &NodeName, done: Result<(), ApplyError>) {
         if let Err(error) = done {
             let why = crate::error::chain(&error);
             self.progress.warn(&format!("{node}: {why}; the next `up` tries again"));

@@ -177,6 +177,27 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// With what an earlier run saw of the same node, which a Node object that is new by now may lack.
+    #[must_use]
+    pub fn and(mut self, before: Self) -> Self {
+        self.ready |= before.ready;
+        self.cordoned |= before.cordoned;
+        self.keep |= before.keep;
+        for (key, value) in before.kept.labels {
+            self.kept.labels.entry(key).or_insert(value);
+        }
+        for (key, value) in before.kept.annotations {
+            self.kept.annotations.entry(key).or_insert(value);
+        }
+        let same = |taint: &KeptTaint, other: &KeptTaint| taint.key == other.key && taint.effect == other.effect;
+        for taint in before.kept.taints {
+            if !self.kept.taints.iter().any(|there| same(there, &taint)) {
+                self.kept.taints.push(taint);
+            }
+        }
+        self
+    }
+
     /// As it stands in a machine's record; one that cannot be read tells nothing.
     pub fn from_record(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
@@ -420,6 +441,26 @@ mod tests {
         ] {
             assert_eq!(standing.patch(&node(there.clone())), wanted, "{there} {standing:?}");
         }
+    }
+
+    #[test]
+    fn what_an_earlier_run_saw_is_not_lost() {
+        let taint = |key: &str, value: &str| KeptTaint {
+            key: key.to_owned(),
+            effect: "NoSchedule".to_owned(),
+            value: value.to_owned(),
+        };
+        let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let standing = |uid: &str, labels: &[(String, String)], taints: &[KeptTaint]| Standing {
+            uid: uid.to_owned(),
+            kept: Kept { labels: labels.iter().cloned().collect(), taints: taints.to_vec(), ..Kept::default() },
+            ..Standing::default()
+        };
+        let now = standing("now", &[label("a", "2")], &[taint("t", "2")]);
+        let before = standing("then", &[label("a", "1"), label("b", "1")], &[taint("t", "1"), taint("u", "1")]);
+        let before = Standing { ready: true, cordoned: true, ..before };
+        let both = standing("now", &[label("a", "2"), label("b", "1")], &[taint("t", "2"), taint("u", "1")]);
+        assert_eq!(now.and(before), Standing { ready: true, cordoned: true, ..both });
     }
 
     #[test]

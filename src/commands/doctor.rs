@@ -13,7 +13,7 @@ use crate::doctor::{Case, Check, Files, Finding, Remedy, Status, examine, mend, 
 use crate::error::Error;
 use crate::identity::Ca;
 use crate::machine;
-use crate::plan::Images;
+use crate::plan::{ByHand, Images};
 
 /// Findings as programs read them.
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ pub(super) fn run(session: &Session, args: &Doctor) -> Result<bool, Error> {
 
 fn look(session: &Session, nodes: &[&Node], out: &Path) -> Vec<Finding> {
     let id = session.cluster_id().ok();
-    let case = Case { config: &session.config, nodes, id: id.as_ref(), now: session.now };
+    let case = Case { config: &session.config, nodes, id: id.as_ref(), now: session.now, by_hand: ByHand::InTheWay };
     let ca = Ca::load(&session.config.cluster.pki, session.now);
     let foreseen = foreseen(session, nodes, out);
     let (images, trouble) = match foreseen {

@@ -20,6 +20,7 @@ mod plan;
 mod power;
 mod render;
 mod status;
+mod taken_over;
 mod up;
 mod verify;
 mod wait;
@@ -82,6 +83,7 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Wait(args) => wait::run(session, args),
         Verb::Status(args) => status::run(session, args),
         Verb::Down(args) => down::run(session, args),
+        Verb::Remove(args) if args.taken_over => taken_over::remove(session, args),
         Verb::Remove(args) => down::remove(session, args),
         Verb::Image(args) => image::run(session, args),
         Verb::Explain(args) => explain::run(session, args),

@@ -40,9 +40,11 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     gone.retain(|name, _| args.which.is_all() && !config.nodes.iter().any(|node| node.name == *name));
     let mut rows = plan::rows(&plan, &gone);
     rows.extend(cluster.as_ref().and_then(|cluster| binding(session, cluster)));
+    let kept = plan::taken_over(&id, &inventory.domains);
+    rows.extend(plan::kept_rows(&kept));
     let document = Document { api_version: "nodebake/v1", cluster: id.name.to_string(), plan: &rows };
     session.show(args.output, &document, || table(&rows))?;
-    let busy = rows.iter().any(|row| row.action != Action::Nothing);
+    let busy = rows.iter().any(|row| !matches!(row.action, Action::Nothing | Action::Keep));
     if !busy && args.output == Format::Table {
         session.ui.say("nothing is to do");
     }

@@ -14,7 +14,7 @@ use crate::doctor::{self, Begun, Case, Host, Probe, Questions};
 use crate::error::Error;
 use crate::machine::{self, Hypervisor};
 use crate::parallel;
-use crate::plan::{self, Blocked, Built, Inventory, NodePlan, Plan, Request, Step};
+use crate::plan::{self, Blocked, Built, ByHand, Inventory, NodePlan, Plan, Request, Step};
 
 /// How much longer the apiserver may take to answer before anything is built; it was asked a while before.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -29,6 +29,7 @@ pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
         order: Order::AtOnce(parallel),
         binds: true,
         consent: None,
+        by_hand: ByHand::InTheWay,
     };
     bring(session, &nodes, &args.out.dir, how, plan::up)
 }
@@ -38,7 +39,16 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     session.can_consent(args.consent)?;
     let leaving = Leaving { drain: args.leave.drain(), keep: args.keep_labels };
     let order = Order::Roll(args.max_unavailable);
-    let how = How { wait: args.wait, force: args.force, leaving, order, binds: false, consent: Some(args.consent) };
+    let (consent, domain) = (Some(args.consent), args.domain.as_deref());
+    if domain.is_some() && nodes.len() != 1 {
+        return Err(Error::OneDomain { nodes: nodes.len() });
+    }
+    let by_hand = if args.take_over { ByHand::TakenOver(domain) } else { ByHand::InTheWay };
+    let (wait, force) = (args.wait, args.force);
+    let how = How { wait, force, leaving, order, binds: false, consent, by_hand };
+    if args.take_over {
+        return bring(session, &nodes, &args.out.dir, how, |request| plan::take_over(request, domain));
+    }
     let by_name = &args.which.nodes;
     let make = |request: Request| {
         if args.same || (!args.all && args.which.groups.is_empty()) {
@@ -54,7 +64,7 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
 
 /// How machines are worked on.
 #[derive(Clone, Copy)]
-struct How {
+struct How<'a> {
     wait: Wait,
     /// See [`Apply::force`].
     force: bool,
@@ -64,6 +74,7 @@ struct How {
     binds: bool,
     /// Asked for before machines that work are replaced.
     consent: Option<Consent>,
+    by_hand: ByHand<'a>,
 }
 
 /// In which order nodes are worked on.
@@ -115,13 +126,17 @@ fn bring(
     let inputs = session.inputs()?;
     let build = session.build(&inputs, out);
     let id = build.cluster_id();
-    examine(session, nodes, &id, &*hypervisor, known.clone(), beside, how.consent.is_some())?;
+    examine(session, nodes, &id, &*hypervisor, known.clone(), beside, how)?;
     let built = built(session, &build, &*hypervisor, nodes)?;
     let inventory = Inventory::read(config, &*hypervisor, known)?;
     let now = session.now.as_second();
     let plan = make(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
     check_addresses(config, &plan, &inventory, &id, now)?;
     match how.consent {
+        Some(_) if plan.nodes.is_empty() && how.by_hand != ByHand::InTheWay => {
+            session.ui.say("all that was asked for has been taken over already");
+            return Ok(());
+        }
         Some(_) if plan.nodes.is_empty() => {
             session.ui.say("nothing differs from the cluster file; --same, or a node's name, replaces it all the same");
             return Ok(());
@@ -130,7 +145,7 @@ fn bring(
             let leaves = plan.nodes.iter().filter(|node| matches!(node.step, Step::Create(_)));
             let leaves: Vec<_> = leaves.map(|node| &node.node).collect();
             check_tenants(session, cluster.as_ref(), &inventory, how.leaving.drain, &leaves)?;
-            ask(session, &plan, consent)?;
+            ask(session, &plan, consent, how.by_hand)?;
         }
         None => tell_drift(session, &plan),
     }
@@ -182,15 +197,16 @@ fn examine(
     hypervisor: &dyn Hypervisor,
     known: Option<Nodes>,
     beside: Beside,
-    replace: bool,
+    how: How,
 ) -> Result<(), Error> {
     let architectures = nodes.iter().map(|node| node.arch).collect();
     let host = Host::read(&session.config, hypervisor, &architectures, false)?.able()?.in_cluster(known);
-    let starting: Vec<_> = nodes.iter().filter(|node| replace || !host.runs(id, node)).copied().collect();
+    let starting: Vec<_> = nodes.iter().filter(|node| how.consent.is_some() || !host.runs(id, node)).copied().collect();
     if starting.is_empty() {
         return Ok(());
     }
-    let case = Case { config: &session.config, nodes: &starting, id: Some(id), now: session.now };
+    let by_hand = how.by_hand;
+    let case = Case { config: &session.config, nodes: &starting, id: Some(id), now: session.now, by_hand };
     let end = Instant::now() + PROBE_LIMIT;
     let (probe, answers) = (beside.probe.by(end), beside.questions.map(|questions| questions.by(end)));
     super::doctor::settle(session, doctor::brief(case, &host, answers.as_ref(), probe.as_ref()))
@@ -265,7 +281,9 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
     let new = plan.nodes.iter().filter(|plan| {
         let uuid = id.uuid(&plan.node);
         let runs = inventory.domains.iter().any(|domain| domain.uuid == uuid && domain.state.is_active());
-        matches!(plan.step, Step::Create(_) | Step::Start(_)) && !runs
+        // It is that of the machine whose place is taken, while that one runs.
+        let theirs = plan.take_over.as_ref().is_some_and(|take_over| take_over.ran);
+        matches!(plan.step, Step::Create(_) | Step::Start(_)) && !runs && !theirs
     });
     let names: Vec<_> = new.map(|plan| &plan.node).collect();
     let nodes: Vec<_> = config.nodes.iter().filter(|node| names.contains(&&node.name)).collect();
@@ -286,9 +304,12 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
 }
 
 /// Shows what is to be done, and asks.
-fn ask(session: &Session, plan: &Plan, consent: Consent) -> Result<(), Error> {
+fn ask(session: &Session, plan: &Plan, consent: Consent, by_hand: ByHand) -> Result<(), Error> {
     session.ui.say(super::plan::table(&plan::rows(plan, &BTreeMap::new())).trim_end());
-    let lost = "What is on the root disks of machines that are replaced is lost once the new ones are up.";
+    let lost = match by_hand {
+        ByHand::InTheWay => "What is on the root disks of machines that are replaced is lost once the new ones are up.",
+        ByHand::TakenOver(_) => "Machines that are taken over are stopped, and kept with all that is on their disks.",
+    };
     session.consent(consent, &format!("{lost} Go on?"))
 }
 

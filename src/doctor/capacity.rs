@@ -22,7 +22,8 @@ impl Load {
             |info: &DomainInfo| case.id.is_some_and(|id| info.mark().is_some_and(|mark| mark.belongs_to(id)));
         let is_asked =
             |info: &DomainInfo| case.nodes.iter().any(|node| case.id.map(|id| id.uuid(&node.name)) == Some(info.uuid));
-        let others = host.inventory.domains.iter().filter(|info| info.state.is_active() && !is_asked(info));
+        let runs = |info: &&DomainInfo| info.state.is_active() && !is_asked(info) && !case.makes_room(host, info);
+        let others = host.inventory.domains.iter().filter(runs);
         let (ours, others): (Vec<_>, Vec<_>) = others.partition(|info| of_cluster(info));
         Self {
             asked: case.nodes.iter().map(|asked| node(asked)).sum(),

@@ -10,7 +10,7 @@ use super::{Case, Finding, Host};
 use crate::config::{Arch, ClusterId, Config, INIT, parse};
 use crate::digest::Digest;
 use crate::machine::{Capabilities, DomainInfo, DomainState, HostInfo, Mark, MarkState, NetworkInfo, PoolInfo};
-use crate::plan::Inventory;
+use crate::plan::{ByHand, Inventory};
 
 /// What `init` writes: two nodes of 2 CPUs, 4 GiB and 20 GiB at 10.0.0.36 and .37, and a host that is fit for them.
 pub(super) struct Fixture {
@@ -49,7 +49,8 @@ impl Fixture {
     pub(super) fn judge(&self, judge: impl FnOnce(Case, &Host) -> Vec<Finding>) -> Vec<String> {
         let nodes: Vec<_> = self.config.nodes.iter().collect();
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let case = Case { config: &self.config, nodes: &nodes, id: Some(&self.id), now };
+        let by_hand = ByHand::InTheWay;
+        let case = Case { config: &self.config, nodes: &nodes, id: Some(&self.id), now, by_hand };
         lines(judge(case, &self.host))
     }
 

@@ -38,8 +38,8 @@ use crate::cluster::{Cluster, Nodes};
 use crate::config::{Arch, ClusterId, Config, Node};
 use crate::error::Error;
 use crate::identity::{Ca, IdentityError};
-use crate::machine::{self, Capabilities, HostInfo, Hypervisor, MachineError, NetworkInfo};
-use crate::plan::{Blocked, Images, Inventory, blocked};
+use crate::machine::{self, Capabilities, DomainInfo, HostInfo, Hypervisor, MachineError, NetworkInfo};
+use crate::plan::{Blocked, ByHand, Images, Inventory, Kept, blocked, taken_over};
 
 /// How long everything may take that is asked of others.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -55,6 +55,8 @@ pub struct Case<'a> {
     pub id: Option<&'a ClusterId>,
     /// The present.
     pub now: Timestamp,
+    /// What becomes of machines that somebody made by hand under the nodes' names.
+    pub by_hand: ByHand<'a>,
 }
 
 /// What is on this machine.
@@ -135,6 +137,21 @@ impl Host {
     /// What the host can run of any architecture.
     fn known(&self) -> Option<&Capabilities> {
         self.capabilities.values().find_map(|able| able.as_ref().ok())
+    }
+}
+
+impl Case<'_> {
+    /// Whether a domain is a machine made by hand that does not run beside the one of a node that is asked for: it is kept,
+    /// or goes off when its place is taken over.
+    fn makes_room(&self, host: &Host, domain: &DomainInfo) -> bool {
+        let kept = self.id.map(|id| taken_over(id, &host.inventory.domains)).unwrap_or_default();
+        let of_node = |kept: &&Kept| self.nodes.iter().any(|node| node.name == kept.note.node);
+        let kept = kept.iter().filter(of_node).any(|kept| kept.domain.uuid == domain.uuid);
+        match self.by_hand {
+            ByHand::InTheWay => kept && !domain.state.is_active(),
+            ByHand::TakenOver(Some(name)) => kept || domain.name == name,
+            ByHand::TakenOver(None) => kept || self.nodes.iter().any(|node| node.name.to_string() == domain.name),
+        }
     }
 }
 
@@ -282,7 +299,7 @@ fn able(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Finding> {
 
 fn blocked_by(case: Case, host: &Host) -> Vec<Blocked> {
     let now = case.now.as_second();
-    case.id.map_or_else(Vec::new, |id| blocked(case.config, id, case.nodes, &host.inventory, now))
+    case.id.map_or_else(Vec::new, |id| blocked(case.config, id, case.nodes, &host.inventory, now, case.by_hand))
 }
 
 /// Who answers at the nodes' addresses; those whose own machine runs are not asked for.

@@ -37,7 +37,8 @@ fn macs_of(case: Case, id: &ClusterId, host: &Host, node: &Node) -> Vec<Finding>
     let is_here = |on: Option<&str>| on.is_some() && (on == by_name || on == bridge);
     let others = host.inventory.domains.iter().filter(|domain| domain.uuid != id.uuid(name));
     let holders = others
-        .filter(|domain| domain.resources().cards.iter().any(|card| card.mac == mac && is_here(card.on.as_deref())));
+        .filter(|domain| domain.resources().cards.iter().any(|card| card.mac == mac && is_here(card.on.as_deref())))
+        .filter(|domain| !case.makes_room(host, domain));
     let mut findings: Vec<_> = holders
         .map(|domain| {
             let found = format!("the MAC {mac} of {name} is that of domain {} on the same network", domain.name);
@@ -250,8 +251,9 @@ mod tests {
                      address outside the range, or narrow it: virsh net-edit nodebake";
         assert_eq!(judge(&fixture, &[ranged], &[Free, Taken]), [range, answers]);
         let foreign = Blocked::ForeignDomain { node };
-        let named = "failure: domain worker-node-1 exists and is not of this cluster | rename the node in the cluster file, \
-                     or remove the domain yourself: virsh undefine worker-node-1";
+        let named = "failure: domain worker-node-1 exists and is not of this cluster | `nodebake rebuild worker-node-1 \
+                     --take-over` stops and keeps it, and puts a machine of its own in its place; else rename the node in \
+                     the cluster file, or remove the domain yourself: virsh undefine worker-node-1";
         assert_eq!(fixture.judge(|case, _| names(case, &[foreign])), [named]);
         fixture.config.nodes.pop();
         assert_eq!(fixture.judge(|case, _| names(case, &[])), ["ok: no other domain has the name of worker-node-1"]);

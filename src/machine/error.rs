@@ -53,6 +53,9 @@ pub enum MachineError {
     /// Something bears the name that we need.
     #[error("{kind} {name:?} exists and was not made by nodebake for this node")]
     Foreign { kind: &'static str, name: String },
+    /// A domain is ours that should be somebody else's.
+    #[error("domain {name:?} was made by nodebake: there is nothing to take over")]
+    Ours { name: String },
     /// A domain runs that must be off.
     #[error("domain {name:?} is not shut off")]
     Active { name: String },
@@ -151,6 +154,7 @@ impl MachineError {
             Self::Target { source, .. } => return crate::whole_file::hint(source),
             Self::Missing { .. }
             | Self::Exists { .. }
+            | Self::Ours { .. }
             | Self::Active { .. }
             | Self::Busy { .. }
             | Self::Source { .. }

@@ -11,8 +11,8 @@ use super::console::{Echo, EchoSession};
 use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml,
-    record, upload,
+    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, TakenOver, VolumeFormat, VolumeInfo, VolumeSpec, check_disk,
+    check_held, check_note, check_set_aside, domain_xml, host_xml, record, taken_over, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -256,6 +256,12 @@ impl State {
     fn hang_up(&mut self) {
         let runs = |uuid| self.domains.get(uuid).is_some_and(|domain| domain.state.is_active());
         self.consoles.iter().filter(|(uuid, _)| !runs(uuid)).for_each(|(_, console)| console.hang_up());
+    }
+
+    fn held(&mut self, uuid: Uuid) -> Result<&mut DomainInfo> {
+        let domain = self.domains.get_mut(&uuid).ok_or_else(|| missing("domain", &uuid))?;
+        check_held(domain)?;
+        Ok(domain)
     }
 
     fn ours(&mut self, uuid: Uuid) -> Result<&mut DomainInfo> {
@@ -556,7 +562,7 @@ impl Hypervisor for Memory {
 
     fn start(&self, uuid: Uuid) -> Result<()> {
         self.change(format!("start {uuid}"), |state| {
-            let domain = state.ours(uuid)?;
+            let domain = state.held(uuid)?;
             let boots = !domain.state.is_active();
             domain.state = DomainState::Running;
             let xml = domain.xml.clone();
@@ -569,7 +575,7 @@ impl Hypervisor for Memory {
 
     fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<()> {
         self.change(format!("autostart {uuid}"), |state| {
-            state.ours(uuid)?.autostart = autostart;
+            state.held(uuid)?.autostart = autostart;
             Ok(())
         })
     }
@@ -577,7 +583,7 @@ impl Hypervisor for Memory {
     fn shutdown(&self, uuid: Uuid) -> Result<()> {
         self.change(format!("shutdown {uuid}"), |state| {
             let deaf = state.deaf;
-            let domain = state.ours(uuid)?;
+            let domain = state.held(uuid)?;
             if !deaf {
                 domain.state = DomainState::ShutOff;
             }
@@ -589,7 +595,7 @@ impl Hypervisor for Memory {
     fn destroy(&self, uuid: Uuid) -> Result<()> {
         self.change(format!("destroy {uuid}"), |state| {
             if state.domains.contains_key(&uuid) {
-                state.ours(uuid)?.state = DomainState::ShutOff;
+                state.held(uuid)?.state = DomainState::ShutOff;
             }
             state.hang_up();
             Ok(())
@@ -617,7 +623,7 @@ impl Hypervisor for Memory {
     fn undefine(&self, uuid: Uuid) -> Result<()> {
         self.change(format!("undefine {uuid}"), |state| {
             let Some(domain) = state.domains.get(&uuid) else { return Ok(()) };
-            check_ours(domain)?;
+            check_held(domain)?;
             if domain.state.is_active() {
                 return Err(MachineError::Active { name: domain.name.clone() });
             }
@@ -651,6 +657,49 @@ impl Hypervisor for Memory {
             let Some(domain) = state.domains.get_mut(&uuid) else { return Ok(()) };
             check_ours(domain)?;
             domain.xml = record::without(&domain.xml, what);
+            Ok(())
+        })
+    }
+
+    fn all_volumes(&self) -> Result<Vec<(String, VolumeInfo)>> {
+        let state = self.lock();
+        let pools = state.pools.iter().filter(|(_, pool)| pool.info.active);
+        let of = |(name, pool): (&String, &Pool)| {
+            pool.volumes.values().map(|volume| (name.clone(), volume.info.clone())).collect::<Vec<_>>()
+        };
+        Ok(pools.flat_map(of).collect())
+    }
+
+    fn note(&self, uuid: Uuid, note: Option<&TakenOver>) -> Result<()> {
+        let what = note.map_or_else(|| "none".to_owned(), |note| note.state.to_string());
+        self.change(format!("note {what} {uuid}"), |state| {
+            let domain = state.domains.get_mut(&uuid).ok_or_else(|| missing("domain", &uuid))?;
+            check_note(domain, note)?;
+            domain.xml = taken_over::noted(&domain.xml, note);
+            Ok(())
+        })
+    }
+
+    fn rename(&self, uuid: Uuid, name: &str) -> Result<()> {
+        self.change(format!("rename {uuid} {name}"), |state| {
+            if state.domains.values().any(|domain| domain.name == name && domain.uuid != uuid) {
+                return Err(exists("domain", name));
+            }
+            let domain = state.domains.get_mut(&uuid).ok_or_else(|| missing("domain", &uuid))?;
+            check_set_aside(domain)?;
+            name.clone_into(&mut domain.name);
+            Ok(())
+        })
+    }
+
+    fn delete_disk(&self, uuid: Uuid, pool: &str, volume: &str) -> Result<()> {
+        self.change(format!("delete disk {pool}/{volume} {uuid}"), |state| {
+            let domain = state.domains.get(&uuid).cloned().ok_or_else(|| missing("domain", &uuid))?;
+            check_set_aside(&domain)?;
+            let volumes = &mut state.pool(pool)?.volumes;
+            let Some(there) = volumes.get(volume) else { return Ok(()) };
+            check_disk(&domain, pool, volume, &there.info.path)?;
+            volumes.remove(volume);
             Ok(())
         })
     }

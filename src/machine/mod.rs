@@ -10,6 +10,8 @@
 //! - Nothing without our mark is ever redefined, started, stopped or deleted ([`MachineError::Foreign`]): domains carry
 //!   a [`Mark`] in their metadata, networks a marking element in theirs, and a volume's mark is its [`VolumeName`], the
 //!   only kind of name that can be written or deleted.
+//! - A domain that somebody made by hand is touched only once it carries the note of a take-over ([`TakenOver`]): it may
+//!   then be started, stopped, renamed and removed with its disks, and is never redefined.
 //! - A volume that was uploaded in part is never taken for a whole one: see [`VolumeInfo::is_whole`].
 //! - Paths are those of the hypervisor's machine, which need not be this one.
 
@@ -20,6 +22,7 @@ use crate::config::{Acceleration, Arch, ClusterId, Mac};
 use crate::digest::Digest;
 
 mod console;
+mod disks;
 pub mod domain_xml;
 mod error;
 mod host_xml;
@@ -28,16 +31,19 @@ pub mod mark;
 pub mod memory;
 mod record;
 mod resources;
+mod taken_over;
 mod upload;
 mod xml;
 
 pub use console::Console;
+pub use disks::{Disk, DiskSource};
 pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, Nic, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
 pub use record::{Parts, Passing, Record, with_standing};
 pub use resources::{Card, Resources};
+pub use taken_over::{NoteState, TakenOver};
 
 /// What the rest of nodebake needs of a hypervisor. Safe to use from several threads at once; every call blocks.
 pub trait Hypervisor: Send + Sync {
@@ -106,6 +112,9 @@ pub trait Hypervisor: Send + Sync {
         on_bytes: &dyn Fn(u64),
     ) -> Result<(Digest, u64), MachineError>;
 
+    /// All volumes of all active pools, each with its pool, by pool and name.
+    fn all_volumes(&self) -> Result<Vec<(String, VolumeInfo)>, MachineError>;
+
     /// All persistent domains, also those that are not ours, by name.
     fn domains(&self) -> Result<Vec<DomainInfo>, MachineError>;
     /// A domain by its UUID.
@@ -131,6 +140,14 @@ pub trait Hypervisor: Send + Sync {
     fn set_mark(&self, uuid: uuid::Uuid, mark: &Mark) -> Result<(), MachineError>;
     /// Takes what stands there only while a machine is being replaced out of the domain's metadata.
     fn forget(&self, uuid: uuid::Uuid, what: Passing) -> Result<(), MachineError>;
+
+    /// Notes in a domain that is not ours that a machine of ours takes its place, or takes that note out; in its definition
+    /// and, if it runs, in the running machine. Nothing else of it is changed.
+    fn note(&self, uuid: uuid::Uuid, note: Option<&TakenOver>) -> Result<(), MachineError>;
+    /// Gives a domain with such a note, which must be off, another name that nobody has.
+    fn rename(&self, uuid: uuid::Uuid, name: &str) -> Result<(), MachineError>;
+    /// Deletes a volume that is a disk of a domain with such a note, which must be off.
+    fn delete_disk(&self, uuid: uuid::Uuid, pool: &str, volume: &str) -> Result<(), MachineError>;
 }
 
 /// What a host can run for one guest architecture.
@@ -380,6 +397,16 @@ impl DomainInfo {
         record::without(&record::without(&self.xml, Passing::Previous), Passing::Standing)
     }
 
+    /// The note of a take-over; `Ok(None)` where there is none, an error if one is there that this nodebake cannot read.
+    pub fn taken_over(&self) -> Result<Option<TakenOver>, MarkError> {
+        TakenOver::from_domain_xml(&self.xml)
+    }
+
+    /// Its disks, by the definition.
+    pub fn disks(&self) -> Vec<Disk> {
+        disks::read(&self.xml)
+    }
+
     /// The volumes of ours that its definition names, in its order.
     pub fn volumes(&self) -> Vec<VolumeName> {
         domain_xml::volumes(&self.xml)
@@ -399,4 +426,50 @@ impl DomainInfo {
     pub fn drive(&self) -> Drive {
         domain_xml::drive(&self.xml)
     }
+}
+
+/// Whether a domain may be started and stopped: it is ours, or taken over.
+fn check_held(domain: &DomainInfo) -> Result<(), MachineError> {
+    let unreadable = |source| MachineError::Mark { name: domain.name.clone(), source };
+    match &domain.mark {
+        Ok(Some(_)) => Ok(()),
+        Err(source) => Err(unreadable(source.clone())),
+        Ok(None) => match domain.taken_over().map_err(unreadable)? {
+            Some(_) => Ok(()),
+            None => Err(MachineError::Foreign { kind: "domain", name: domain.name.clone() }),
+        },
+    }
+}
+
+/// Whether a domain may carry this note: it is nobody's, or the same cluster's already.
+fn check_note(domain: &DomainInfo, note: Option<&TakenOver>) -> Result<(), MachineError> {
+    if !matches!(domain.mark, Ok(None)) {
+        return Err(MachineError::Ours { name: domain.name.clone() });
+    }
+    let there = domain.taken_over();
+    let there = there.map_err(|source| MachineError::Mark { name: domain.name.clone(), source })?;
+    match (there, note) {
+        (Some(there), Some(note)) if (&there.cluster, there.ca) != (&note.cluster, note.ca) => {
+            Err(MachineError::Foreign { kind: "domain", name: domain.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a domain may get another name, and lose its disks: it is taken over, and off.
+fn check_set_aside(domain: &DomainInfo) -> Result<(), MachineError> {
+    if !matches!(domain.mark, Ok(None)) {
+        return Err(MachineError::Ours { name: domain.name.clone() });
+    }
+    check_held(domain)?;
+    if domain.state.is_active() { Err(MachineError::Active { name: domain.name.clone() }) } else { Ok(()) }
+}
+
+/// Whether a volume is a disk that a domain alone writes.
+fn check_disk(domain: &DomainInfo, pool: &str, volume: &str, path: &str) -> Result<(), MachineError> {
+    let named = [DiskSource::Path(path.to_owned()), DiskSource::Volume(pool.to_owned(), volume.to_owned())];
+    if domain.disks().iter().any(|disk| disk.own && named.contains(&disk.source)) {
+        return Ok(());
+    }
+    Err(MachineError::Foreign { kind: "volume", name: volume.to_owned() })
 }

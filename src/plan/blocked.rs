@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Inventory, Request};
+use super::take_over::TakeOvers;
+use super::{ByHand, Inventory, Request};
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::machine::{DomainInfo, MachineError, Mark, VolumeName};
 
@@ -32,6 +33,50 @@ pub enum Blocked {
     ForeignDomain {
         /// The name.
         node: NodeName,
+    },
+    /// There is no domain that could be taken over.
+    #[error("there is no persistent domain {domain} that could be taken over for {node}")]
+    NothingToTakeOver {
+        /// The node.
+        node: NodeName,
+        /// The domain's name.
+        domain: String,
+    },
+    /// The node's machine is ours.
+    #[error("the machine of {node} was made by nodebake: there is nothing to take over")]
+    AlreadyOurs {
+        /// The node.
+        node: NodeName,
+    },
+    /// The domain to take over is a machine of nodebake's, or taken over for another cluster.
+    #[error("domain {domain} cannot be taken over for {node}: it carries a mark of nodebake already")]
+    OthersDomain {
+        /// The node.
+        node: NodeName,
+        /// The domain's name.
+        domain: String,
+    },
+    /// A take-over that was cut off.
+    #[error("the take-over of {node} is not at its end: domain {domain} is the machine before")]
+    Unsettled {
+        /// The node.
+        node: NodeName,
+        /// The machine made by hand.
+        domain: String,
+    },
+    /// A domain that was taken over and is to be removed runs.
+    #[error("domain {domain} runs")]
+    KeptRuns {
+        /// The machine made by hand.
+        domain: String,
+    },
+    /// Another domain keeps its UEFI variables in the file that the node's machine would get.
+    #[error("domain {domain} keeps its UEFI variables in the file that libvirt would give the machine of {node}")]
+    Variables {
+        /// The node.
+        node: NodeName,
+        /// The domain.
+        domain: String,
     },
     /// A node of that name is in the cluster and alive, and its machine is not ours.
     #[error("node {node} is in the cluster already, alive and on a machine that is not ours")]
@@ -110,8 +155,28 @@ impl Blocked {
             Self::NoMachine { node } => format!("`nodebake up {node}` makes it"),
             Self::HalfMade { node } => format!("`nodebake up {node}` makes it anew"),
             Self::ForeignDomain { node } => {
-                format!("rename the node in the cluster file, or remove the domain yourself: virsh undefine {node}")
+                format!(
+                    "`nodebake rebuild {node} --take-over` stops and keeps it, and puts a machine of its own in its place; \
+                     else rename the node in the cluster file, or remove the domain yourself: virsh undefine {node}"
+                )
             }
+            Self::NothingToTakeOver { node, .. } => {
+                format!(
+                    "`nodebake up {node}` makes its machine; --domain names one that has another name than its node"
+                )
+            }
+            Self::AlreadyOurs { node } => format!("`nodebake rebuild {node}` replaces it"),
+            Self::OthersDomain { .. } => {
+                "name the machine that is to be taken over (--domain), or leave --take-over out".to_owned()
+            }
+            Self::Unsettled { node, .. } => {
+                format!("`nodebake rebuild {node} --take-over` brings it to its end, or that machine back")
+            }
+            Self::KeptRuns { domain } => format!("stop it if nobody needs it any more: virsh shutdown {domain}"),
+            Self::Variables { node, domain } => format!(
+                "while {domain} is off, move that file and name its new place under <nvram> (virsh edit {domain}); or give \
+                 {node} `firmware: bios` under machine in the cluster file"
+            ),
             Self::ForeignNode { node } => {
                 format!(
                     "drain and stop that machine first, then: kubectl delete node {node}; after `nodebake down` its lease \
@@ -146,20 +211,29 @@ pub fn own<'a>(
 }
 
 /// Looks for what stands in the way; tells the first of it.
-pub(super) fn check(request: Request) -> Result<(), Blocked> {
+pub(super) fn check(request: Request, by_hand: ByHand) -> Result<(), Blocked> {
     let Request { config, id, built, inventory, now } = request;
     let named = |name: &NodeName| {
         let node = config.nodes.iter().find(|node| node.name == *name);
         node.ok_or_else(|| Blocked::UnknownNode { node: name.clone() })
     };
     let nodes = built.iter().map(|built| named(&built.node)).collect::<Result<Vec<_>, _>>()?;
-    blocked(config, id, &nodes, inventory, now).into_iter().next().map_or(Ok(()), Err)
+    blocked(config, id, &nodes, inventory, now, by_hand).into_iter().next().map_or(Ok(()), Err)
 }
 
 /// All that stands in the way of these nodes; `now` in seconds since the epoch.
-pub fn blocked(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inventory, now: i64) -> Vec<Blocked> {
+pub fn blocked(
+    config: &Config,
+    id: &ClusterId,
+    nodes: &[&Node],
+    inventory: &Inventory,
+    now: i64,
+    by_hand: ByHand,
+) -> Vec<Blocked> {
     let mut blocked = shared(config, inventory);
-    blocked.extend(nodes.iter().flat_map(|node| of_node(id, node, inventory, now)));
+    let take_overs = TakeOvers::read(id, &inventory.domains);
+    let aside = |node: &Node| take_overs.find(id, &node.name, &inventory.domains, by_hand);
+    blocked.extend(nodes.iter().flat_map(|node| of_node(id, node, inventory, now, aside(node))));
     blocked
 }
 
@@ -177,8 +251,19 @@ fn shared(config: &Config, inventory: &Inventory) -> Vec<Blocked> {
     blocked
 }
 
-fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<Blocked> {
+/// `aside` is the machine made by hand whose place the node's takes, if there is one, or what is wrong with that.
+fn of_node(
+    id: &ClusterId,
+    node: &Node,
+    inventory: &Inventory,
+    now: i64,
+    aside: Result<Option<&DomainInfo>, Blocked>,
+) -> Vec<Blocked> {
     let mut blocked = Vec::new();
+    let aside = match aside {
+        Ok(aside) => aside.map(|domain| domain.uuid),
+        Err(problem) => return vec![problem],
+    };
     let name = node.name.clone();
     let address = node.address;
     let uuid = id.uuid(&node.name);
@@ -186,7 +271,7 @@ fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<
     let own_name = name.to_string();
     let same_name = inventory.domains.iter().find(|domain| domain.name == own_name);
     let foreign_mark = ours.is_some_and(|domain| !domain.mark().is_some_and(|mark| mark.belongs_to(id)));
-    if foreign_mark || same_name.is_some_and(|domain| domain.uuid != uuid) {
+    if foreign_mark || same_name.is_some_and(|domain| domain.uuid != uuid && Some(domain.uuid) != aside) {
         blocked.push(Blocked::ForeignDomain { node: name.clone() });
     }
     let nodes = inventory.nodes.iter().flatten().map(|(_, node)| node);

@@ -9,6 +9,7 @@ mod removal;
 mod replacement;
 mod report;
 mod sealing;
+mod take_over;
 mod unused;
 
 use std::collections::BTreeMap;
@@ -19,11 +20,13 @@ pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
 pub use replacement::Replacement;
-pub use report::{Action, Kind, Row, binding, rows};
+pub use report::{Action, Kind, Row, binding, kept_rows, rows};
 pub use sealing::Sealing;
+pub use take_over::{ByHand, Kept, KeptRemoval, TakeOver, kept_removals, taken_over};
 pub use unused::unused;
 
 use replacement::Old;
+use take_over::TakeOvers;
 
 use crate::cluster::Metadata;
 use crate::config::{ClusterId, Config, Node, NodeName};
@@ -192,6 +195,8 @@ pub struct NodePlan {
     pub strays: Vec<VolumeName>,
     /// The machine before, where a new one takes its place and that is not settled.
     pub replacement: Option<Replacement>,
+    /// The machine made by hand whose place this node's takes, where that is to do or is not settled.
+    pub take_over: Option<TakeOver>,
     /// What is to do.
     pub step: Step,
     /// Once the node is up: what becomes of its seed. None where it is gone, or stays because the cluster file says so.
@@ -254,7 +259,19 @@ pub struct Request<'a> {
 
 /// Plans `up`: creates, starts and finishes, and never replaces a machine that was started, but one marked as failed.
 pub fn up(request: Request) -> Result<Plan, Blocked> {
-    plan(request, |domain, _| anew(request, domain))
+    plan(request, ByHand::InTheWay, |domain, _| anew(request, domain))
+}
+
+/// Plans `rebuild --take-over`: machines made by hand give their places to machines of ours. What a run before began is
+/// brought to its end, down to the new machine's seed; a node with nothing left to do is not in the plan. `domain` is the name of one that has another
+/// than its node.
+pub fn take_over(request: Request, domain: Option<&str>) -> Result<Plan, Blocked> {
+    let mut plan = plan(request, ByHand::TakenOver(domain), |domain, _| anew(request, domain))?;
+    // Without a cluster to ask nobody knows whether a machine that runs needs more than that.
+    let known = request.inventory.nodes.is_some();
+    let is_left = |node: &NodePlan| node.sealing.is_some() || node.cordoned || (known && node.step != Step::Nothing);
+    plan.nodes.retain(|node| node.take_over.is_some() || is_left(node));
+    Ok(plan)
 }
 
 /// Why a machine is made anew without being asked for.
@@ -274,7 +291,7 @@ fn anew(request: Request, domain: &DomainInfo) -> Option<String> {
 /// Plans `rebuild` of nodes by name: every one is made anew; name, UUID, MAC and address stay. A machine that came up is kept
 /// until the new one has.
 pub fn rebuild(request: Request) -> Result<Plan, Blocked> {
-    plan(request, |_, _| Some("asked for".to_owned()))
+    plan(request, ByHand::InTheWay, |_, _| Some("asked for".to_owned()))
 }
 
 /// Plans `rebuild` of nodes that differ from the cluster file; what a run before began is brought to its end, and all else is
@@ -283,7 +300,7 @@ pub fn roll(request: Request) -> Result<Plan, Blocked> {
     let differs = |domain: &DomainInfo, drift: &[Drift]| {
         anew(request, domain).or_else(|| (!drift.is_empty()).then(|| "differs".to_owned()))
     };
-    let mut plan = plan(request, differs)?;
+    let mut plan = plan(request, ByHand::InTheWay, differs)?;
     let begun = |node: &NodePlan| node.replacement.is_some() || node.cordoned || matches!(node.step, Step::Create(_));
     plan.nodes.retain(begun);
     Ok(plan)
@@ -316,13 +333,14 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
     if mark.state == MarkState::Creating && replacement.is_none() {
         return Err(Blocked::HalfMade { node: node.name.clone() });
     }
-    let step = step(domain, inventory, replacement.as_ref());
+    let step = step(domain, inventory, replacement.as_ref(), false);
     Ok(NodePlan {
         node: node.name.clone(),
         pool: config.libvirt.pool.clone(),
         growth: Vec::new(),
         strays: Vec::new(),
         replacement,
+        take_over: None,
         step,
         sealing: None,
         metadata: Metadata::of(&node.settings),
@@ -333,23 +351,28 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
     })
 }
 
-/// What becomes of a machine that stays.
-fn step(domain: &DomainInfo, inventory: &Inventory, replacement: Option<&Replacement>) -> Step {
+/// What becomes of a machine that stays; `unsettled` says whether its coming up settles more than itself.
+fn step(domain: &DomainInfo, inventory: &Inventory, replacement: Option<&Replacement>, unsettled: bool) -> Step {
+    let unsettled = unsettled || replacement.is_some() || domain.record().standing.is_some();
     let failed = domain.mark().is_some_and(|mark| mark.state == MarkState::Failed && !inventory.has_boot(mark));
     if failed && replacement.is_some() {
         Step::PutBack(domain.uuid)
     } else if !runs(domain) {
         Step::Start(domain.uuid)
-    } else if inventory.is_registered(domain) && replacement.is_none() && domain.record().standing.is_none() {
+    } else if inventory.is_registered(domain) && !unsettled {
         Step::Nothing
     } else {
         Step::Finish(domain.uuid)
     }
 }
 
-fn plan(request: Request, replace: impl Fn(&DomainInfo, &[Drift]) -> Option<String>) -> Result<Plan, Blocked> {
-    blocked::check(request)?;
-    let layout = Layout::new(request);
+fn plan(
+    request: Request,
+    by_hand: ByHand,
+    replace: impl Fn(&DomainInfo, &[Drift]) -> Option<String>,
+) -> Result<Plan, Blocked> {
+    blocked::check(request, by_hand)?;
+    let layout = Layout::new(request, by_hand);
     let mut nodes = Vec::new();
     for built in request.built {
         let node = layout.nodes.get(&built.node);
@@ -364,6 +387,8 @@ fn plan(request: Request, replace: impl Fn(&DomainInfo, &[Drift]) -> Option<Stri
 /// longer for each of them.
 struct Layout<'a> {
     request: Request<'a>,
+    by_hand: ByHand<'a>,
+    take_overs: TakeOvers<'a>,
     nodes: BTreeMap<&'a NodeName, &'a Node>,
     domains: BTreeMap<uuid::Uuid, &'a DomainInfo>,
     volumes: BTreeMap<VolumeName, &'a VolumeInfo>,
@@ -373,7 +398,7 @@ struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    fn new(request: Request<'a>) -> Self {
+    fn new(request: Request<'a>, by_hand: ByHand<'a>) -> Self {
         let Request { config, inventory, .. } = request;
         let wanted = config.libvirt.pool_path.to_string_lossy().into_owned();
         let pool_path = inventory.pool.as_ref().map_or(wanted, |pool| pool.path.clone());
@@ -381,6 +406,8 @@ impl<'a> Layout<'a> {
         let log_path = inventory.log_pool.as_ref().map_or(beside, |pool| pool.path.clone());
         Self {
             request,
+            by_hand,
+            take_overs: TakeOvers::read(request.id, &inventory.domains),
             nodes: config.nodes.iter().map(|node| (&node.name, node)).collect(),
             domains: inventory.domains.iter().map(|domain| (domain.uuid, domain)).collect(),
             volumes: inventory.volumes.iter().filter_map(|volume| Some((volume.ours()?, volume))).collect(),
@@ -469,14 +496,23 @@ impl<'a> Layout<'a> {
         let drift = domain.map(|domain| drift::of(domain, &first.0, &self.volumes)).unwrap_or_default();
         let reason = domain.and_then(|domain| replace(domain, &drift));
         let old = domain.filter(|_| reason.is_some()).and_then(Old::at);
+        let aside = self.take_overs.find(id, &node.name, &inventory.domains, self.by_hand)?;
         let (creation, replaced) = if old.is_some() { self.creation(node, built, old)? } else { first };
         let (step, replacement) = match domain {
             Some(domain) if reason.is_none() => {
                 let replacement = Replacement::under_way(domain);
-                (step(domain, inventory, replacement.as_ref()), replacement)
+                (step(domain, inventory, replacement.as_ref(), aside.is_some()), replacement)
             }
             _ => (Step::Create(Box::new(Creation { reason, ..creation })), replaced),
         };
+        if let Step::Create(creation) = &step {
+            self.check_variables(node, creation.domain.firmware)?;
+        }
+        let new = || match &step {
+            Step::Create(creation) => vec![creation.overlay.name.clone(), creation.seed.spec.name.clone()],
+            _ => domain.map(DomainInfo::volumes).unwrap_or_default().into_iter().filter(replacement::is_own).collect(),
+        };
+        let take_over = aside.map(|aside| self.take_overs.take_over(&node.name, aside, &inventory.domains, new()));
         // What becomes of its disks otherwise, the step tells.
         let stays = domain.filter(|_| !matches!(step, Step::Create(_) | Step::PutBack(_)));
         let growth = stays.map(|domain| self.growth(domain, node)).unwrap_or_default();
@@ -493,6 +529,7 @@ impl<'a> Layout<'a> {
             growth,
             strays,
             replacement,
+            take_over,
             sealing,
             cordoned: inventory.cordoned(&node.name) && !matches!(step, Step::Create(_)),
             losses: inventory.by_hand(node).names(),
@@ -501,6 +538,20 @@ impl<'a> Layout<'a> {
             drift,
             unbuilt: built.is_unbuilt(),
         })
+    }
+
+    /// libvirt names the file for UEFI's variables by the domain's name when a machine is first defined, and a domain that
+    /// is renamed keeps its file: another one of that name would write to it, and remove it with itself.
+    fn check_variables(&self, node: &Node, firmware: Firmware) -> Result<(), Blocked> {
+        let (Request { id, inventory, .. }, name) = (self.request, &node.name);
+        let file = format!("/{name}_VARS.");
+        let has = |domain: &&DomainInfo| domain.uuid != id.uuid(name) && domain.xml.contains(&file);
+        match inventory.domains.iter().find(has) {
+            Some(domain) if firmware == Firmware::Uefi => {
+                Err(Blocked::Variables { node: name.clone(), domain: domain.name.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the disks of a machine lack of their sizes in the cluster file.

@@ -84,7 +84,7 @@ fn came_up(domain: &DomainInfo) -> bool {
 }
 
 /// What one machine has for itself: all else is shared, or outlives it.
-fn is_own(name: &VolumeName) -> bool {
+pub(super) fn is_own(name: &VolumeName) -> bool {
     matches!(name, VolumeName::Root { .. } | VolumeName::Seed { .. })
 }
 

@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::{NodePlan, Plan, Removal, SharedAction, Step, UNBUILT};
+use super::{Kept, NodePlan, Plan, Removal, SharedAction, Step, UNBUILT};
 use crate::cluster::{Binding, Binds};
 use crate::config::NodeName;
-use crate::machine::VolumeName;
+use crate::machine::{NoteState, VolumeName};
 
 /// One thing and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +39,8 @@ pub enum Kind {
     Node,
     /// A `ClusterRoleBinding`.
     Binding,
+    /// A libvirt domain that is no machine of ours.
+    Domain,
 }
 
 /// What becomes of it.
@@ -72,6 +74,10 @@ pub enum Action {
     Change,
     /// It is not as the cluster file asks, and is not nodebake's to change.
     Differs,
+    /// A machine made by hand gives its place to one of ours.
+    TakeOver,
+    /// A machine made by hand was taken over, and is kept.
+    Keep,
     /// The cluster file does not name it any more.
     Remove,
     /// It is as it should be.
@@ -86,6 +92,7 @@ impl fmt::Display for Kind {
             Self::Image => "image",
             Self::Node => "node",
             Self::Binding => "binding",
+            Self::Domain => "domain",
         })
     }
 }
@@ -107,6 +114,8 @@ impl fmt::Display for Action {
             Self::Rebuild => "rebuild",
             Self::Change => "change",
             Self::Differs => "differs",
+            Self::TakeOver => "take over",
+            Self::Keep => "keep",
             Self::Remove => "remove",
             Self::Nothing => "nothing",
         })
@@ -159,6 +168,18 @@ pub fn binding(binding: &Binding, binds: &Binds) -> Row {
     }
 }
 
+/// A row for each machine made by hand that was taken over: nothing is to do with it, and it may go.
+pub fn kept_rows(kept: &[Kept]) -> Vec<Row> {
+    let row = |kept: &Kept| Row {
+        kind: Kind::Domain,
+        name: kept.domain.name.clone(),
+        action: Action::Keep,
+        command: Some(format!("remove {} --taken-over", kept.note.node)),
+        reasons: vec![format!("the machine before {} was taken over", kept.note.node)],
+    };
+    kept.iter().filter(|kept| kept.note.state == NoteState::Kept).map(row).collect()
+}
+
 fn shared(action: &SharedAction) -> Row {
     let row = |kind, name: &str, action, reason: Option<String>| Row {
         kind,
@@ -199,7 +220,9 @@ fn node(plan: &NodePlan) -> Vec<Row> {
         command: Some(command.to_owned()),
         reasons,
     };
-    let replacing = plan.replacement.iter().map(|_| "its replacement was cut off".to_owned()).collect();
+    let cut_off = |what: &str| format!("its {what} was cut off");
+    let replacing = plan.replacement.iter().map(|_| cut_off("replacement"));
+    let replacing = replacing.chain(plan.take_over.iter().map(|_| cut_off("take-over"))).collect();
     let mut rows = Vec::new();
     if !plan.growth.is_empty() {
         rows.push(row(Action::Grow, "up", plan.growth.iter().map(ToString::to_string).collect()));
@@ -214,12 +237,18 @@ fn node(plan: &NodePlan) -> Vec<Row> {
     match &plan.step {
         Step::PutBack(_) => rows.push(row(Action::PutBack, "up", vec!["its replacement did not come up".to_owned()])),
         Step::Create(creation) => {
-            let action = if creation.reason.is_some() { Action::Replace } else { Action::Create };
+            let action = match (&plan.take_over, &creation.reason) {
+                (Some(_), _) => Action::TakeOver,
+                (None, Some(_)) => Action::Replace,
+                (None, None) => Action::Create,
+            };
             let after = plan.unbuilt.then(|| AFTER_BUILD.to_owned());
-            let replaces = plan.replacement.is_some();
+            let replaces = plan.replacement.is_some() || plan.take_over.is_some();
             let differs = plan.drift.iter().filter(|_| replaces).map(ToString::to_string);
-            let verb = if replaces { format!("rebuild {name}") } else { "up".to_owned() };
-            let reasons = creation.reason.clone().into_iter().chain(after).chain(differs);
+            let flag = if plan.take_over.is_some() { " --take-over" } else { "" };
+            let verb = if replaces { format!("rebuild {name}{flag}") } else { "up".to_owned() };
+            let aside = plan.take_over.as_ref().map(ToString::to_string);
+            let reasons = creation.reason.clone().into_iter().chain(aside).chain(after).chain(differs);
             rows.push(row(action, &verb, reasons.chain(lost().filter(|_| replaces)).collect()));
         }
         Step::Start(_) => rows.push(row(Action::Start, "up", replacing)),

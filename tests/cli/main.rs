@@ -52,6 +52,7 @@ mod self_contained;
 #[path = "../../src/artifacts/server.rs"]
 mod server;
 mod sitting;
+mod taking_over;
 mod tracer;
 mod usage;
 mod verifying;

@@ -151,7 +151,7 @@ impl std::fmt::Debug for Procedure {
 }
 
 /// Numbers of libvirt's `remote_protocol.x`, which never change.
-const CHANGES: [(u32, &str); 21] = [
+const CHANGES: [(u32, &str); 22] = [
     (9, "domain create"),
     (12, "domain destroy"),
     (28, "domain resume"),
@@ -173,6 +173,7 @@ const CHANGES: [(u32, &str); 21] = [
     (231, "domain undefine with flags"),
     (264, "domain metadata"),
     (350, "domain define"),
+    (358, "domain rename"),
 ];
 
 /// A word of a message's head.

@@ -13,4 +13,5 @@ mod power;
 mod removing;
 mod replacing;
 mod sealing;
+mod taking_over;
 mod world;

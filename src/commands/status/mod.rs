@@ -22,7 +22,7 @@ use crate::config::{ClusterId, Node, NodeName};
 use crate::error::{Error, chain};
 use crate::machine::mark::LogKind;
 use crate::machine::{self, DomainInfo, Hypervisor, MachineError, VolumeName};
-use crate::plan::{Inventory, log_pool};
+use crate::plan::{Inventory, log_pool, taken_over};
 
 /// How often is looked for changes. libvirt would tell of a machine's, but of none in a pool or a guest's log.
 const POLL: Duration = Duration::from_secs(2);
@@ -43,6 +43,7 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
         );
     }
     session.ui.data(&look.text(&first)?);
+    super::taken_over::tell(session, &id, &hypervisor.domains()?);
     tell_age(session);
     Ok(())
 }
@@ -156,6 +157,11 @@ impl View<'_> {
             boot: Boot::of(&stages::newest_boot(self.told(name))),
             secrets: secrets::places(session, id, name, self.out, domain, &self.inventory.volumes),
             differs: domain.map_or_else(Vec::new, |domain| differs(domain, manifest.as_ref())),
+            taken_over: taken_over(id, &self.inventory.domains)
+                .into_iter()
+                .filter(|kept| kept.note.node == *name)
+                .map(|kept| crate::printable::line(&kept.domain.name))
+                .collect(),
         }
     }
 

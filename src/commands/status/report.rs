@@ -41,6 +41,8 @@ pub(super) struct Report {
     pub(super) secrets: Vec<Place>,
     /// How the machine differs from what was built, and from what was defined.
     pub(super) differs: Vec<&'static str>,
+    /// Domains made by hand whose place it took, or takes.
+    pub(super) taken_over: Vec<String>,
 }
 
 /// Its machine.

@@ -11,7 +11,7 @@ use virt::sys;
 
 use super::{Libvirt, POLL, Result, SCHEMA_LIMIT, found, missing};
 use crate::machine::mark::Mark;
-use crate::machine::{DomainInfo, DomainState, MachineError, domain_xml};
+use crate::machine::{DomainInfo, DomainState, MachineError, check_held, check_set_aside, domain_xml};
 
 impl Libvirt {
     /// Defines a domain whose XML fits libvirt's schema. One at a time: libxml2 makes its table of XML Schema's types
@@ -49,6 +49,28 @@ impl Libvirt {
             Ok(None) => Err(MachineError::Foreign { kind: "domain", name: info.name }),
             Err(source) => Err(MachineError::Mark { name: info.name, source }),
         }
+    }
+
+    /// A domain with a mark of ours, or one that we take over.
+    pub(super) fn held(&self, uuid: Uuid) -> Result<Domain> {
+        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", &uuid))?;
+        self.check_held(&domain)?;
+        Ok(domain)
+    }
+
+    pub(super) fn check_held(&self, domain: &Domain) -> Result<()> {
+        match self.describe_domain(domain)? {
+            Some(info) => check_held(&info),
+            None => Ok(()),
+        }
+    }
+
+    /// A domain that is off and that we take over.
+    pub(super) fn set_aside(&self, uuid: Uuid) -> Result<(Domain, DomainInfo)> {
+        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", &uuid))?;
+        let info = self.describe_domain(&domain)?.ok_or_else(|| missing("domain", &uuid))?;
+        check_set_aside(&info)?;
+        Ok((domain, info))
     }
 
     pub(super) fn state(domain: &Domain) -> std::result::Result<DomainState, VirtError> {
@@ -102,13 +124,22 @@ impl Libvirt {
     /// Replaces or removes the element of a namespace in the metadata of the definition and, if it runs, of the running
     /// machine.
     pub(super) fn set_metadata(&self, uuid: Uuid, element: Option<&str>, prefix: &str, namespace: &str) -> Result<()> {
-        let domain = self.ours(uuid)?;
-        let failed = || self.failed(format!("mark domain {uuid}"));
+        self.put_metadata(&self.ours(uuid)?, element, prefix, namespace)
+    }
+
+    pub(super) fn put_metadata(
+        &self,
+        domain: &Domain,
+        element: Option<&str>,
+        prefix: &str,
+        namespace: &str,
+    ) -> Result<()> {
+        let failed = || self.failed(format!("mark domain {:?}", domain.name().unwrap_or_default()));
         let set = |flags| {
             let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
             domain.set_metadata(kind, element, Some(prefix), Some(namespace), flags)
         };
-        let active = Self::state(&domain).map_err(failed())?.is_active();
+        let active = Self::state(domain).map_err(failed())?.is_active();
         if active && set(sys::VIR_DOMAIN_AFFECT_CONFIG | sys::VIR_DOMAIN_AFFECT_LIVE).is_ok() {
             return Ok(());
         }

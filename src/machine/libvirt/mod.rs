@@ -24,9 +24,10 @@ use virt::sys;
 use super::host_xml::{self, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::Passing;
+use super::taken_over::{self, TakenOver};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
+    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, check_disk, check_note,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -498,7 +499,7 @@ impl Hypervisor for Libvirt {
     }
 
     fn start(&self, uuid: Uuid) -> Result<()> {
-        let domain = self.ours(uuid)?;
+        let domain = self.held(uuid)?;
         let running = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
         self.until(&domain, "start", running, || match Self::state(&domain)? {
             DomainState::Paused => domain.resume(),
@@ -507,19 +508,19 @@ impl Hypervisor for Libvirt {
     }
 
     fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<()> {
-        let domain = self.ours(uuid)?;
+        let domain = self.held(uuid)?;
         domain.set_autostart(autostart).map_err(self.failed(format!("set autostart of domain {uuid}")))
     }
 
     fn shutdown(&self, uuid: Uuid) -> Result<()> {
-        let domain = self.ours(uuid)?;
+        let domain = self.held(uuid)?;
         let ending = |state: DomainState| !state.is_active() || state == DomainState::ShuttingDown;
         self.until(&domain, "shut down", ending, || domain.shutdown())
     }
 
     fn destroy(&self, uuid: Uuid) -> Result<()> {
         let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
-        self.check_ours(&domain)?;
+        self.check_held(&domain)?;
         self.until(&domain, "stop", |state| !state.is_active(), || domain.destroy())
     }
 
@@ -540,14 +541,17 @@ impl Hypervisor for Libvirt {
 
     fn undefine(&self, uuid: Uuid) -> Result<()> {
         let Some(domain) = self.find_domain(uuid)? else { return Ok(()) };
-        self.check_ours(&domain)?;
+        self.check_held(&domain)?;
         // A running one would live on without its definition.
         if Self::state(&domain).map_err(self.failed(format!("look at domain {uuid}")))?.is_active() {
             return Err(MachineError::Active { name: domain.name().unwrap_or_default() });
         }
         // Not every driver takes both flags, and each fails only where it is needed: so the plain way comes last.
         let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | sys::VIR_DOMAIN_UNDEFINE_NVRAM;
-        match domain.undefine_flags(flags).or_else(|_| domain.undefine()) {
+        // A machine made by hand may have these; ours never do.
+        let notes = sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
+        let undefine = |flags| domain.undefine_flags(flags);
+        match undefine(flags | notes).or_else(|_| undefine(flags)).or_else(|_| domain.undefine()) {
             Ok(()) => Ok(()),
             Err(_) if self.find_domain(uuid)?.is_none() => Ok(()),
             Err(error) => Err(self.failed(format!("undefine domain {uuid}"))(error)),
@@ -581,5 +585,59 @@ impl Hypervisor for Libvirt {
             return Ok(());
         }
         self.set_metadata(uuid, None, what.prefix(), what.namespace())
+    }
+
+    fn all_volumes(&self) -> Result<Vec<(String, VolumeInfo)>> {
+        let pools = self.connection.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE);
+        let pools = pools.map_err(self.failed("list the storage pools"))?;
+        let names: Result<Vec<_>> =
+            pools.iter().map(|pool| pool.name().map_err(self.failed("name a storage pool"))).collect();
+        let mut names = names?;
+        names.sort();
+        let mut all = Vec::new();
+        for name in names {
+            self.refresh_pool(&name)?;
+            all.extend(self.volumes(&name)?.into_iter().map(|volume| (name.clone(), volume)));
+        }
+        Ok(all)
+    }
+
+    fn note(&self, uuid: Uuid, note: Option<&TakenOver>) -> Result<()> {
+        let domain = self.find_domain(uuid)?.ok_or_else(|| missing("domain", &uuid))?;
+        let Some(info) = self.describe_domain(&domain)? else { return Err(missing("domain", &uuid)) };
+        check_note(&info, note)?;
+        if note.is_none() && info.taken_over().is_ok_and(|there| there.is_none()) {
+            return Ok(());
+        }
+        let element = note.map(TakenOver::bare_xml);
+        self.put_metadata(&domain, element.as_deref(), taken_over::PREFIX, taken_over::NAMESPACE)
+    }
+
+    fn rename(&self, uuid: Uuid, name: &str) -> Result<()> {
+        let (domain, info) = self.set_aside(uuid)?;
+        if info.name == name {
+            return Ok(());
+        }
+        let failed = || self.failed(format!("rename domain {:?} to {name:?}", info.name));
+        if found(self.connection.lookup_domain_by_name(name)).map_err(failed())?.is_some() {
+            return Err(exists("domain", name));
+        }
+        match domain.rename(name, 0) {
+            Ok(()) => Ok(()),
+            // The object at hand may still have the old name.
+            Err(_) if self.find_domain(uuid)?.is_some_and(|it| it.name().is_ok_and(|now| now == name)) => Ok(()),
+            Err(error) => Err(failed()(error)),
+        }
+    }
+
+    fn delete_disk(&self, uuid: Uuid, pool: &str, volume: &str) -> Result<()> {
+        let (_, info) = self.set_aside(uuid)?;
+        let failed = || self.failed(format!("delete volume {volume} of storage pool {pool:?}"));
+        let Some(there) = found(self.need_pool(pool)?.lookup_storage_vol_by_name(volume)).map_err(failed())? else {
+            return Ok(());
+        };
+        let path = there.path().map_err(failed())?;
+        check_disk(&info, pool, volume, &path)?;
+        there.delete(0).map_err(failed())
     }
 }
