@@ -10,7 +10,7 @@ use super::layers::is_free;
 use super::problem::quoted;
 use super::scalar::size_text;
 use super::value::nearest;
-use super::{Body, Config, DiskDriver, Node, Origin, OwnFile, OwnUnit, Registry};
+use super::{Body, Config, DataDisk, DiskDriver, Node, Origin, OwnFile, OwnUnit, Registry};
 
 /// A setting of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,10 +140,7 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("disk", json!(size_text(node.disk))),
         ("firmware", json!(settings.machine.firmware.map(|firmware| firmware.to_string()))),
         ("diskDriver", disk_driver(&settings.machine.disk_driver)),
-        (
-            "dataDisks",
-            map(&settings.machine.data_disks, |(name, it)| (name.clone(), json!({"size": size_text(it.size)}))),
-        ),
+        ("dataDisks", map(&settings.machine.data_disks, |(name, disk)| (name.clone(), data_disk(disk)))),
         ("domainXml", json!(settings.machine.domain_xml)),
         ("ntp", json!(some(&settings.ntp))),
         ("proxy", json!(proxy)),
@@ -165,6 +162,15 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("templates", json!(settings.templates.as_deref().map(path))),
         ("keepSeed", json!(settings.keep_seed)),
     ]
+}
+
+fn data_disk(disk: &DataDisk) -> Value {
+    let mount = disk.mount.as_ref();
+    json!({
+        "size": size_text(disk.size),
+        "mountPath": mount.map(|mount| &mount.path),
+        "fileSystem": mount.map(|mount| &mount.file_system),
+    })
 }
 
 fn disk_driver(driver: &DiskDriver) -> Value {

@@ -76,6 +76,9 @@ pub(super) fn read(fields: &Fields<'_>, folder: &Path) -> Said {
     {
         value.report("arm64 has no BIOS; its firmware is uefi");
     }
+    if let Some(value) = fields.get("dataDisks").filter(|value| !value.is_layer()) {
+        machine::check_mounts(&value, &said.settings.machine.data_disks, said.settings.files.keys());
+    }
     said
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::guest;
 use super::problem::quoted;
 use super::scalar::{self, unknown_word};
 use super::value::{Fields, Value};
@@ -56,10 +57,21 @@ impl Default for DiskDriver {
 }
 
 /// A disk that a rebuild keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataDisk {
     /// Bytes, a multiple of 1 MiB.
     pub size: u64,
+    /// Where the guest mounts it; one without is for somebody else to use.
+    pub mount: Option<Mount>,
+}
+
+/// A file system on a data disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is mounted, an absolute path.
+    pub path: String,
+    /// What is made on a disk that is blank: ext4, or xfs, whose programs must be in the base image.
+    pub file_system: String,
 }
 
 /// Most data disks of a machine: their targets are vdc to vdz.
@@ -106,17 +118,60 @@ fn disk_driver(value: &Value<'_>) -> Option<DiskDriver> {
 fn data_disks(fields: &Fields<'_>) -> BTreeMap<String, DataDisk> {
     let Some(value) = fields.get("dataDisks") else { return BTreeMap::new() };
     let entries = value.entries("data disks by their names", disk_name).unwrap_or_default();
-    let disk = |value: &Value<'_>| {
-        let size = value
-            .fields(&["size"])?
-            .required("size", "a size such as 20GiB", |text| scalar::bounded(text, 1 << 20, 64 << 40));
-        Some(DataDisk { size: size?.value })
-    };
-    let disks: BTreeMap<_, _> = entries.into_iter().filter_map(|(name, it)| Some((name, disk(&it?)?))).collect();
+    let disks: BTreeMap<_, _> = entries.into_iter().filter_map(|(name, it)| Some((name, data_disk(&it?)?))).collect();
     if disks.len() > MOST_DISKS {
         value.report(format!("{} data disks are more than the {MOST_DISKS} that a machine can have", disks.len()));
     }
     disks
+}
+
+fn data_disk(value: &Value<'_>) -> Option<DataDisk> {
+    let fields = value.fields(&["size", "mountPath", "fileSystem"])?;
+    let size = fields.required("size", "a size such as 20GiB", |text| scalar::bounded(text, 1 << 20, 64 << 40));
+    let path = fields.optional("mountPath", "the path of a folder in the node", guest::mount_path);
+    let file_system = fields.optional("fileSystem", "ext4 or xfs", |text| match text {
+        "ext4" | "xfs" => Ok(text.to_owned()),
+        _ => Err(unknown_word(text, &["ext4", "xfs"])),
+    });
+    if let Some(value) = fields.get("fileSystem").filter(|value| !value.is_layer())
+        && fields.get("mountPath").is_none()
+    {
+        value.report("fileSystem means something only beside mountPath");
+    }
+    let file_system = file_system.map_or_else(|| "ext4".to_owned(), |file_system| file_system.value);
+    let size = size?.value;
+    // Room for what tells a blank disk from another, at both its ends, and for the least that XFS takes.
+    if let Some(value) = fields.get("size").filter(|value| !value.is_layer())
+        && path.is_some()
+        && size < LEAST_MOUNTED
+    {
+        value.report(format!("a disk with a file system has at least {}", scalar::size_text(LEAST_MOUNTED)));
+    }
+    Some(DataDisk { size, mount: path.map(|path| Mount { path: path.value, file_system }) })
+}
+
+/// Bytes.
+const LEAST_MOUNTED: u64 = 512 << 20;
+
+/// Reports disks that are mounted at one place, and files that a disk would hide; `files` are their paths.
+pub(super) fn check_mounts<'f>(
+    value: &Value<'_>,
+    disks: &BTreeMap<String, DataDisk>,
+    files: impl Iterator<Item = &'f String>,
+) {
+    let mounts: Vec<_> = disks.iter().filter_map(|(name, disk)| Some((name, disk.mount.as_ref()?))).collect();
+    let mut mounted: BTreeMap<&str, &String> = BTreeMap::new();
+    for (name, mount) in &mounts {
+        if let Some(other) = mounted.insert(&mount.path, name) {
+            value.report(format!("{other} and {name} are both mounted at {}", mount.path));
+        }
+    }
+    for file in files {
+        let within = |path: &str| file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        for (name, mount) in mounts.iter().filter(|(_, mount)| within(&mount.path)) {
+            value.report(format!("the file {file} would be hidden by {name}, which is mounted at {}", mount.path));
+        }
+    }
 }
 
 /// A name that fits into a disk's serial, of which virtio takes 20 bytes.

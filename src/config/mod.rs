@@ -40,7 +40,7 @@ mod tests;
 
 pub use edit::{EditError, VersionKey, set_versions};
 pub use explain::{Explained, InForce, fields, nearest_field};
-pub use machine::{Bootware, DataDisk, DiskDriver, Machine};
+pub use machine::{Bootware, DataDisk, DiskDriver, Machine, Mount};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{

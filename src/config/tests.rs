@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 mod layers;
+mod machine;
 
 const FILE: &str = "/srv/lab/nodebake.yaml";
 
@@ -144,6 +145,7 @@ fn uncommented() -> String {
 
 /// What the comments of `init` say of a machine.
 fn init_machine() -> Machine {
+    let mount = Some(Mount { path: "/var/lib/data".to_owned(), file_system: "ext4".to_owned() });
     Machine {
         firmware: Some(Bootware::Uefi),
         disk_driver: DiskDriver {
@@ -151,7 +153,7 @@ fn init_machine() -> Machine {
             io: Some("native".to_owned()),
             discard: "unmap".to_owned(),
         },
-        data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30 })]),
+        data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30, mount })]),
         domain_xml: Some(
             "<domain>\n  <cpu><topology sockets='1' cores='2' threads='1'/></cpu>\n  \
                  <devices><watchdog model='itco' action='reset'/></devices>\n</domain>\n"

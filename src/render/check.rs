@@ -26,7 +26,7 @@ pub(super) fn check(
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
     let own_network = network::is_own(node);
-    let checks: [(&'static str, Result<(), String>); 15] = [
+    let checks: [(&'static str, Result<(), String>); 16] = [
         ("user-data", cloud_config::check(&bundle.user_data, node, own("user-data"))),
         ("vendor-data", vendor_data(&bundle.vendor_data)),
         (
@@ -45,6 +45,7 @@ pub(super) fn check(
                 ours(network::FILE.2, &|| network::check_file(bundle, config, node, mac))
             },
         ),
+        ("guest/disks", ours("guest/disks", &|| disks(bundle, node))),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
         (
@@ -237,6 +238,29 @@ fn sysctls(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
         .map(|name| (name, "1"));
     let own = node.settings.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     same("the kernel parameters", &got, &ours.into_iter().chain(own).collect())
+}
+
+/// Both programs that fill data disks wait for their unit, where there is one, and it mounts each disk where it belongs.
+fn disks(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let mounted = super::mounted(node);
+    let wanted = !mounted.is_empty();
+    let there = super::DISKS.map(|path| bundle.file(path).is_some());
+    same("the presence of the unit and its script", &there, &[wanted; 2])?;
+    for unit in ["containerd.service", "kubelet.service"] {
+        let path = format!("/etc/systemd/system/{unit}");
+        for setting in ["Requires", "After"] {
+            let found = settings(bundle, &path, setting)?.unwrap_or_default();
+            let waits = found.iter().any(|units| units.split(' ').any(|unit| unit == "nodebake-disks.service"));
+            same(&format!("{setting} of {unit}"), &waits, &wanted)?;
+        }
+    }
+    if !wanted {
+        return Ok(());
+    }
+    let lines = text(bundle, super::DISKS[1])?.lines().filter_map(|line| line.strip_prefix("mount_disk "));
+    let got: Vec<_> = lines.map(|line| line.replace('\'', "")).collect();
+    let line = |disk: &super::DiskValues<'_>| format!("{} {} {}", disk.name, disk.file_system, disk.path);
+    same("the mounts", &got, &mounted.iter().map(line).collect())
 }
 
 /// Where the payload has no drive, no unit waits for one: it would never start.

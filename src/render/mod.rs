@@ -24,7 +24,7 @@ mod yaml;
 
 use serde::Serialize;
 
-use crate::config::{Config, Mac, Node, NodeName};
+use crate::config::{Config, Mac, Mount, Node, NodeName};
 use crate::digest::Digest;
 use crate::identity::HostKey;
 use crate::image::{Payload, PayloadContents};
@@ -149,6 +149,9 @@ const BINARIES: [(&str, &str); 5] = [
 /// Units that start at every boot.
 const ENABLED: [&str; 3] = ["containerd.service", "kubelet.service", "nodebake-report.service"];
 
+/// The unit that mounts data disks, and its script. containerd and the kubelet start it.
+const DISKS: [&str; 2] = ["/etc/systemd/system/nodebake-disks.service", "/usr/local/lib/nodebake/disks"];
+
 /// The unit that mounts a payload's drive.
 const PAYLOAD_MOUNT: &str = "opt-nodebake-payload.mount";
 
@@ -191,6 +194,10 @@ fn rendered_when_given(
         files.push(("/etc/systemd/system/nodebake-swap.service", 0o644, "systemd/nodebake-swap.service"));
         files.push(("/etc/systemd/system/var-lib-nodebake-swap.swap", 0o644, "systemd/var-lib-nodebake-swap.swap"));
         files.push(("/usr/local/lib/nodebake/swap", 0o755, "guest/swap"));
+    }
+    if !mounted(node).is_empty() {
+        files.push((DISKS[0], 0o644, "systemd/nodebake-disks.service"));
+        files.push((DISKS[1], 0o755, "guest/disks"));
     }
     if !contents.packages.is_empty() {
         files.push(("/etc/systemd/system/nodebake-packages.service", 0o644, "systemd/nodebake-packages.service"));
@@ -332,6 +339,8 @@ struct Values<'a> {
     own_units: &'a [String],
     /// Size of the swap file in bytes.
     swap: Option<u64>,
+    /// Data disks that are mounted, those first that others are mounted in.
+    disks: Vec<DiskValues<'a>>,
     /// Whether root has a password at the console.
     console_login: bool,
     /// Labels as the kubelet's flag takes them.
@@ -350,6 +359,25 @@ struct Values<'a> {
 struct SysctlValues<'a> {
     name: &'a str,
     value: &'a str,
+}
+
+#[derive(Serialize)]
+struct DiskValues<'a> {
+    name: &'a str,
+    path: &'a str,
+    file_system: &'a str,
+}
+
+/// The data disks that the guest mounts.
+fn mounted(node: &Node) -> Vec<DiskValues<'_>> {
+    let mut mounted = Vec::new();
+    for (name, disk) in &node.settings.machine.data_disks {
+        if let Some(Mount { path, file_system }) = &disk.mount {
+            mounted.push(DiskValues { name, path, file_system });
+        }
+    }
+    mounted.sort_by_key(|disk| disk.path);
+    mounted
 }
 
 #[derive(Serialize)]
@@ -496,6 +524,7 @@ impl<'a> Values<'a> {
             enabled_units: &units.enable,
             own_units: &units.start,
             swap: settings.swap,
+            disks: mounted(node),
             console_login: settings.console_login.is_some(),
             node_labels: labels::flag(node),
             taints: labels::taints(node),

@@ -14,11 +14,11 @@ fn layered(defaults: &str, groups: &str, node: &str) -> String {
     format!("{LEAST}{node}{}{}", section("defaults", defaults), section("groups", groups))
 }
 
-fn node_of(defaults: &str, groups: &str, node: &str) -> Node {
+pub(super) fn node_of(defaults: &str, groups: &str, node: &str) -> Node {
     read(&layered(defaults, groups, node)).unwrap().nodes.remove(0)
 }
 
-fn problems_of(defaults: &str) -> Vec<String> {
+pub(super) fn problems_of(defaults: &str) -> Vec<String> {
     problems(&layered(defaults, "", ""))
 }
 
