@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use nodebake::config::{Acceleration, Arch, ClusterId, NodeName};
+use nodebake::config::{Acceleration, Arch, ClusterId, Network6, NodeName};
 use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
@@ -253,6 +253,7 @@ fn networks_and_pools_are_made_once() {
 fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
     let spec = NetworkSpec {
         mtu: None,
+        ipv6: None,
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -266,6 +267,7 @@ fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
         bridge: made.bridge.clone(),
         forward: Some("nat".to_owned()),
         address: Some("10.0.0.1/24".parse().unwrap()),
+        address6: None,
         dhcp: Vec::new(),
         reservations: Vec::new(),
         ours: true,
@@ -644,6 +646,7 @@ fn a_console_is_one_session_at_a_time() {
     let seed = hypervisor.upload("vms", &seed, &mut &*image, &|_| ()).unwrap().path;
     let network = NetworkSpec {
         mtu: None,
+        ipv6: None,
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -716,6 +719,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     }
     let network = NetworkSpec {
         mtu: None,
+        ipv6: Some(Network6 { cidr: "fd00:10::/64".parse().unwrap(), gateway: "fd00:10::1".parse().unwrap() }),
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -723,6 +727,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     };
     let made = hypervisor.create_network(&network).unwrap();
     assert_eq!((made.active, made.autostart, made.ours), (true, true, true));
+    assert_eq!(made.address6, "fd00:10::1/64".parse().ok());
 
     let (console, first_boot) = (
         VolumeName::log(&cluster(), &node(), LogKind::Console),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::problem::Problems;
-use super::read::{ClusterDraft, NetworkDraft, NodeDraft};
+use super::read::{ClusterDraft, Network6Draft, NetworkDraft, NodeDraft};
 use super::value::Placed;
 
 /// What could be read of the file. A value that could not be read is missing here, and compared with nothing.
@@ -30,6 +30,7 @@ impl Crowd<'_> {
         for address in self.nodes.iter().filter_map(|node| node.address.as_ref()) {
             self.node_address(address);
         }
+        self.addresses6();
     }
 
     /// Reports every value that stands further up already.
@@ -67,11 +68,54 @@ impl Crowd<'_> {
         if let Some(other) = gateway.into_iter().chain(hosts).find(|other| other.value == address.value) {
             return self.taken(address, other);
         }
+        self.not_the_apiservers(address);
+    }
+
+    fn not_the_apiservers<A: Display + Copy + Into<IpAddr>>(&self, address: &Placed<A>) {
         if let Some(api) = self.cluster.and_then(|cluster| cluster.api_server.as_ref())
-            && api.value.address == Some(address.value)
+            && api.value.address == Some(address.value.into())
         {
             self.taken(address, api);
         }
+    }
+
+    fn addresses6(&self) {
+        let network = self.network.and_then(|network| network.ipv6.as_ref());
+        let addresses = || self.nodes.iter().filter_map(|node| node.address6.as_ref());
+        self.unique(addresses());
+        let gateway = network.and_then(|network| network.gateway.as_ref());
+        if let Some((gateway, network)) = gateway.zip(network) {
+            self.misplaced6(gateway, network);
+        }
+        for address in addresses() {
+            match network {
+                None if self.network.is_some() => {
+                    let text = "there is no network.cidr6 that it could be in";
+                    self.problems.report(address.at, &address.path, text);
+                }
+                Some(network) if !self.misplaced6(address, network) => {
+                    match gateway.filter(|gateway| gateway.value == address.value) {
+                        Some(gateway) => self.taken(address, gateway),
+                        None => self.not_the_apiservers(address),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reports an address outside the IPv6 subnet, or the one that stands for all its routers (RFC 4291, 2.6.1).
+    fn misplaced6(&self, address: &Placed<Ipv6Addr>, network: &Network6Draft) -> bool {
+        let Some(net) = &network.cidr else { return false };
+        let text = if !net.value.contains(&address.value) {
+            format!("{} is outside the network {} of line {}", address.value, net.value, net.at.line)
+        } else if address.value == net.value.network() {
+            format!("{} stands for the routers of the network ({}, line {})", address.value, net.value, net.at.line)
+        } else {
+            return false;
+        };
+        self.problems.report(address.at, &address.path, text);
+        true
     }
 
     /// Reports an address outside the network.

@@ -15,6 +15,7 @@ use super::{Arch, Ssh};
 pub(super) const NODE_KEYS: &[&str] = &[
     "name",
     "address",
+    "address6",
     "mac",
     "group",
     "arch",
@@ -44,7 +45,7 @@ pub(super) const NODE_KEYS: &[&str] = &[
 ];
 
 /// The keys of a layer.
-pub(super) const KEYS: &[&str] = NODE_KEYS.split_at(4).1;
+pub(super) const KEYS: &[&str] = NODE_KEYS.split_at(5).1;
 
 /// The size of a machine of which nobody says one: CPUs, and bytes.
 pub(super) const DEFAULT_CPUS: u32 = 2;

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -167,8 +167,19 @@ pub struct Network {
     pub cidr: ipnet::Ipv4Net,
     /// Default gateway, inside `cidr`.
     pub gateway: Ipv4Addr,
+    /// IPv6 beside it.
+    pub ipv6: Option<Network6>,
     /// Resolvers of the nodes, at least one.
     pub nameservers: Vec<IpAddr>,
+}
+
+/// The addressing by IPv6 on the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network6 {
+    /// Subnet, with the network address as its address.
+    pub cidr: ipnet::Ipv6Net,
+    /// Default gateway, inside `cidr`.
+    pub gateway: Ipv6Addr,
 }
 
 /// The hypervisor and where it stores volumes.
@@ -296,6 +307,8 @@ pub struct Node {
     pub arch: Arch,
     /// Static address inside the network.
     pub address: Ipv4Addr,
+    /// Static address inside the network's IPv6 subnet.
+    pub address6: Option<Ipv6Addr>,
     /// MAC of its network card; derived from cluster, CA and name when the file gives none.
     pub mac: Option<Mac>,
     /// Virtual CPUs.
@@ -308,6 +321,14 @@ pub struct Node {
     pub group: Option<String>,
     /// What the cluster file says of it, all layers laid over each other.
     pub settings: Settings,
+}
+
+impl Node {
+    /// All its addresses on the nodes' network; the first is the one that the cluster knows it by (Kubernetes' "IPv4/IPv6
+    /// dual-stack": `--node-ip` takes one of each family, and the first of them is the node's primary address).
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        std::iter::once(self.address.into()).chain(self.address6.map(IpAddr::from)).collect()
+    }
 }
 
 /// Identifies a cluster: its name and the digest of its CA certificate (DER). Two clusters of one name never meet.

@@ -60,6 +60,7 @@ fn node(name: &str, address: [u8; 4]) -> Node {
     Node {
         name: name.parse().unwrap(),
         address: address.into(),
+        address6: None,
         arch: Arch::Amd64,
         mac: None,
         cpus: 2,
@@ -98,6 +99,7 @@ fn seed() -> Config {
             name: "nodebake".to_owned(),
             cidr: "10.0.0.0/24".parse().unwrap(),
             gateway: [10, 0, 0, 1].into(),
+            ipv6: None,
             nameservers: vec![[10, 0, 0, 1].into()],
         },
         libvirt: Libvirt {
@@ -245,6 +247,11 @@ fn what_init_shows_as_a_comment_is_valid_too() {
         origins: Origins::default(),
     };
     expected.network.mtu = Some(1450);
+    let (cidr, gateway) = ("fd00:10::/64".parse().unwrap(), "fd00:10::1".parse().unwrap());
+    expected.network.ipv6 = Some(Network6 { cidr, gateway });
+    for (node, address) in expected.nodes.iter_mut().zip(["fd00:10::36", "fd00:10::37"]) {
+        node.address6 = address.parse().ok();
+    }
     expected.nodes.iter_mut().for_each(|node| node.settings = settings.clone());
     let [_, large] = expected.nodes.as_mut_slice() else { panic!() };
     large.group = Some("large".to_owned());
@@ -478,7 +485,7 @@ fn kinds_are_told_apart() {
             "name: a\n    address: 10.0.0.36",
             "a",
             &[
-                "14:5: nodes[0]: expected a map with name, address, mac, group, arch, cpus, memory, disk, firmware, diskDriver, dataDisks, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, arch, cpus, memory, disk, firmware, diskDriver, dataDisks, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
             ],
         ),
         (

@@ -112,6 +112,7 @@ pub(super) fn network(name: &str, address: &str) -> NetworkInfo {
         bridge: Some(format!("br-{name}")),
         forward: Some("nat".to_owned()),
         address: Some(address.parse().unwrap()),
+        address6: None,
         dhcp: Vec::new(),
         reservations: Vec::new(),
         ours: true,

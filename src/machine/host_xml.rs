@@ -1,6 +1,6 @@
 //! libvirt's XML of networks, pools, volumes and capabilities: written from specs, read into infos.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use roxmltree::{Document, Node};
 
@@ -21,7 +21,10 @@ pub(super) fn network(spec: &NetworkSpec) -> String {
     Element::new("network")
         .child(Element::new("name").text(&spec.name))
         .child(Element::new("metadata").child(made_for))
-        .child(Element::new("forward").attr("mode", "nat"))
+        .child(Element::new("forward").attr("mode", "nat").children(spec.ipv6.map(|_| {
+            // libvirt routes IPv6 otherwise, and nobody outside knows the way back.
+            Element::new("nat").attr("ipv6", "yes")
+        })))
         .child(Element::new("bridge").attr("stp", "on").attr("delay", 0))
         .children(spec.mtu.map(|mtu| Element::new("mtu").attr("size", mtu)))
         .child(
@@ -30,6 +33,10 @@ pub(super) fn network(spec: &NetworkSpec) -> String {
                 .attr("address", spec.gateway)
                 .attr("prefix", spec.cidr.prefix_len()),
         )
+        .children(spec.ipv6.map(|ipv6| {
+            let ip = Element::new("ip").attr("family", "ipv6").attr("address", ipv6.gateway);
+            ip.attr("prefix", ipv6.cidr.prefix_len())
+        }))
         .document()
 }
 
@@ -114,6 +121,7 @@ pub(super) fn read_network(xml: &str, running: &Running) -> Result<NetworkInfo, 
     let ip = root
         .children()
         .find(|node| node.has_tag_name("ip") && node.attribute("family").is_none_or(|family| family == "ipv4"));
+    let ip6 = root.children().find(|node| node.has_tag_name("ip") && node.attribute("family") == Some("ipv6"));
     let ours = child(root, "metadata")
         .is_some_and(|metadata| metadata.children().any(|node| node.tag_name().namespace() == Some(NETWORK_NAMESPACE)));
     Ok(NetworkInfo {
@@ -124,6 +132,7 @@ pub(super) fn read_network(xml: &str, running: &Running) -> Result<NetworkInfo, 
         // libvirt's default mode of a <forward> without one is NAT.
         forward: child(root, "forward").map(|node| node.attribute("mode").unwrap_or("nat").to_owned()),
         address: ip.map(read_address).transpose()?,
+        address6: ip6.map(read_address6).transpose()?,
         dhcp: ip.and_then(|ip| child(ip, "dhcp")).map(read_ranges).transpose()?.unwrap_or_default(),
         reservations: ip.and_then(|ip| child(ip, "dhcp")).map(read_reservations).transpose()?.unwrap_or_default(),
         ours,
@@ -151,6 +160,15 @@ fn read_address(ip: Node<'_, '_>) -> Result<ipnet::Ipv4Net, Problem> {
         _ => 24,
     };
     ipnet::Ipv4Net::new(address, prefix).map_err(|error| error.to_string())
+}
+
+fn read_address6(ip: Node<'_, '_>) -> Result<ipnet::Ipv6Net, Problem> {
+    let text = ip.attribute("address").unwrap_or_default();
+    let address: Ipv6Addr = text.parse().map_err(|_| format!("address {text:?} is not an IPv6 address"))?;
+    // libvirt's own where none is given.
+    let prefix = ip.attribute("prefix").unwrap_or("64");
+    let prefix = prefix.parse().map_err(|_| format!("prefix {prefix:?}"))?;
+    ipnet::Ipv6Net::new(address, prefix).map_err(|error| error.to_string())
 }
 
 fn read_ranges(dhcp: Node<'_, '_>) -> Result<Vec<(Ipv4Addr, Ipv4Addr)>, Problem> {
@@ -257,7 +275,7 @@ pub(super) fn cpu_lacks_kvm(cpuinfo: &str) -> Option<String> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::config::ClusterId;
+    use crate::config::{ClusterId, Network6};
     use crate::digest::Digest;
 
     const STOPPED: Running = Running { active: false, autostart: false };
@@ -270,6 +288,7 @@ mod tests {
     fn our_network_reads_back() {
         let spec = NetworkSpec {
             mtu: None,
+            ipv6: None,
             name: "seed <1>".to_owned(),
             cidr: net("10.0.0.0/20"),
             gateway: "10.0.0.1".parse().unwrap(),
@@ -283,11 +302,17 @@ mod tests {
             bridge: None,
             forward: Some("nat".to_owned()),
             address: Some(net("10.0.0.1/20")),
+            address6: None,
             dhcp: Vec::new(),
             reservations: Vec::new(),
             ours: true,
         };
         assert_eq!(info, expected);
+        let ipv6 = Network6 { cidr: "fd00:10::/64".parse().unwrap(), gateway: "fd00:10::1".parse().unwrap() };
+        let xml = network(&NetworkSpec { ipv6: Some(ipv6), ..spec });
+        assert!(xml.contains("<forward mode='nat'>\n    <nat ipv6='yes'/>\n  </forward>\n"), "{xml}");
+        let info = read_network(&xml, &Running { active: true, autostart: false }).unwrap();
+        assert_eq!(info, NetworkInfo { address6: "fd00:10::1/64".parse().ok(), ..expected });
     }
 
     #[test]

@@ -16,7 +16,7 @@
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 
-use crate::config::{Acceleration, Arch, ClusterId, Mac};
+use crate::config::{Acceleration, Arch, ClusterId, Mac, Network6};
 use crate::digest::Digest;
 
 mod console;
@@ -183,6 +183,8 @@ pub struct NetworkSpec {
     pub cidr: ipnet::Ipv4Net,
     /// The host's address in it, the guests' default gateway; libvirt's dnsmasq answers DNS there.
     pub gateway: Ipv4Addr,
+    /// The same by IPv6, translated (NAT) as IPv4 is.
+    pub ipv6: Option<Network6>,
     /// Largest packet in bytes, where it is not libvirt's own.
     pub mtu: Option<u32>,
     /// The cluster it is made for.
@@ -204,6 +206,8 @@ pub struct NetworkInfo {
     pub forward: Option<String>,
     /// The host's IPv4 address in it, with its prefix.
     pub address: Option<ipnet::Ipv4Net>,
+    /// The host's IPv6 address in it, with its prefix.
+    pub address6: Option<ipnet::Ipv6Net>,
     /// IPv4 ranges that its DHCP server hands out, first and last address.
     pub dhcp: Vec<(Ipv4Addr, Ipv4Addr)>,
     /// What its DHCP server keeps for single guests.

@@ -1,6 +1,8 @@
 //! What stands in the way of a plan.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
 
 use super::{Inventory, Request};
 use crate::config::{ClusterId, Config, Node, NodeName};
@@ -45,7 +47,7 @@ pub enum Blocked {
         /// Whose address it should be.
         node: NodeName,
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Who has it.
         by: String,
     },
@@ -73,9 +75,9 @@ pub enum Blocked {
         /// The libvirt network.
         network: String,
         /// Its subnet.
-        found: ipnet::Ipv4Net,
+        found: IpNet,
         /// The subnet wanted.
-        wanted: ipnet::Ipv4Net,
+        wanted: IpNet,
     },
     /// A data disk would have to shrink.
     #[error("data disk {disk} of {node} has {} MiB, the cluster file says {} MiB; disks do not shrink", from >> 20, to >> 20)]
@@ -124,7 +126,9 @@ impl Blocked {
             Self::AddressInRange { network, .. } => {
                 format!("choose an address outside the range, or narrow it: virsh net-edit {network}")
             }
-            Self::OtherNetwork { .. } => "name another network in the cluster file, or correct network.cidr".to_owned(),
+            Self::OtherNetwork { .. } => {
+                "name another network in the cluster file, or correct network.cidr and network.cidr6".to_owned()
+            }
             Self::Shrinks { node, .. } => format!(
                 "give it its size back in the cluster file, or, where nothing on it is needed: nodebake down {node} --with-data"
             ),
@@ -165,11 +169,12 @@ pub fn blocked(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inv
 
 fn shared(config: &Config, inventory: &Inventory) -> Vec<Blocked> {
     let mut blocked = Vec::new();
-    if let Some((network, found)) = inventory.network.as_ref().and_then(|n| Some((n, n.address?)))
-        && found.trunc() != config.network.cidr.trunc()
-    {
-        let network = network.name.clone();
-        blocked.push(Blocked::OtherNetwork { network, found: found.trunc(), wanted: config.network.cidr });
+    if let Some(network) = &inventory.network {
+        let found6 = network.address6.zip(config.network.ipv6).map(|(found, ipv6)| (found.into(), ipv6.cidr.into()));
+        let found = network.address.map(|found| (found.into(), config.network.cidr.into()));
+        for (found, wanted) in found.into_iter().chain(found6).filter(|(a, b): &(IpNet, IpNet)| a.trunc() != *b) {
+            blocked.push(Blocked::OtherNetwork { network: network.name.clone(), found: found.trunc(), wanted });
+        }
     }
     if let Some(pool) = inventory.pool.as_ref().filter(|pool| !matches!(pool.kind.as_str(), "dir" | "fs" | "netfs")) {
         blocked.push(Blocked::OtherPool { pool: pool.name.clone(), kind: pool.kind.clone() });
@@ -191,8 +196,8 @@ fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<
     }
     let nodes = inventory.nodes.iter().flatten().map(|(_, node)| node);
     let own_address = address.to_string();
-    for other in nodes.clone().filter(|other| other.internal_ip == own_address) {
-        if other.name != own_name {
+    for other in nodes.clone().filter(|other| other.name != own_name) {
+        for address in node.addresses().into_iter().filter(|address| other.has_address(*address)) {
             blocked.push(Blocked::AddressOfNode { node: name.clone(), address, by: other.name.clone() });
         }
     }

@@ -414,6 +414,7 @@ impl<'a> Layout<'a> {
                 name: config.network.name.clone(),
                 cidr: config.network.cidr,
                 gateway: config.network.gateway,
+                ipv6: config.network.ipv6,
                 mtu: config.network.mtu,
                 cluster: id.clone(),
             })),

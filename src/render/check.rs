@@ -26,7 +26,7 @@ pub(super) fn check(
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
     let own_network = network::is_own(node);
-    let checks: [(&'static str, Result<(), String>); 16] = [
+    let checks: [(&'static str, Result<(), String>); 17] = [
         ("user-data", cloud_config::check(&bundle.user_data, node, own("user-data"))),
         ("vendor-data", vendor_data(&bundle.vendor_data)),
         (
@@ -47,6 +47,7 @@ pub(super) fn check(
         ),
         ("guest/disks", ours("guest/disks", &|| disks(bundle, node))),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
+        ("systemd/kubelet.service", ours("systemd/kubelet.service", &|| node_ip(bundle, node))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
         (
             "systemd/containerd-proxy.conf",
@@ -188,6 +189,15 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
 }
 
+/// The kubelet says the node's addresses as they are on its card, and as its certificate has them.
+fn node_ip(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let start = settings(bundle, "/etc/systemd/system/kubelet.service", "ExecStart")?.unwrap_or_default();
+    let words = start.iter().flat_map(|line| line.split(' '));
+    let got: Vec<_> = words.filter_map(|word| word.strip_prefix("--node-ip=")).collect();
+    let wanted: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
+    same("--node-ip", &got, &vec![wanted.join(",").as_str()])
+}
+
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
 pub(super) fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
     if bundle.file(path).is_none() {
@@ -234,10 +244,11 @@ fn modules(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
 fn sysctls(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let lines = text(bundle, "/etc/sysctl.d/90-nodebake.conf")?.lines();
     let got: Vec<_> = lines.map(|line| line.split_once(" = ").unwrap_or((line, ""))).collect();
-    let ours = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables", "net.ipv4.ip_forward"]
-        .map(|name| (name, "1"));
+    let ours = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables", "net.ipv4.ip_forward"];
+    let forwarding6 = node.address6.map(|_| "net.ipv6.conf.all.forwarding");
+    let ours = ours.into_iter().chain(forwarding6).map(|name| (name, "1"));
     let own = node.settings.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    same("the kernel parameters", &got, &ours.into_iter().chain(own).collect())
+    same("the kernel parameters", &got, &ours.chain(own).collect())
 }
 
 /// Both programs that fill data disks wait for their unit, where there is one, and it mounts each disk where it belongs.

@@ -442,12 +442,17 @@ struct NodeValues<'a> {
     user: String,
     address: std::net::Ipv4Addr,
     address_with_prefix: String,
+    address6: Option<std::net::Ipv6Addr>,
+    address6_with_prefix: Option<String>,
+    /// All of them, parted by commas, as the kubelet's `--node-ip` takes them.
+    addresses: String,
     mac: String,
 }
 
 #[derive(Serialize)]
 struct NetworkValues<'a> {
     gateway: std::net::Ipv4Addr,
+    gateway6: Option<std::net::Ipv6Addr>,
     nameservers: &'a [std::net::IpAddr],
     /// Largest packet in bytes, where it is not the network's own.
     mtu: Option<u32>,
@@ -492,10 +497,14 @@ impl<'a> Values<'a> {
                 user: format!("system:node:{}", node.name),
                 address: node.address,
                 address_with_prefix: format!("{}/{}", node.address, config.network.cidr.prefix_len()),
+                address6: node.address6,
+                address6_with_prefix: network::address6(config, node).map(|address| address.to_string()),
+                addresses: node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
                 mac: mac.to_string(),
             },
             network: NetworkValues {
                 gateway: config.network.gateway,
+                gateway6: config.network.ipv6.map(|ipv6| ipv6.gateway),
                 nameservers: &config.network.nameservers,
                 mtu: config.network.mtu,
             },

@@ -1,8 +1,9 @@
 //! The node's network: a file of systemd-networkd's, and the network-config that leaves it to that. A network-config of the
 //! user's own takes the place of both.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -54,26 +55,45 @@ pub(super) fn check_own(text: &str, mac: Mac) -> Result<(), String> {
 enum Setting {
     Card(Mac),
     Mtu(u32),
-    Address(ipnet::Ipv4Net),
-    Gateway(Ipv4Addr),
+    Address(IpNet),
+    Gateway(IpAddr),
     Dns(IpAddr),
     Off(&'static str),
+    LinkLocal6,
 }
 
 /// What networkd does of itself on a card, unless it is told not to.
 const OFF: [&str; 3] = ["DHCP", "IPv6AcceptRA", "LinkLocalAddressing"];
 
+/// What is said of that: all of it is off, but that neighbours find each other by IPv6 through link-local addresses
+/// (RFC 4291, 2.8), where a card has IPv6.
+fn off(ipv6: bool) -> impl Iterator<Item = Setting> {
+    OFF.into_iter().map(move |name| match name {
+        "LinkLocalAddressing" if ipv6 => Setting::LinkLocal6,
+        name => Setting::Off(name),
+    })
+}
+
+/// The node's IPv6 address with the length of its prefix.
+pub(super) fn address6(config: &Config, node: &Node) -> Option<IpNet> {
+    let net = config.network.ipv6?.cidr;
+    Ipv6Net::new(node.address6?, net.prefix_len()).ok().map(IpNet::from)
+}
+
 /// Compares the .network file as it reads back with what was meant.
 pub(super) fn check_file(bundle: &NodeBundle, config: &Config, node: &Node, mac: Mac) -> Result<(), String> {
     let (path, ..) = FILE;
     let got = settings(text(bundle, path)?)?;
-    let address =
-        ipnet::Ipv4Net::new(node.address, config.network.cidr.prefix_len()).map_err(|error| error.to_string())?;
+    let network = &config.network;
+    let address = Ipv4Net::new(node.address, network.cidr.prefix_len()).map_err(|error| error.to_string())?;
+    let address6 = address6(config, node);
+    let gateway6 = network.ipv6.filter(|_| address6.is_some()).map(|ipv6| ipv6.gateway.into());
     let mut wanted = vec![Setting::Card(mac)];
-    wanted.extend(config.network.mtu.map(Setting::Mtu));
-    wanted.extend([Setting::Address(address), Setting::Gateway(config.network.gateway)]);
-    wanted.extend(config.network.nameservers.iter().copied().map(Setting::Dns));
-    wanted.extend(OFF.map(Setting::Off));
+    wanted.extend(network.mtu.map(Setting::Mtu));
+    wanted.extend(std::iter::once(address.into()).chain(address6).map(Setting::Address));
+    wanted.extend(std::iter::once(network.gateway.into()).chain(gateway6).map(Setting::Gateway));
+    wanted.extend(network.nameservers.iter().copied().map(Setting::Dns));
+    wanted.extend(off(address6.is_some()));
     same("the settings", &got, &wanted)
 }
 
@@ -98,6 +118,7 @@ fn setting(section: &str, key: &str, value: &str) -> Option<Setting> {
         ("Network", "Address") => value.parse().ok().map(Setting::Address),
         ("Network", "Gateway") => value.parse().ok().map(Setting::Gateway),
         ("Network", "DNS") => value.parse().ok().map(Setting::Dns),
+        ("Network", "LinkLocalAddressing") if value == "ipv6" => Some(Setting::LinkLocal6),
         ("Network", _) if value == "no" => OFF.into_iter().find(|off| *off == key).map(Setting::Off),
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! What becomes of a machine, and how a plan tells it.
 
 use nodebake::cluster::{NodeStatus, Nodes};
+use nodebake::config::Network6;
 use nodebake::digest::Digest;
 use nodebake::machine::{DomainInfo, DomainState, MarkState, NetworkInfo, PoolInfo, VolumeName};
 use nodebake::plan;
@@ -283,6 +284,33 @@ fn what_stands_in_the_way_is_told_before_anything_is_made() {
     // A lease that has run out, or a node that we removed a moment ago, stands in nobody's way.
     for nodes in [node("worker-node-1", "10.0.0.99", NOW - 40), node("worker-node-1", "10.0.0.36", NOW)] {
         assert!(World::new().plan_with(nodes, plan::up).is_ok());
+    }
+}
+
+/// The same for the second family of addresses.
+#[test]
+fn what_stands_in_the_way_of_ipv6_is_told_too() {
+    let mut world = World::new();
+    let (cidr, gateway) = ("fd00:10::/64".parse().unwrap(), "fd00:10::1".parse().unwrap());
+    world.config.network.ipv6 = Some(Network6 { cidr, gateway });
+    world.config.nodes[0].address6 = "fd00:10::36".parse().ok();
+    let Some(SharedAction::CreateNetwork(spec)) = world.plan().shared.first().cloned() else { panic!() };
+    assert_eq!(spec.ipv6, world.config.network.ipv6);
+    let node = NodeStatus {
+        name: "db-1".to_owned(),
+        internal_ip: "10.0.0.99".to_owned(),
+        other_ips: vec!["fd00:10::36".to_owned()],
+        ..NodeStatus::default()
+    };
+    let taken = world.plan_with(Some(Nodes::from([(node.name.clone(), node)])), plan::up).unwrap_err();
+    assert_eq!(taken.to_string(), "the address fd00:10::36 of worker-node-1 is taken by node db-1");
+    for (address6, wanted) in [
+        ("fd00:10::1/64", None),
+        ("fd00:11::1/64", Some("network nodebake has the address fd00:11::/64, the cluster file says fd00:10::/64")),
+    ] {
+        world.host.put_network(NetworkInfo { address6: address6.parse().ok(), ..network("10.0.0.1/24") });
+        let blocked = world.plan_with(None, plan::up).err().map(|blocked| blocked.to_string());
+        assert_eq!(blocked.as_deref(), wanted);
     }
 }
 

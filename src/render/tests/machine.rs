@@ -65,20 +65,75 @@ fn a_disk_that_holds_anything_is_not_blank() {
     }
 }
 
+/// The template that is refused when a file of a bundle reads back otherwise than it was meant.
+fn spoilt(config: &Config, path: &str, from: &str, to: &str) -> String {
+    let mut bundle = bundle(config);
+    let file = bundle.files.iter_mut().find(|file| file.path == path).unwrap();
+    let Content::Public(bytes, _) = &mut file.content else { panic!("{file:?}") };
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    assert!(text.contains(from), "{path}: {from}");
+    *bytes = text.replacen(from, to, 1).into_bytes();
+    match checked(&bundle, config, &PayloadContents::default(), PayloadPlace::Drive) {
+        Err(RenderError::Check { template, .. }) => template.to_string(),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
 #[test]
-fn disks_that_read_back_otherwise_are_refused() {
-    let config = with("", "dataDisks: {data: {size: 1GiB, mountPath: /data}}", "");
-    let spoil = |path: &str, from: &str, to: &str| {
-        let mut bundle = bundle(&config);
-        let file = bundle.files.iter_mut().find(|file| file.path == path).unwrap();
-        let Content::Public(bytes, _) = &mut file.content else { panic!("{file:?}") };
-        *bytes = String::from_utf8_lossy(bytes).replacen(from, to, 1).into_bytes();
-        match checked(&bundle, &config, &PayloadContents::default(), PayloadPlace::Drive) {
-            Err(RenderError::Check { template, .. }) => template.to_string(),
-            other => panic!("{path}: {other:?}"),
-        }
-    };
-    assert_eq!(spoil(DISKS[1], "ext4 '/data'", "ext4 '/date'"), "guest/disks");
-    let kubelet = "/etc/systemd/system/kubelet.service";
-    assert_eq!(spoil(kubelet, "Requires=nodebake-disks.service\n", ""), "guest/disks");
+fn what_reads_back_otherwise_is_refused() {
+    let disks = with("", "dataDisks: {data: {size: 1GiB, mountPath: /data}}", "");
+    let (kubelet, file) = ("/etc/systemd/system/kubelet.service", network::FILE.0);
+    for (config, path, from, to, template) in [
+        (&disks, DISKS[1], "ext4 '/data'", "ext4 '/date'", "guest/disks"),
+        (&disks, kubelet, "Requires=nodebake-disks.service\n", "", "guest/disks"),
+        (&dual_stack(), kubelet, ",fd00:10::36", "", "systemd/kubelet.service"),
+        (&dual_stack(), file, "Address=fd00:10::36/64\n", "", "guest/primary.network"),
+        (&dual_stack(), file, "Gateway=fd00:10::1\n", "", "guest/primary.network"),
+        (&dual_stack(), file, "LinkLocalAddressing=ipv6", "LinkLocalAddressing=no", "guest/primary.network"),
+        (
+            &dual_stack(),
+            "/etc/sysctl.d/90-nodebake.conf",
+            "net.ipv6.conf.all.forwarding = 1\n",
+            "",
+            "guest/sysctl.conf",
+        ),
+    ] {
+        assert_eq!(spoilt(config, path, from, to), template, "{path}: {from}");
+    }
+}
+
+/// [`INIT`] with IPv6 on the network, and an address of it for its first node.
+fn dual_stack() -> Config {
+    with("cidr6: fd00:10::/64\ngateway6: fd00:10::1", "", "address6: fd00:10::36")
+}
+
+#[test]
+fn a_node_with_ipv6_has_it_wherever_its_addresses_stand() {
+    let (without, bundle) = (bundle(&with("", "", "")), bundle(&dual_stack()));
+    let (unit, file) = ("/etc/systemd/system/kubelet.service", network::FILE.0);
+    assert_eq!(differences(&bundle, &without), ["/etc/hosts", "/etc/sysctl.d/90-nodebake.conf", file, unit]);
+    for (path, from, to) in [
+        ("/etc/hosts", "10.0.0.36 worker-node-1\n", "10.0.0.36 worker-node-1\nfd00:10::36 worker-node-1\n"),
+        (
+            "/etc/sysctl.d/90-nodebake.conf",
+            "net.ipv4.ip_forward = 1\n",
+            "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n",
+        ),
+        (unit, "--node-ip=10.0.0.36 ", "--node-ip=10.0.0.36,fd00:10::36 "),
+        (
+            file,
+            "Address=10.0.0.36/24\nGateway=10.0.0.1\n",
+            "Address=10.0.0.36/24\nAddress=fd00:10::36/64\nGateway=10.0.0.1\nGateway=fd00:10::1\n",
+        ),
+    ] {
+        let wanted = public(&without, path).0.replace(from, to);
+        assert_eq!(public(&bundle, path).0, wanted.replace("LinkLocalAddressing=no", "LinkLocalAddressing=ipv6"));
+    }
+    let static6 = "proto static\naddress add fd00:10::36/64 dev $name nodad\n\
+                   route add default via fd00:10::1 dev $name proto static\nEND\n";
+    let first_boot = without.first_boot.replace("proto static\nEND\n", static6).replace("none up", "eui64 up");
+    assert_eq!(bundle.first_boot, first_boot);
+    // The network may have IPv6 before a node has.
+    let network = super::bundle(&with("cidr6: fd00:10::/64\ngateway6: fd00:10::1", "", ""));
+    assert_eq!((differences(&network, &without), &network.first_boot), (vec![], &without.first_boot));
 }
