@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use nodebake::config::{Acceleration, Arch, ClusterId, Network6, NodeName};
+use nodebake::config::{Acceleration, Arch, ClusterId, Network6, NicSource, NodeName};
 use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
     Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark,
-    MarkState, NetworkInfo, NetworkSpec, Nic, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat, VolumeInfo,
-    VolumeName, VolumeSpec, open,
+    MarkState, NetworkCard, NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat,
+    VolumeInfo, VolumeName, VolumeSpec, open,
 };
 
 use daemon::Daemon;
@@ -67,11 +67,13 @@ fn spec(folder: &str) -> DomainSpec {
         payload: Some(format!("{folder}/payload.iso")),
         payload_digest: Digest::of(b"payload"),
         seed: format!("{folder}/seed.iso"),
-        mac: cluster().mac(&node()),
         data: std::collections::BTreeMap::new(),
         driver: nodebake::config::DiskDriver::default(),
-        nic: Nic::Network("seed".to_owned()),
-        mtu: None,
+        cards: vec![NetworkCard {
+            mac: cluster().mac(&node()),
+            source: NicSource::Network("seed".to_owned()),
+            mtu: None,
+        }],
         over: None,
         console_log: format!("{folder}/console.log"),
         first_boot_log: format!("{folder}/first-boot.log"),
@@ -314,7 +316,7 @@ fn every_golden_definition_passes_validation() {
         assert!(matches!(hypervisor.define(&broken), Err(MachineError::Refused { .. })), "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
 }
 
 /// What libvirtd says when two threads of it are the first to validate: libxml2 lets the second see the table of XML

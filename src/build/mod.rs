@@ -295,8 +295,8 @@ impl Build<'_> {
             key: &identity.key_pem,
             host_keys,
         };
-        let mac = config.mac(&self.cluster_id(), node);
-        let bundle = render::render(config, node, mac, credentials, payload, place)?;
+        let macs = config.macs(&self.cluster_id(), node);
+        let bundle = render::render(config, node, &macs, credentials, payload, place)?;
         let seed = match place {
             PayloadPlace::Drive | PayloadPlace::BaseImage => Some(seed::make(&bundle, self.time)?),
             PayloadPlace::Seed => None,

@@ -1,6 +1,5 @@
 //! `nodebake image`: a base image that holds the payload and its packages already, made by booting one machine once.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -189,9 +188,10 @@ fn builder(group: &str, image: &str, model: &Node, payload: &Payload) -> Result<
     let name: NodeName = name.parse().map_err(|_| ImageError::Taken { name })?;
     let base = BaseImage::named(image).map_or(0, |image| image.min_disk);
     let disk = (base + 2 * payload.size + ROOM).next_multiple_of(1 << 20);
-    let mut node = Node { name, mac: None, disk, ..model.clone() };
-    // Disks that would outlast it, and devices that a node may be using, are the nodes' own.
-    node.settings.machine = Machine { data_disks: BTreeMap::new(), domain_xml: None, ..node.settings.machine };
+    let mut node = Node { name, mac: None, address6: None, disk, ..model.clone() };
+    // Disks that would outlast it, and devices and addresses that a node may be using, are the nodes' own.
+    let Machine { firmware, disk_driver, .. } = node.settings.machine;
+    node.settings.machine = Machine { firmware, disk_driver, ..Machine::default() };
     Ok(node)
 }
 

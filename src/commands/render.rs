@@ -73,7 +73,7 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
         }
     };
     let id = ClusterId { name: config.cluster.name.clone(), ca: ca.digest() };
-    let bundle = render::render(config, node, config.mac(&id, node), credentials, &payload, PayloadPlace::Drive);
+    let bundle = render::render(config, node, &config.macs(&id, node), credentials, &payload, PayloadPlace::Drive);
     Ok(bundle.map_err(build::BuildError::Render)?)
 }
 

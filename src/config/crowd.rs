@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
+use super::machine::{NicAddress, NicSource, overlap};
 use super::problem::Problems;
 use super::read::{ClusterDraft, Network6Draft, NetworkDraft, NodeDraft};
 use super::value::Placed;
@@ -31,6 +34,7 @@ impl Crowd<'_> {
             self.node_address(address);
         }
         self.addresses6();
+        self.nics();
     }
 
     /// Reports every value that stands further up already.
@@ -116,6 +120,38 @@ impl Crowd<'_> {
         };
         self.problems.report(address.at, &address.path, text);
         true
+    }
+
+    /// Addresses of further cards: each once on its network, and none in the subnets of the first card, which would then be
+    /// reached through either.
+    fn nics(&self) {
+        let first = self.network.and_then(|network| Some(network.cidr.as_ref()?.with(IpNet::from)));
+        let first6 = self.network.and_then(|network| Some(network.ipv6.as_ref()?.cidr.as_ref()?.with(IpNet::from)));
+        let mut seen: BTreeMap<(&NicSource, IpAddr), &Placed<IpNet>> = BTreeMap::new();
+        let addresses: Vec<&NicAddress> = self.nodes.iter().flat_map(|node| &node.said.nic_addresses).collect();
+        for (source, address) in addresses {
+            let Placed { value, at, .. } = address;
+            if let Some(net) = first.iter().chain(&first6).find(|net| overlap(net.value, *value)) {
+                let text =
+                    format!("{value} overlaps {}, the network of the first card (line {})", net.value, net.at.line);
+                self.report_once(address, text);
+            }
+            match seen.insert((source, value.addr()), address) {
+                Some(other) if other.at == *at => {
+                    let text = format!("{} is given to more than one node here; each needs its own", value.addr());
+                    self.report_once(address, text);
+                }
+                Some(other) => self.taken(&address.with(|net| net.addr()), other),
+                None => {}
+            }
+        }
+    }
+
+    /// Of a place that several nodes have a value from.
+    fn report_once<T>(&self, value: &Placed<T>, text: String) {
+        if !self.problems.has(value.at, &text) {
+            self.problems.report(value.at, &value.path, text);
+        }
     }
 
     /// Reports an address outside the network.

@@ -10,7 +10,7 @@ use super::layers::is_free;
 use super::problem::quoted;
 use super::scalar::size_text;
 use super::value::nearest;
-use super::{Body, Config, DataDisk, DiskDriver, Node, Origin, OwnFile, OwnUnit, Registry};
+use super::{Body, Config, DataDisk, DiskDriver, FurtherNic, NicSource, Node, Origin, OwnFile, OwnUnit, Registry};
 
 /// A setting of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,7 @@ const INNER: &[&str] = &[
     "diskDriver.io",
     "diskDriver.discard",
     "dataDisks.",
+    "nics.",
     "proxy.http",
     "proxy.https",
     "proxy.no",
@@ -141,6 +142,7 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("firmware", json!(settings.machine.firmware.map(|firmware| firmware.to_string()))),
         ("diskDriver", disk_driver(&settings.machine.disk_driver)),
         ("dataDisks", map(&settings.machine.data_disks, |(name, disk)| (name.clone(), data_disk(disk)))),
+        ("nics", map(&settings.machine.nics, |(name, it)| (name.clone(), nic(it)))),
         ("domainXml", json!(settings.machine.domain_xml)),
         ("ntp", json!(some(&settings.ntp))),
         ("proxy", json!(proxy)),
@@ -171,6 +173,14 @@ fn data_disk(disk: &DataDisk) -> Value {
         "mountPath": mount.map(|mount| &mount.path),
         "fileSystem": mount.map(|mount| &mount.file_system),
     })
+}
+
+fn nic(nic: &FurtherNic) -> Value {
+    let (key, name) = match &nic.source {
+        NicSource::Network(name) => ("network", name),
+        NicSource::Bridge(name) => ("bridge", name),
+    };
+    json!({key: name, "mtu": nic.mtu, "address": nic.address, "address6": nic.address6})
 }
 
 fn disk_driver(driver: &DiskDriver) -> Value {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::guest;
-use super::machine::{self, Bootware};
+use super::machine::{self, Bootware, Machine, NicAddress};
 use super::scalar;
 use super::settings::{Body, Credentials, OwnFile, OwnUnit, Registry, Settings, TaintEffect};
 use super::supply;
@@ -25,6 +25,7 @@ pub(super) const NODE_KEYS: &[&str] = &[
     "firmware",
     "diskDriver",
     "dataDisks",
+    "nics",
     "domainXml",
     "ntp",
     "proxy",
@@ -60,6 +61,8 @@ pub(super) struct Said {
     pub(super) memory: Option<u64>,
     pub(super) disk: Option<u64>,
     pub(super) settings: Settings,
+    /// Addresses of its further network cards, with their places; known once all layers are one.
+    pub(super) nic_addresses: Vec<NicAddress>,
 }
 
 /// Reads a layer, or what all of them make; its unknown keys are the caller's. Relative paths start at `folder`.
@@ -89,21 +92,23 @@ fn said(fields: &Fields<'_>, folder: &Path) -> Said {
     let cpus = fields.get("cpus").and_then(|value| value.number(&(1..=255)));
     let memory = fields.optional("memory", "a size such as 4GiB", scalar::memory);
     let disk = fields.optional("disk", "a size such as 20GiB", scalar::disk);
+    let (machine, nic_addresses) = machine::read(fields);
     Said {
         arch: arch.map(|arch| arch.value),
         cpus,
         memory: memory.map(|memory| memory.value),
         disk: disk.map(|disk| disk.value),
-        settings: settings(fields, folder),
+        settings: settings(fields, folder, machine),
+        nic_addresses,
     }
 }
 
-fn settings(fields: &Fields<'_>, folder: &Path) -> Settings {
+fn settings(fields: &Fields<'_>, folder: &Path, machine: Machine) -> Settings {
     let path = || scalar::path(folder);
     let containerd = fields.get("containerd").and_then(|value| value.fields(&["config", "registries"]));
     let registries = containerd.as_ref().and_then(|containerd| containerd.get("registries"));
     Settings {
-        machine: machine::read(fields),
+        machine,
         ntp: texts(fields, "ntp", "addresses or host names of time servers", scalar::time_server),
         proxy: fields.get("proxy").and_then(|value| supply::proxy(&value)),
         ssh: fields.get("ssh").and_then(|value| ssh(&value)),

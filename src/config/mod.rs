@@ -8,7 +8,7 @@
 //! text. Where a number belongs, only plain decimal digits are one. Duplicate keys, anchors, aliases, tags and further
 //! documents are problems.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -40,7 +40,7 @@ mod tests;
 
 pub use edit::{EditError, VersionKey, set_versions};
 pub use explain::{Explained, InForce, fields, nearest_field};
-pub use machine::{Bootware, DataDisk, DiskDriver, Machine, Mount};
+pub use machine::{Bootware, DataDisk, DiskDriver, FurtherNic, Machine, Mount, NicSource};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{
@@ -349,15 +349,37 @@ impl ClusterId {
         uuid::Uuid::new_v5(&Self::NAMESPACE, self.name_of(node).as_bytes())
     }
 
-    /// MAC of a node's network card, in QEMU's own range 52:54:00.
+    /// MAC of a node's first network card, in QEMU's own range 52:54:00.
     pub fn mac(&self, node: &NodeName) -> Mac {
         let digest = Digest::of(format!("mac\n{}", self.name_of(node)).as_bytes());
         let [a, b, c, ..] = *digest.bytes();
         Mac::from([0x52, 0x54, 0x00, a, b, c])
     }
 
+    /// The same of one of its further cards.
+    pub fn nic_mac(&self, node: &NodeName, nic: &str) -> Mac {
+        let digest = Digest::of(format!("mac\n{}\n{nic}", self.name_of(node)).as_bytes());
+        let [a, b, c, ..] = *digest.bytes();
+        Mac::from([0x52, 0x54, 0x00, a, b, c])
+    }
+
     fn name_of(&self, node: &NodeName) -> String {
         format!("{}\n{}\n{node}", self.name, self.ca)
+    }
+}
+
+/// The MACs of a node's network cards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Macs {
+    /// Of the one on the nodes' network.
+    pub first: Mac,
+    /// Of the others, by their names.
+    pub further: BTreeMap<String, Mac>,
+}
+
+impl From<Mac> for Macs {
+    fn from(first: Mac) -> Self {
+        Self { first, further: BTreeMap::new() }
     }
 }
 
@@ -396,5 +418,12 @@ impl Config {
     /// The node's MAC: as given, else derived.
     pub fn mac(&self, id: &ClusterId, node: &Node) -> Mac {
         node.mac.unwrap_or_else(|| id.mac(&node.name))
+    }
+
+    /// The MACs of all its cards; those of further ones are always derived.
+    pub fn macs(&self, id: &ClusterId, node: &Node) -> Macs {
+        let further = node.settings.machine.nics.keys();
+        let further = further.map(|name| (name.clone(), id.nic_mac(&node.name, name))).collect();
+        Macs { first: self.mac(id, node), further }
     }
 }

@@ -189,13 +189,10 @@ pub(super) struct Network6Draft {
     pub(super) gateway: Option<Placed<Ipv6Addr>>,
 }
 
-/// The least size of packets that IPv6 takes (RFC 8200, 5).
-const LEAST_MTU6: u32 = 1280;
-
 fn network6(fields: &Fields<'_>, mtu: Option<u32>) -> Option<Network6Draft> {
     fields.get("cidr6").or_else(|| fields.get("gateway6"))?;
-    if let Some(value) = fields.get("mtu").filter(|_| mtu.is_some_and(|mtu| mtu < LEAST_MTU6)) {
-        value.report(format!("IPv6 needs packets of at least {LEAST_MTU6} bytes"));
+    if let Some(value) = fields.get("mtu").filter(|_| mtu.is_some_and(|mtu| mtu < scalar::MTU6)) {
+        value.report(scalar::small_mtu6());
     }
     Some(Network6Draft {
         cidr: fields.required("cidr6", "a network such as fd00:10::/64", scalar::cidr6),
@@ -211,8 +208,7 @@ fn network(value: &Value<'_>) -> Option<NetworkDraft> {
     if let Some(value) = fields.get("bridge").filter(|_| fields.get("name").is_some()) {
         value.report("name and bridge are both given; the nodes are on one of them");
     }
-    // The least that IPv4 takes (RFC 791), and the most that Linux does.
-    let mtu = fields.get("mtu").and_then(|value| value.number(&(576..=65535)));
+    let mtu = fields.get("mtu").and_then(|value| value.number(&scalar::MTU));
     Some(NetworkDraft {
         bridge: bridge.map(|bridge| bridge.value),
         mtu,
@@ -273,7 +269,7 @@ pub(super) struct NodeDraft {
     pub(super) address6: Option<Placed<Ipv6Addr>>,
     pub(super) mac: Option<Placed<Mac>>,
     group: Option<String>,
-    said: Said,
+    pub(super) said: Said,
 }
 
 fn nodes<'t>(fields: &Fields<'t>, layers: &mut Layers<'t>) -> Option<Vec<NodeDraft>> {
@@ -303,7 +299,7 @@ fn node<'t>(value: &Value<'t>, layers: &mut Layers<'t>) -> Option<NodeDraft> {
 
 impl NodeDraft {
     fn finish(self) -> Option<Node> {
-        let Said { arch, cpus, memory, disk, settings } = self.said;
+        let Said { arch, cpus, memory, disk, settings, .. } = self.said;
         Some(Node {
             name: self.name?.value,
             arch: arch.unwrap_or(Arch::Amd64),

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -149,6 +150,43 @@ pub(super) fn cidr6(text: &str) -> Result<Ipv6Net, String> {
         Some(why) => Err(format!("{net} starts with {why}")),
         None => Ok(net),
     }
+}
+
+/// Sizes of packets in bytes: the least that IPv4 takes (RFC 791), and the most that Linux does.
+pub(super) const MTU: RangeInclusive<u32> = 576..=65535;
+
+/// The least of IPv6 (RFC 8200, 5).
+pub(super) const MTU6: u32 = 1280;
+
+/// The problem of a size between the two.
+pub(super) fn small_mtu6() -> String {
+    format!("IPv6 needs packets of at least {MTU6} bytes")
+}
+
+/// An address of a machine, with the length of its subnet's prefix.
+pub(super) fn host4(text: &str) -> Result<Ipv4Net, String> {
+    let net: Ipv4Net =
+        text.parse().map_err(|_| format!("{} is not an address with its prefix such as 10.1.0.36/24", quoted(text)))?;
+    if let Some(why) = unreachable(net.addr().into()) {
+        return Err(format!("{} is {why}, which no node can have", net.addr()));
+    }
+    // Of two hosts on a line (RFC 3021), and of one, all are.
+    if net.prefix_len() < 31 && (net.addr() == net.network() || net.addr() == net.broadcast()) {
+        return Err(format!("{} stands for the network {} or for all in it", net.addr(), net.trunc()));
+    }
+    Ok(net)
+}
+
+/// The same of IPv6.
+pub(super) fn host6(text: &str) -> Result<Ipv6Net, String> {
+    let net: Ipv6Net = text
+        .parse()
+        .map_err(|_| format!("{} is not an address with its prefix such as fd00:11::36/64", quoted(text)))?;
+    ipv6(&net.addr().to_string())?;
+    if net.prefix_len() < 127 && net.addr() == net.network() {
+        return Err(format!("{} stands for the routers of the network {}", net.addr(), net.trunc()));
+    }
+    Ok(net)
 }
 
 /// The host of the apiserver's URL.

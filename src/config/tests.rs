@@ -156,6 +156,10 @@ fn init_machine() -> Machine {
             discard: "unmap".to_owned(),
         },
         data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30, mount })]),
+        nics: BTreeMap::from([(
+            "storage".to_owned(),
+            FurtherNic { source: NicSource::Bridge("br1".to_owned()), mtu: Some(9000), address: None, address6: None },
+        )]),
         domain_xml: Some(
             "<domain>\n  <cpu><topology sockets='1' cores='2' threads='1'/></cpu>\n  \
                  <devices><watchdog model='itco' action='reset'/></devices>\n</domain>\n"
@@ -253,6 +257,8 @@ fn what_init_shows_as_a_comment_is_valid_too() {
         node.address6 = address.parse().ok();
     }
     expected.nodes.iter_mut().for_each(|node| node.settings = settings.clone());
+    let nics = &mut expected.nodes[0].settings.machine.nics;
+    nics.get_mut("storage").unwrap().address = "10.1.0.36/24".parse().ok();
     let [_, large] = expected.nodes.as_mut_slice() else { panic!() };
     large.group = Some("large".to_owned());
     large.memory = 16 << 30;
@@ -485,7 +491,7 @@ fn kinds_are_told_apart() {
             "name: a\n    address: 10.0.0.36",
             "a",
             &[
-                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, arch, cpus, memory, disk, firmware, diskDriver, dataDisks, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, arch, cpus, memory, disk, firmware, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
             ],
         ),
         (

@@ -25,6 +25,7 @@ impl Fixture {
         let id = ClusterId { name: config.cluster.name.clone(), ca: Digest::of(b"ca") };
         let inventory = Inventory {
             network: Some(network("nodebake", "10.0.0.1/24")),
+            further: Vec::new(),
             pool: Some(pool("nodebake")),
             log_pool: Some(pool("nodebake-logs")),
             volumes: Vec::new(),

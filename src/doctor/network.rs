@@ -11,20 +11,27 @@ use crate::config::Network;
 use crate::machine::NetworkInfo;
 use crate::plan::Blocked;
 
-/// Whether the network is started and has the subnet of the cluster file. One that is not there, or not started, `up` sees
-/// to.
+/// Whether the network is started and has the subnet of the cluster file, and those of further cards are there. One of
+/// nodebake's own that is not there, or any that is not started, `up` sees to.
 pub(super) fn network(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Finding> {
     let wanted = &case.config.network;
-    if let Some(bridge) = &wanted.bridge {
-        return vec![Finding::skipped(Check::Network, on_bridge(bridge))];
-    }
-    let other = blocked.iter().filter(|problem| matches!(problem, Blocked::OtherNetwork { .. }));
+    let other =
+        blocked.iter().filter(|problem| matches!(problem, Blocked::OtherNetwork { .. } | Blocked::NoNetwork { .. }));
     let mut findings: Vec<_> =
         other.map(|problem| Finding::of_error(Check::Network, problem, problem.hint())).collect();
-    if let Some(network) = host.inventory.network.as_ref().filter(|network| !network.active) {
+    let is_used = |further: &&NetworkInfo| {
+        let mut nics = case.nodes.iter().flat_map(|node| node.settings.machine.nics.values());
+        nics.any(|nic| nic.source.network() == Some(&further.name))
+    };
+    let further = host.inventory.further.iter().filter(is_used);
+    let further = further.filter(|further| host.inventory.network.as_ref() != Some(further));
+    for network in host.inventory.network.iter().chain(further).filter(|network| !network.active) {
         let found = format!("network {} is not active; `up` starts it", network.name);
         let fix = format!("nodebake doctor --fix, or: virsh net-start {}", network.name);
         findings.push(Finding::warning(Check::Network, found, fix).with(Remedy::StartNetwork(network.name.clone())));
+    }
+    if let Some(bridge) = wanted.bridge.as_ref().filter(|_| findings.is_empty()) {
+        return vec![Finding::skipped(Check::Network, on_bridge(bridge))];
     }
     findings.extend(host.inventory.network.as_ref().and_then(|network| without_ipv6(case, network)));
     or_ok(findings, Check::Network, || match &host.inventory.network {
@@ -196,6 +203,29 @@ mod tests {
         let overlaps = "failure: libvirt's network default has fd00:10:0:0:1::/80, which overlaps fd00:10::/64 | choose another \
                         network.cidr6 in the cluster file, or use that network: network.name: default";
         assert_eq!(fixture.judge(subnet), [overlaps]);
+    }
+
+    #[test]
+    fn networks_of_further_cards_are_there_and_active() {
+        let mut fixture = Fixture::new();
+        let nic = |source| crate::config::FurtherNic { source, mtu: None, address: None, address6: None };
+        let storage = nic(crate::config::NicSource::Network("storage".to_owned()));
+        fixture.config.nodes[0].settings.machine.nics.insert("a".to_owned(), storage);
+        let judge = |fixture: &Fixture, blocked: &[Blocked]| fixture.judge(|case, host| network(case, host, blocked));
+        let missing = Blocked::NoNetwork { node: fixture.config.nodes[0].name.clone(), network: "storage".to_owned() };
+        let told = "failure: there is no network storage, which worker-node-1 has a card on | nodebake makes no network but the \
+                    nodes' own: define it with virsh, or name another under nics";
+        assert_eq!(judge(&fixture, &[missing]), [told]);
+        let off = NetworkInfo { active: false, ..fixture::network("storage", "10.1.0.1/24") };
+        fixture.host.inventory.further = vec![off];
+        let off = "warning: network storage is not active; `up` starts it | nodebake doctor --fix, or: virsh net-start storage";
+        assert_eq!(judge(&fixture, &[]), [off]);
+        fixture.config.network.bridge = Some("br0".to_owned());
+        fixture.host.inventory.network = None;
+        assert_eq!(judge(&fixture, &[]), [off]);
+        // Only the nodes asked for count.
+        fixture.config.nodes.remove(0);
+        assert_eq!(judge(&fixture, &[]), ["skipped: the nodes are on bridge br0 of the host"]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::finding::{Check, Finding, Remedy, or_ok};
 use super::{Case, Host};
 use crate::apply::Presence;
-use crate::config::{ClusterId, Mac, Node};
-use crate::machine::MarkState;
+use crate::config::{ClusterId, Mac, NicSource, Node};
+use crate::machine::{MarkState, NetworkInfo};
 use crate::plan::Blocked;
 
 /// Whether another domain has a node's name.
@@ -30,20 +30,9 @@ pub(super) fn macs(case: Case, id: &ClusterId, host: &Host) -> Vec<Finding> {
 
 fn macs_of(case: Case, id: &ClusterId, host: &Host, node: &Node) -> Vec<Finding> {
     let (name, mac) = (&node.name, case.config.mac(id, node));
-    let wanted = &case.config.network;
     let network = host.inventory.network.as_ref();
-    let bridge = wanted.bridge.as_deref().or_else(|| network.and_then(|network| network.bridge.as_deref()));
-    let by_name = wanted.bridge.is_none().then_some(wanted.name.as_str());
-    let is_here = |on: Option<&str>| on.is_some() && (on == by_name || on == bridge);
-    let others = host.inventory.domains.iter().filter(|domain| domain.uuid != id.uuid(name));
-    let holders = others
-        .filter(|domain| domain.resources().cards.iter().any(|card| card.mac == mac && is_here(card.on.as_deref())));
-    let mut findings: Vec<_> = holders
-        .map(|domain| {
-            let found = format!("the MAC {mac} of {name} is that of domain {} on the same network", domain.name);
-            Finding::failure(Check::Macs, found, change_mac(node, &domain.name))
-        })
-        .collect();
+    let mut findings: Vec<_> =
+        cards(case, id, host, node).iter().flat_map(|card| holders(id, host, node, card)).collect();
     let kept = network.into_iter().flat_map(|network| &network.reservations);
     findings.extend(kept.filter(|kept| kept.mac == Some(mac)).filter_map(|kept| {
         let address = kept.address.filter(|address| *address != node.address)?;
@@ -52,6 +41,54 @@ fn macs_of(case: Case, id: &ClusterId, host: &Host, node: &Node) -> Vec<Finding>
         Some(Finding::warning(Check::Macs, found, fix))
     }));
     findings
+}
+
+/// A network card of a node.
+struct Card<'a> {
+    /// Its name, where it is not the first.
+    further: Option<&'a str>,
+    mac: Mac,
+    /// The names by which other domains may have a card on the same network.
+    on: Vec<&'a str>,
+}
+
+fn cards<'a>(case: Case<'a>, id: &ClusterId, host: &'a Host, node: &'a Node) -> Vec<Card<'a>> {
+    let wanted = &case.config.network;
+    let bridge_of = |network: Option<&'a NetworkInfo>| network.and_then(|network| network.bridge.as_deref());
+    let own = match &wanted.bridge {
+        Some(bridge) => vec![bridge.as_str()],
+        None => std::iter::once(wanted.name.as_str()).chain(bridge_of(host.inventory.network.as_ref())).collect(),
+    };
+    let first = Card { further: None, mac: case.config.mac(id, node), on: own };
+    let further = node.settings.machine.nics.iter().map(|(name, nic)| {
+        let on = match &nic.source {
+            NicSource::Bridge(bridge) => vec![bridge.as_str()],
+            NicSource::Network(name) => {
+                let found = host.inventory.further.iter().find(|network| network.name == *name);
+                std::iter::once(name.as_str()).chain(bridge_of(found)).collect()
+            }
+        };
+        Card { further: Some(name), mac: id.nic_mac(&node.name, name), on }
+    });
+    std::iter::once(first).chain(further).collect()
+}
+
+/// Other domains with the MAC of a card on the same network.
+fn holders(id: &ClusterId, host: &Host, node: &Node, card: &Card) -> Vec<Finding> {
+    let Card { further, mac, on } = card;
+    let is_here =
+        |other: &crate::machine::Card| other.mac == *mac && other.on.as_deref().is_some_and(|at| on.contains(&at));
+    let others = host.inventory.domains.iter().filter(|domain| domain.uuid != id.uuid(&node.name));
+    let finding = |domain: &crate::machine::DomainInfo| {
+        let whose = further.map_or_else(|| node.name.to_string(), |nic| format!("the card {nic} of {}", node.name));
+        let found = format!("the MAC {mac} of {whose} is that of domain {} on the same network", domain.name);
+        let fix = match further {
+            None => change_mac(node, &domain.name),
+            Some(_) => format!("virsh edit {}, and give it another MAC", domain.name),
+        };
+        Finding::failure(Check::Macs, found, fix)
+    };
+    others.filter(|domain| domain.resources().cards.iter().any(is_here)).map(finding).collect()
 }
 
 fn change_mac(node: &Node, domain: &str) -> String {
@@ -186,6 +223,29 @@ mod tests {
         let before = Fixture::new();
         (fixture.host.inventory.network, fixture.config.network.bridge) = (before.host.inventory.network, None);
         fixture.host.inventory.domains.push(domain("clone", ShutOff, &card(mac, "nodebake")));
+        // A further card's is compared on its own network alone.
+        let nic = crate::config::FurtherNic {
+            source: NicSource::Bridge("br1".to_owned()),
+            mtu: None,
+            address: None,
+            address6: None,
+        };
+        let own = fixture.id.nic_mac(&fixture.config.nodes[0].name, "a");
+        let mut with_nic = Fixture::new();
+        with_nic.config.nodes[0].settings.machine.nics.insert("a".to_owned(), nic);
+        for (on, wanted) in [
+            ("nodebake", free.to_owned()),
+            (
+                "br1",
+                format!(
+                    "failure: the MAC {own} of the card a of worker-node-1 is that of domain clone on the same network | virsh \
+                     edit clone, and give it another MAC"
+                ),
+            ),
+        ] {
+            with_nic.host.inventory.domains = vec![domain("clone", ShutOff, &card(own, on))];
+            assert_eq!(judge(&with_nic), [wanted], "{on}");
+        }
         fixture.config.nodes[0].mac = Some(mac);
         let given = "give worker-node-1 another `mac` in the cluster file, or leave the key out; or virsh edit clone";
         assert_eq!(judge(&fixture), [format!("{taken} | {given}")]);

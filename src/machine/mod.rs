@@ -32,7 +32,7 @@ mod upload;
 mod xml;
 
 pub use console::Console;
-pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, Nic, VirtType, volumes as volumes_of};
+pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, NetworkCard, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};

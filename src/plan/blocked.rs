@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use super::inventory::further_networks;
 use super::{Inventory, Request};
 use crate::config::{ClusterId, Config, Node, NodeName};
 use crate::machine::{DomainInfo, MachineError, Mark, VolumeName};
@@ -79,6 +80,14 @@ pub enum Blocked {
         /// The subnet wanted.
         wanted: IpNet,
     },
+    /// A network that nodebake does not make is missing.
+    #[error("there is no network {network}, which {node} has a card on")]
+    NoNetwork {
+        /// The node.
+        node: NodeName,
+        /// The libvirt network.
+        network: String,
+    },
     /// A data disk would have to shrink.
     #[error("data disk {disk} of {node} has {} MiB, the cluster file says {} MiB; disks do not shrink", from >> 20, to >> 20)]
     Shrinks {
@@ -129,6 +138,10 @@ impl Blocked {
             Self::OtherNetwork { .. } => {
                 "name another network in the cluster file, or correct network.cidr and network.cidr6".to_owned()
             }
+            Self::NoNetwork { .. } => {
+                "nodebake makes no network but the nodes' own: define it with virsh, or name another under nics"
+                    .to_owned()
+            }
             Self::Shrinks { node, .. } => format!(
                 "give it its size back in the cluster file, or, where nothing on it is needed: nodebake down {node} --with-data"
             ),
@@ -164,6 +177,7 @@ pub(super) fn check(request: Request) -> Result<(), Blocked> {
 pub fn blocked(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inventory, now: i64) -> Vec<Blocked> {
     let mut blocked = shared(config, inventory);
     blocked.extend(nodes.iter().flat_map(|node| of_node(id, node, inventory, now)));
+    blocked.extend(nodes.iter().flat_map(|node| without_networks(config, node, inventory)));
     blocked
 }
 
@@ -180,6 +194,18 @@ fn shared(config: &Config, inventory: &Inventory) -> Vec<Blocked> {
         blocked.push(Blocked::OtherPool { pool: pool.name.clone(), kind: pool.kind.clone() });
     }
     blocked
+}
+
+/// Networks of its further cards that are not there. Its own network is made, where it is none of a bridge.
+fn without_networks<'a>(
+    config: &'a Config,
+    node: &'a Node,
+    inventory: &'a Inventory,
+) -> impl Iterator<Item = Blocked> + 'a {
+    let made = |name: &str| config.network.bridge.is_none() && config.network.name == name;
+    let missing = move |name: &&str| !made(name) && inventory.further.iter().all(|network| network.name != *name);
+    let blocked = |network: &str| Blocked::NoNetwork { node: node.name.clone(), network: network.to_owned() };
+    further_networks(node).filter(missing).map(blocked)
 }
 
 fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<Blocked> {

@@ -11,7 +11,7 @@ mod report;
 mod sealing;
 mod unused;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use blocked::{Blocked, blocked, own};
@@ -26,11 +26,11 @@ pub use unused::unused;
 use replacement::Old;
 
 use crate::cluster::Metadata;
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{ClusterId, Config, NicSource, Node, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
-    Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkSpec, Nic,
+    Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkCard, NetworkSpec,
     OverlaySpec, Parts, PoolSpec, VolumeInfo, VolumeName, VolumeSpec,
 };
 
@@ -175,6 +175,19 @@ impl std::fmt::Display for Growth {
     }
 }
 
+/// The network cards of a node: the one on the nodes' network first.
+fn cards(config: &Config, id: &ClusterId, node: &Node) -> Vec<NetworkCard> {
+    let network = &config.network;
+    let source = network.bridge.clone().map_or_else(|| NicSource::Network(network.name.clone()), NicSource::Bridge);
+    let first = NetworkCard { mac: config.mac(id, node), source, mtu: network.mtu };
+    let further = node.settings.machine.nics.iter().map(|(name, nic)| NetworkCard {
+        mac: id.nic_mac(&node.name, name),
+        source: nic.source.clone(),
+        mtu: nic.mtu,
+    });
+    std::iter::once(first).chain(further).collect()
+}
+
 fn data_disk(id: &ClusterId, node: &NodeName, name: &str, capacity: u64) -> OverlaySpec {
     OverlaySpec { name: VolumeName::data(id, node, name), capacity, backing: None }
 }
@@ -297,10 +310,25 @@ pub fn start(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inven
     if nodes.iter().any(|node| matches!(node.step, Step::Start(_))) {
         let network = inventory.network.as_ref().filter(|network| !network.active);
         shared.extend(network.map(|network| SharedAction::StartNetwork(network.name.clone())));
+        let starts = nodes.iter().filter(|node| matches!(node.step, Step::Start(_))).map(|node| &node.node);
+        shared.extend(start_further(config, starts, inventory));
         let pools = [&inventory.pool, &inventory.log_pool].into_iter().flatten().filter(|pool| !pool.active);
         shared.extend(pools.map(|pool| SharedAction::StartPool(pool.name.clone())));
     }
     Ok(Plan { shared, nodes })
+}
+
+/// Starts the networks that further cards of these nodes are on, where they are off.
+fn start_further<'a>(
+    config: &Config,
+    nodes: impl Iterator<Item = &'a NodeName>,
+    inventory: &Inventory,
+) -> Vec<SharedAction> {
+    let nodes: BTreeSet<_> = nodes.collect();
+    let nodes = config.nodes.iter().filter(|node| nodes.contains(&node.name));
+    let wanted: BTreeSet<_> = nodes.flat_map(inventory::further_networks).collect();
+    let off = inventory.further.iter().filter(|network| !network.active && wanted.contains(network.name.as_str()));
+    off.map(|network| SharedAction::StartNetwork(network.name.clone())).collect()
 }
 
 /// A paused machine does not run: it is started too, which resumes it.
@@ -402,8 +430,8 @@ impl<'a> Layout<'a> {
     /// Network, pools and images: only what is missing, and only if a node needs it.
     fn shared(&self, nodes: &[NodePlan]) -> Vec<SharedAction> {
         let Request { config, id, inventory, built, .. } = self.request;
-        let boots = nodes.iter().any(|node| matches!(node.step, Step::Create(_) | Step::Start(_)));
-        if !boots {
+        let boot = |node: &&NodePlan| matches!(node.step, Step::Create(_) | Step::Start(_));
+        if !nodes.iter().any(|node| boot(&node)) {
             return Vec::new();
         }
         let mut actions = Vec::new();
@@ -421,6 +449,7 @@ impl<'a> Layout<'a> {
             Some(network) if !network.active => actions.push(SharedAction::StartNetwork(network.name.clone())),
             Some(_) => {}
         }
+        actions.extend(start_further(config, nodes.iter().filter(boot).map(|node| &node.node), inventory));
         let pool = &config.libvirt.pool;
         let pools =
             [(pool.clone(), &inventory.pool, &self.pool_path), (log_pool(pool), &inventory.log_pool, &self.log_path)];
@@ -536,7 +565,6 @@ impl<'a> Layout<'a> {
         let machine = &node.settings.machine;
         let data: BTreeMap<_, _> =
             machine.data_disks.iter().map(|(disk, it)| (disk.clone(), data_disk(id, name, disk, it.size))).collect();
-        let nic = config.network.bridge.clone().map_or_else(|| Nic::Network(config.network.name.clone()), Nic::Bridge);
         let mut domain = DomainSpec {
             name: name.to_string(),
             uuid: id.uuid(name),
@@ -551,11 +579,9 @@ impl<'a> Layout<'a> {
             payload: images.payload_drive.then(|| self.path(&VolumeName::Payload(images.payload.digest))),
             payload_digest: images.payload.digest,
             seed: self.path(&seed),
-            mac: config.mac(id, node),
             data: data.iter().map(|(name, disk)| (name.clone(), self.path(&disk.name))).collect(),
             driver: machine.disk_driver.clone(),
-            nic,
-            mtu: config.network.mtu,
+            cards: cards(config, id, node),
             console_log: self.log_path(name, LogKind::Console),
             first_boot_log: self.log_path(name, LogKind::FirstBoot),
             over: machine.domain_xml.clone(),

@@ -9,7 +9,7 @@ use super::{
     Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, cloud_config, containerd,
     kubelet, network, preloaded, proxy, seal,
 };
-use crate::config::{Config, Mac, Node};
+use crate::config::{Config, Macs, Node};
 use crate::image::PayloadContents;
 
 /// Checks every structured file of a bundle. What the user's own template renders is its author's: of such a file only
@@ -18,7 +18,7 @@ pub(super) fn check(
     bundle: &NodeBundle,
     config: &Config,
     node: &Node,
-    mac: Mac,
+    macs: &Macs,
     contents: &PayloadContents,
     place: PayloadPlace,
     templates: &Templates,
@@ -26,13 +26,13 @@ pub(super) fn check(
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
     let own_network = network::is_own(node);
-    let checks: [(&'static str, Result<(), String>); 17] = [
+    let checks: [(&'static str, Result<(), String>); 18] = [
         ("user-data", cloud_config::check(&bundle.user_data, node, own("user-data"))),
         ("vendor-data", vendor_data(&bundle.vendor_data)),
         (
             "network-config",
             if own_network {
-                network::check_own(&bundle.network_config, mac)
+                network::check_own(&bundle.network_config, macs.first)
             } else {
                 network::check(&bundle.network_config)
             },
@@ -42,8 +42,12 @@ pub(super) fn check(
             if own_network {
                 Ok(())
             } else {
-                ours(network::FILE.2, &|| network::check_file(bundle, config, node, mac))
+                ours(network::FILE.2, &|| network::check_file(bundle, config, node, macs.first))
             },
+        ),
+        (
+            network::NIC,
+            if own_network { Ok(()) } else { ours(network::NIC, &|| network::check_nics(bundle, node, macs)) },
         ),
         ("guest/disks", ours("guest/disks", &|| disks(bundle, node))),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),

@@ -24,7 +24,7 @@ mod yaml;
 
 use serde::Serialize;
 
-use crate::config::{Config, Mac, Mount, Node, NodeName};
+use crate::config::{Config, Macs, Mount, Node, NodeName};
 use crate::digest::Digest;
 use crate::identity::HostKey;
 use crate::image::{Payload, PayloadContents};
@@ -75,14 +75,14 @@ pub fn payload_serial(payload: Digest) -> String {
 pub fn render(
     config: &Config,
     node: &Node,
-    mac: Mac,
+    macs: &Macs,
     credentials: Credentials,
     payload: &Payload,
     place: PayloadPlace,
 ) -> Result<NodeBundle, RenderError> {
     labels::check(config, node)?;
     let (own, units) = (own::files(config, node)?, units::units(config, node)?);
-    let values = Values::new(config, node, mac, payload, place, (&own, &units));
+    let values = Values::new(config, node, macs, payload, place, (&own, &units));
     let mut templates = Templates::new(&values, config, node)?;
     let mut files = guest_files(config, node, &payload.contents, &values, credentials, &templates)?;
     let template = |path: &str| template_at(path, config, node, &payload.contents, place);
@@ -104,7 +104,7 @@ pub fn render(
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
-    check::check(&bundle, config, node, mac, &payload.contents, place, &templates)?;
+    check::check(&bundle, config, node, macs, &payload.contents, place, &templates)?;
     Ok(bundle)
 }
 
@@ -229,6 +229,10 @@ fn guest_files(
         }
         add(path, Content::Public(text.into_bytes(), mode));
     }
+    for nic in values.nics.iter().filter(|_| network.is_some()) {
+        let text = templates.render_with(network::NIC, "nic", nic)?;
+        add(&network::nic_path(nic.name), Content::Public(text.into_bytes(), 0o644));
+    }
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
     add(&values.paths.key, Content::Secret(credentials.key.clone(), 0o600));
@@ -275,7 +279,8 @@ fn template_at(
 ) -> Option<&'static str> {
     let mut rendered = RENDERED.into_iter().chain([network::FILE]).chain(rendered_when_given(node, contents, place));
     let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
-    found.or_else(|| containerd::template_at(path, config))
+    let is_nic = node.settings.machine.nics.keys().any(|name| network::nic_path(name) == path);
+    found.or(is_nic.then_some(network::NIC)).or_else(|| containerd::template_at(path, config))
 }
 
 /// What we mask; what the cluster file says of a unit goes before it.
@@ -339,6 +344,8 @@ struct Values<'a> {
     own_units: &'a [String],
     /// Size of the swap file in bytes.
     swap: Option<u64>,
+    /// Network cards beside the first.
+    nics: Vec<network::NicValues<'a>>,
     /// Data disks that are mounted, those first that others are mounted in.
     disks: Vec<DiskValues<'a>>,
     /// Whether root has a password at the console.
@@ -475,7 +482,7 @@ impl<'a> Values<'a> {
     fn new(
         config: &'a Config,
         node: &'a Node,
-        mac: Mac,
+        macs: &'a Macs,
         payload: &'a Payload,
         place: PayloadPlace,
         (own, units): (&'a [Own], &'a Units),
@@ -500,7 +507,7 @@ impl<'a> Values<'a> {
                 address6: node.address6,
                 address6_with_prefix: network::address6(config, node).map(|address| address.to_string()),
                 addresses: node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-                mac: mac.to_string(),
+                mac: macs.first.to_string(),
             },
             network: NetworkValues {
                 gateway: config.network.gateway,
@@ -533,6 +540,7 @@ impl<'a> Values<'a> {
             enabled_units: &units.enable,
             own_units: &units.start,
             swap: settings.swap,
+            nics: network::nics(node, macs),
             disks: mounted(node),
             console_login: settings.console_login.is_some(),
             node_labels: labels::flag(node),

@@ -4,16 +4,46 @@
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::NodeBundle;
 use super::check::{same, text, yaml};
 use super::templates::has_template;
-use crate::config::{Config, Mac, Node};
+use crate::config::{Config, Mac, Macs, Node};
 
 /// Path in the guest, mode and template. The name puts it before those of netplan, which begin with 10-netplan.
 pub(super) const FILE: (&str, u32, &str) = ("/etc/systemd/network/05-nodebake.network", 0o644, "guest/primary.network");
+
+/// Template of the files of further cards.
+pub(super) const NIC: &str = "guest/nic.network";
+
+/// Path in the guest of a further card's file.
+pub(super) fn nic_path(name: &str) -> String {
+    format!("/etc/systemd/network/06-nodebake-{name}.network")
+}
+
+/// A network card beside the first, as templates see it.
+#[derive(Serialize)]
+pub(super) struct NicValues<'a> {
+    pub(super) name: &'a str,
+    mac: String,
+    mtu: Option<u32>,
+    /// With the lengths of their prefixes.
+    addresses: Vec<IpNet>,
+    ipv6: bool,
+}
+
+/// The network cards beside the first.
+pub(super) fn nics<'a>(node: &'a Node, macs: &'a Macs) -> Vec<NicValues<'a>> {
+    let nics = &node.settings.machine.nics;
+    let values = |(name, mac): (&'a String, &Mac)| {
+        let nic = nics.get(name)?;
+        let (mac, addresses) = (mac.to_string(), nic.addresses().collect());
+        Some(NicValues { name, mac, mtu: nic.mtu, addresses, ipv6: nic.address6.is_some() })
+    };
+    macs.further.iter().filter_map(values).collect()
+}
 
 /// Whether a network-config of the user's own takes the place of ours.
 pub(super) fn is_own(node: &Node) -> bool {
@@ -60,6 +90,7 @@ enum Setting {
     Dns(IpAddr),
     Off(&'static str),
     LinkLocal6,
+    NotWaitedFor,
 }
 
 /// What networkd does of itself on a card, unless it is told not to.
@@ -97,6 +128,19 @@ pub(super) fn check_file(bundle: &NodeBundle, config: &Config, node: &Node, mac:
     same("the settings", &got, &wanted)
 }
 
+/// Compares the files of further cards as they read back with what was meant.
+pub(super) fn check_nics(bundle: &NodeBundle, node: &Node, macs: &Macs) -> Result<(), String> {
+    for (name, nic) in &node.settings.machine.nics {
+        let mac = macs.further.get(name).ok_or_else(|| format!("{name} has no MAC"))?;
+        let mut wanted = vec![Setting::Card(*mac), Setting::NotWaitedFor];
+        wanted.extend(nic.mtu.map(Setting::Mtu));
+        wanted.extend(nic.addresses().map(Setting::Address));
+        wanted.extend(off(nic.address6.is_some()));
+        same(&format!("the settings of {name}"), &settings(text(bundle, &nic_path(name))?)?, &wanted)?;
+    }
+    Ok(())
+}
+
 fn settings(text: &str) -> Result<Vec<Setting>, String> {
     let mut section = "";
     let mut found = Vec::new();
@@ -114,6 +158,7 @@ fn settings(text: &str) -> Result<Vec<Setting>, String> {
 fn setting(section: &str, key: &str, value: &str) -> Option<Setting> {
     match (section, key) {
         ("Match", "PermanentMACAddress") => value.parse().ok().map(Setting::Card),
+        ("Link", "RequiredForOnline") if value == "no" => Some(Setting::NotWaitedFor),
         ("Link", "MTUBytes") => value.parse().ok().map(Setting::Mtu),
         ("Network", "Address") => value.parse().ok().map(Setting::Address),
         ("Network", "Gateway") => value.parse().ok().map(Setting::Gateway),

@@ -22,7 +22,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 43] = templates![
+const TEMPLATES: [Template; 44] = templates![
     "user-data",
     "meta-data",
     "vendor-data",
@@ -57,6 +57,7 @@ const TEMPLATES: [Template; 43] = templates![
     "guest/images",
     "guest/modules-load.conf",
     "guest/networkd.conf",
+    "guest/nic.network",
     "guest/packages",
     "guest/primary.network",
     "guest/report",

@@ -1,11 +1,11 @@
 //! What becomes of a machine, and how a plan tells it.
 
 use nodebake::cluster::{NodeStatus, Nodes};
-use nodebake::config::Network6;
+use nodebake::config::{FurtherNic, Network6, NicSource};
 use nodebake::digest::Digest;
-use nodebake::machine::{DomainInfo, DomainState, MarkState, NetworkInfo, PoolInfo, VolumeName};
+use nodebake::machine::{DomainInfo, DomainState, Hypervisor as _, MarkState, NetworkInfo, PoolInfo, VolumeName};
 use nodebake::plan;
-use nodebake::plan::{ImageFile, Images, Plan, SharedAction};
+use nodebake::plan::{ImageFile, Images, Plan, SharedAction, Step};
 
 use crate::world::{NOW, POOL, World, holdings, network, pool, steps};
 
@@ -312,6 +312,62 @@ fn what_stands_in_the_way_of_ipv6_is_told_too() {
         let blocked = world.plan_with(None, plan::up).err().map(|blocked| blocked.to_string());
         assert_eq!(blocked.as_deref(), wanted);
     }
+}
+
+/// Networks of further cards are the user's: they must be there, and are started; another one is another machine.
+#[test]
+fn further_cards_are_on_networks_that_are_there() {
+    let mut world = World::with_good_guests();
+    let nic = |source| FurtherNic { source, mtu: None, address: None, address6: None };
+    let nics = &mut world.config.nodes[0].settings.machine.nics;
+    nics.insert("a".to_owned(), nic(NicSource::Network("storage".to_owned())));
+    nics.insert("b".to_owned(), nic(NicSource::Bridge("br1".to_owned())));
+    // The one that is made.
+    nics.insert("c".to_owned(), nic(NicSource::Network("nodebake".to_owned())));
+    let missing = world.plan_with(None, plan::up).unwrap_err();
+    assert_eq!(missing.to_string(), "there is no network storage, which worker-node-1 has a card on");
+    let hint = "nodebake makes no network but the nodes' own: define it with virsh, or name another under nics";
+    assert_eq!(missing.hint().as_deref(), Some(hint));
+
+    let storage = NetworkInfo { name: "storage".to_owned(), active: false, ..network("10.1.0.1/24") };
+    world.host.put_network(storage.clone());
+    let started = |plan: &Plan| {
+        let name = |action: &SharedAction| match action {
+            SharedAction::StartNetwork(name) => Some(name.clone()),
+            _ => None,
+        };
+        plan.shared.iter().filter_map(name).collect::<Vec<_>>()
+    };
+    let plan = world.plan();
+    assert_eq!(started(&plan), ["storage"]);
+    let Step::Create(creation) = &plan.nodes[0].step else { panic!("{plan:?}") };
+    let cards: Vec<_> = creation.domain.cards.iter().map(|card| (card.mac, card.source.clone())).collect();
+    let name = &world.config.nodes[0].name;
+    let net = |name: &str| NicSource::Network(name.to_owned());
+    let wanted = [
+        (world.id.mac(name), net("nodebake")),
+        (world.id.nic_mac(name, "a"), net("storage")),
+        (world.id.nic_mac(name, "b"), NicSource::Bridge("br1".to_owned())),
+        (world.id.nic_mac(name, "c"), net("nodebake")),
+    ];
+    assert_eq!(cards, wanted);
+    world.carry_out(&plan).unwrap();
+    assert_eq!(started(&world.plan()), Vec::<String>::new());
+
+    // `start` brings it up too, for the node that needs it.
+    world.host.put_network(storage);
+    for node in ["worker-node-1", "worker-node-2"] {
+        world.host.destroy(world.uuid(node)).unwrap();
+    }
+    let start = |world: &World, node: usize| {
+        let inventory = world.inventory(None);
+        started(&plan::start(&world.config, &world.id, &[&world.config.nodes[node]], &inventory).unwrap())
+    };
+    assert_eq!((start(&world, 0), start(&world, 1)), (vec!["storage".to_owned()], Vec::new()));
+
+    world.config.nodes[0].settings.machine.nics.remove("b");
+    let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, ["machine changed in the cluster file"]);
 }
 
 #[test]

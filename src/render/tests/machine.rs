@@ -65,6 +65,41 @@ fn a_disk_that_holds_anything_is_not_blank() {
     }
 }
 
+/// [`INIT`] with two further cards for its first node.
+fn further_cards() -> Config {
+    let own = "nics: {b: {address: 10.1.0.36/24, address6: fd00:11::36/64}}";
+    with("", "nics: {a: {network: x}, b: {bridge: br1, mtu: 9000}}", own)
+}
+
+#[test]
+fn further_cards_have_files_of_their_own_without_a_way_out() {
+    let (without, bundle) = (bundle(&with("", "", "")), bundle(&further_cards()));
+    let [a, b] = ["a", "b"].map(network::nic_path);
+    assert_eq!(differences(&bundle, &without), [a.as_str(), b.as_str()]);
+    let head = |name: &str| {
+        format!(
+            "# Rendered by nodebake: the network card {name}, beside the node's first. No default route leads through it.\n"
+        )
+    };
+    let wanted = head("a")
+        + "[Match]\nPermanentMACAddress=52:54:00:00:00:01\n\n[Link]\n# Nothing waits for it.\nRequiredForOnline=no\n\n\
+           [Network]\nDHCP=no\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n";
+    assert_eq!(public(&bundle, &a), (wanted.as_str(), 0o644));
+    let wanted = head("b")
+        + "[Match]\nPermanentMACAddress=52:54:00:00:00:02\n\n[Link]\n# Nothing waits for it.\nRequiredForOnline=no\n\
+           MTUBytes=9000\n\n[Network]\nAddress=10.1.0.36/24\nAddress=fd00:11::36/64\nDHCP=no\nIPv6AcceptRA=no\n\
+           LinkLocalAddressing=ipv6\n";
+    assert_eq!(public(&bundle, &b), (wanted.as_str(), 0o644));
+    // A network-config of the user's own says all of the network.
+    let folder = tempfile::tempdir().unwrap();
+    let own = "version: 2\nethernets: {primary: {match: {macaddress: '{{ node.mac }}'}}}\n";
+    std::fs::write(folder.path().join("network-config"), own).unwrap();
+    let mut config = further_cards();
+    config.nodes[0].settings.templates = Some(folder.path().to_owned());
+    let own = super::bundle(&config);
+    assert_eq!([&a, &b].map(|path| own.file(path).is_some()), [false; 2]);
+}
+
 /// The template that is refused when a file of a bundle reads back otherwise than it was meant.
 fn spoilt(config: &Config, path: &str, from: &str, to: &str) -> String {
     let mut bundle = bundle(config);
@@ -86,6 +121,15 @@ fn what_reads_back_otherwise_is_refused() {
     for (config, path, from, to, template) in [
         (&disks, DISKS[1], "ext4 '/data'", "ext4 '/date'", "guest/disks"),
         (&disks, kubelet, "Requires=nodebake-disks.service\n", "", "guest/disks"),
+        (&further_cards(), &network::nic_path("b"), "DHCP=no", "DHCP=yes", "guest/nic.network"),
+        (
+            &further_cards(),
+            &network::nic_path("b"),
+            "[Network]\n",
+            "[Network]\nGateway=10.1.0.1\n",
+            "guest/nic.network",
+        ),
+        (&further_cards(), &network::nic_path("a"), "00:00:00:01", "00:00:00:02", "guest/nic.network"),
         (&dual_stack(), kubelet, ",fd00:10::36", "", "systemd/kubelet.service"),
         (&dual_stack(), file, "Address=fd00:10::36/64\n", "", "guest/primary.network"),
         (&dual_stack(), file, "Gateway=fd00:10::1\n", "", "guest/primary.network"),
