@@ -62,6 +62,7 @@ fn spec(folder: &str) -> DomainSpec {
         arch: Arch::Amd64,
         virt: VirtType::Qemu,
         firmware: Firmware::Bios,
+        secure_boot: None,
         root: format!("{folder}/root.qcow2"),
         backing: Backing { path: format!("{folder}/base.qcow2") },
         payload: Some(format!("{folder}/payload.iso")),
@@ -183,7 +184,7 @@ fn keeps_domains(hypervisor: &dyn Hypervisor) {
     let two = |state| vec![("test".to_owned(), DomainState::Running), ("worker-node-1".to_owned(), state)];
     for _ in 0..2 {
         hypervisor.set_autostart(spec.uuid, true).unwrap();
-        hypervisor.start(spec.uuid).unwrap();
+        hypervisor.start(spec.uuid, false).unwrap();
         assert_eq!(names(hypervisor), two(DomainState::Running));
     }
     let registered = Mark { state: MarkState::Registered, boot_id: Some("b".to_owned()), ..mark(&spec) };
@@ -220,7 +221,7 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
         hypervisor.define(&same_name).map(|_| ()),
         hypervisor.define(&same_uuid).map(|_| ()),
         hypervisor.define(&same_both).map(|_| ()),
-        hypervisor.start(foreign.uuid),
+        hypervisor.start(foreign.uuid, false),
         hypervisor.set_autostart(foreign.uuid, true),
         hypervisor.shutdown(foreign.uuid),
         hypervisor.destroy(foreign.uuid),
@@ -316,7 +317,7 @@ fn every_golden_definition_passes_validation() {
         assert!(matches!(hypervisor.define(&broken), Err(MachineError::Refused { .. })), "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 12);
 }
 
 /// What libvirtd says when two threads of it are the first to validate: libxml2 lets the second see the table of XML
@@ -602,7 +603,7 @@ fn keeps_consoles(hypervisor: &dyn Hypervisor, uuid: uuid::Uuid) {
     };
     let off = Some("domain \"worker-node-1\" is not running".to_owned());
     assert_eq!((refused(false), refused(true)), (off.clone(), off.clone()));
-    hypervisor.start(uuid).unwrap();
+    hypervisor.start(uuid, false).unwrap();
     let first = open(false).unwrap();
     let first_ear = heard(&first);
     echoes(&first, &first_ear, "hello");
@@ -748,7 +749,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     let defined = hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();
     let started = Mark { state: MarkState::Started, stored: Some(defined.stored_digest()), ..mark(&spec) };
     for _ in 0..2 {
-        hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        hypervisor.start(spec.uuid, false).unwrap_or_else(|error| panic!("{}", chain(&error)));
         hypervisor.set_autostart(spec.uuid, true).unwrap();
         hypervisor.set_mark(spec.uuid, &started).unwrap();
     }
@@ -810,7 +811,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     for (wanted, found) in [(128, 128), (128, 128), (64, 128)] {
         grows(wanted, found);
     }
-    hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    hypervisor.start(spec.uuid, false).unwrap_or_else(|error| panic!("{}", chain(&error)));
     hypervisor.destroy(spec.uuid).unwrap();
     hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();
     assert_eq!(medium(&[]), full);

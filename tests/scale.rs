@@ -130,8 +130,8 @@ impl Hypervisor for Driver {
         self.0.define(xml)
     }
 
-    fn start(&self, uuid: uuid::Uuid) -> Result<()> {
-        self.0.start(uuid)
+    fn start(&self, uuid: uuid::Uuid, fresh: bool) -> Result<()> {
+        self.0.start(uuid, fresh)
     }
 
     fn set_autostart(&self, uuid: uuid::Uuid, autostart: bool) -> Result<()> {

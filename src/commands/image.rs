@@ -190,8 +190,8 @@ fn builder(group: &str, image: &str, model: &Node, payload: &Payload) -> Result<
     let disk = (base + 2 * payload.size + ROOM).next_multiple_of(1 << 20);
     let mut node = Node { name, mac: None, address6: None, disk, ..model.clone() };
     // Disks that would outlast it, and devices and addresses that a node may be using, are the nodes' own.
-    let Machine { firmware, disk_driver, .. } = node.settings.machine;
-    node.settings.machine = Machine { firmware, disk_driver, ..Machine::default() };
+    let Machine { firmware, secure_boot, disk_driver, .. } = node.settings.machine;
+    node.settings.machine = Machine { firmware, secure_boot, disk_driver, ..Machine::default() };
     Ok(node)
 }
 

@@ -23,6 +23,7 @@ pub(super) const NODE_KEYS: &[&str] = &[
     "memory",
     "disk",
     "firmware",
+    "secureBoot",
     "diskDriver",
     "dataDisks",
     "nics",
@@ -79,6 +80,11 @@ pub(super) fn read(fields: &Fields<'_>, folder: &Path) -> Said {
         && said.settings.machine.firmware == Some(Bootware::Bios)
     {
         value.report("arm64 has no BIOS; its firmware is uefi");
+    }
+    if let Some(value) = fields.get("secureBoot").filter(|value| !value.is_layer())
+        && said.settings.machine.firmware != Some(Bootware::Uefi)
+    {
+        value.report("secureBoot needs firmware: uefi beside it");
     }
     if let Some(value) = fields.get("dataDisks").filter(|value| !value.is_layer()) {
         machine::check_mounts(&value, &said.settings.machine.data_disks, said.settings.files.keys());

@@ -15,6 +15,8 @@ use super::value::{Fields, Placed, Value};
 pub struct Machine {
     /// Its firmware; the base image's own where nobody says.
     pub firmware: Option<Bootware>,
+    /// Whether that firmware, UEFI, starts signed loaders alone; as the hypervisor has it where nobody says.
+    pub secure_boot: Option<bool>,
     /// How its disks are read and written.
     pub disk_driver: DiskDriver,
     /// Disks that outlast it, by their names.
@@ -133,6 +135,7 @@ pub(super) fn read(fields: &Fields<'_>) -> (Machine, Vec<NicAddress>) {
     let (nics, addresses) = nics(fields);
     let machine = Machine {
         firmware: fields.optional("firmware", "bios or uefi", firmware).map(|firmware| firmware.value),
+        secure_boot: fields.optional("secureBoot", "true or false", scalar::boolean).map(|secure| secure.value),
         disk_driver: fields.get("diskDriver").and_then(|value| disk_driver(&value)).unwrap_or_default(),
         data_disks,
         nics,

@@ -150,6 +150,7 @@ fn init_machine() -> Machine {
     let mount = Some(Mount { path: "/var/lib/data".to_owned(), file_system: "ext4".to_owned() });
     Machine {
         firmware: Some(Bootware::Uefi),
+        secure_boot: Some(true),
         disk_driver: DiskDriver {
             cache: "none".to_owned(),
             io: Some("native".to_owned()),
@@ -491,7 +492,7 @@ fn kinds_are_told_apart() {
             "name: a\n    address: 10.0.0.36",
             "a",
             &[
-                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, arch, cpus, memory, disk, firmware, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
             ],
         ),
         (

@@ -102,6 +102,7 @@ fn able() -> Capabilities {
         cpus: 8,
         memory: 16 << 30,
         uefi: true,
+        secure_boot: true,
     }
 }
 

@@ -85,6 +85,8 @@ pub struct DomainSpec {
     pub virt: VirtType,
     /// Its firmware.
     pub firmware: Firmware,
+    /// Whether UEFI starts signed loaders alone; libvirt chooses where nothing is said.
+    pub secure_boot: Option<bool>,
     /// Path of the root disk, qcow2.
     pub root: String,
     /// What the root disk starts from.
@@ -175,12 +177,16 @@ impl DomainSpec {
             Firmware::Uefi => Element::new("os").attr("firmware", "efi"),
         };
         os.child(Element::new("type").attr("arch", arch).attr("machine", machine).text("hvm"))
+            .children(self.secure_boot.map(secure_boot))
     }
 
     fn features(&self) -> Element {
         let features = Element::new("features").child(Element::new("acpi"));
         match self.arch {
-            Arch::Amd64 => features.child(Element::new("apic")),
+            // Code of the guest's could change the firmware's variables otherwise.
+            Arch::Amd64 => features
+                .child(Element::new("apic"))
+                .children((self.secure_boot == Some(true)).then(|| Element::new("smm").attr("state", "on"))),
             Arch::Arm64 => features,
         }
     }
@@ -302,6 +308,14 @@ impl DomainSpec {
     }
 }
 
+/// What firmware libvirt looks for (<https://libvirt.org/formatdomain.html#bios-bootloader>). Without enrolled keys, nothing
+/// would be compared with anything.
+fn secure_boot(wanted: bool) -> Element {
+    let enabled = if wanted { "yes" } else { "no" };
+    let feature = |name| Element::new("feature").attr("enabled", enabled).attr("name", name);
+    Element::new("firmware").child(feature("secure-boot")).child(feature("enrolled-keys"))
+}
+
 fn network_card(card: &NetworkCard) -> Element {
     let (kind, name) = match &card.source {
         NicSource::Network(name) => ("network", name),
@@ -380,6 +394,12 @@ pub(super) fn emptied_drive(xml: &str) -> Option<(String, std::ops::Range<usize>
     Some((kept, whole))
 }
 
+/// Whether libvirt chooses UEFI firmware for a domain, which then has a file of its variables.
+pub(super) fn is_uefi(xml: &str) -> bool {
+    let Ok(document) = roxmltree::Document::parse(xml) else { return false };
+    document.root_element().children().any(|node| node.has_tag_name("os") && node.attribute("firmware") == Some("efi"))
+}
+
 /// Digest of a domain's XML as libvirt keeps it, without `<metadata>`.
 pub(super) fn stored_digest(xml: &str) -> Digest {
     let metadata = roxmltree::Document::parse(xml).ok().and_then(|document| {
@@ -412,6 +432,7 @@ mod tests {
             arch: Arch::Amd64,
             virt: VirtType::Kvm,
             firmware: Firmware::Bios,
+            secure_boot: None,
             root: "/pool/root.qcow2".to_owned(),
             backing: Backing { path: "/pool/base.qcow2".to_owned() },
             payload: Some("/pool/payload.iso".to_owned()),
@@ -471,6 +492,8 @@ mod tests {
             ("amd64-kvm-bios", spec()),
             ("amd64-tcg-bios", tcg.clone()),
             ("amd64-kvm-uefi", DomainSpec { firmware: Firmware::Uefi, ..spec() }),
+            ("secure-boot", DomainSpec { firmware: Firmware::Uefi, secure_boot: Some(true), ..spec() }),
+            ("no-secure-boot", DomainSpec { firmware: Firmware::Uefi, secure_boot: Some(false), ..spec() }),
             ("arm64-tcg-uefi", DomainSpec { arch: Arch::Arm64, firmware: Firmware::Uefi, ..tcg }),
             ("bridge", DomainSpec { cards: vec![card(NicSource::Bridge("br0".to_owned()), Some(1450))], ..spec() }),
             ("further-cards", DomainSpec { cards: [spec().cards, further].concat(), ..spec() }),
@@ -540,6 +563,13 @@ mod tests {
         );
         assert_eq!(drive(&two), Drive::Seed(seed));
         assert_eq!(emptied_drive(&two).unwrap().0, "<disk device='cdrom'></disk>");
+    }
+
+    #[test]
+    fn uefi_is_told_by_the_definition() {
+        let xml = |firmware| DomainSpec { firmware, ..spec() }.element(Vec::new()).document();
+        let found = [xml(Firmware::Bios), xml(Firmware::Uefi), "<domain".to_owned()].map(|xml| is_uefi(&xml));
+        assert_eq!(found, [false, true, false]);
     }
 
     #[test]

@@ -224,14 +224,33 @@ pub(super) fn read_volume(xml: &str) -> Result<VolumeInfo, Problem> {
     })
 }
 
-/// Domain capabilities: the emulator, the versioned machine type, and whether libvirt finds UEFI firmware for it.
-pub(super) fn read_domain_capabilities(xml: &str) -> Result<(String, String, bool), Problem> {
+/// What guests of one kind can have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DomainCapabilities {
+    pub(super) emulator: String,
+    /// The versioned machine type.
+    pub(super) machine: String,
+    /// Whether libvirt finds UEFI firmware for it,
+    pub(super) uefi: bool,
+    /// and some with secure boot.
+    pub(super) secure_boot: bool,
+}
+
+pub(super) fn read_domain_capabilities(xml: &str) -> Result<DomainCapabilities, Problem> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let choices = child(root, "os").into_iter().flat_map(|os| os.children());
-    let mut firmwares = choices.filter(|node| node.attribute("name") == Some("firmware"));
-    let uefi = firmwares.any(|node| node.children().any(|value| value.text() == Some("efi")));
-    Ok((need(root, &["path"])?.to_owned(), need(root, &["machine"])?.to_owned(), uefi))
+    let os = child(root, "os");
+    let offers = |element: Option<Node<'_, '_>>, name: &str, word: &str| {
+        let choices = element.into_iter().flat_map(|element| element.children());
+        let mut choices = choices.filter(|node| node.attribute("name") == Some(name));
+        choices.any(|node| node.children().any(|value| value.text() == Some(word)))
+    };
+    Ok(DomainCapabilities {
+        emulator: need(root, &["path"])?.to_owned(),
+        machine: need(root, &["machine"])?.to_owned(),
+        uefi: offers(os, "firmware", "efi"),
+        secure_boot: offers(os.and_then(|os| child(os, "loader")), "secure", "yes"),
+    })
 }
 
 /// User and group that libvirt runs QEMU as, from the host's capabilities: the base label of the security model `dac` for
@@ -369,9 +388,18 @@ mod tests {
     #[test]
     fn firmware_and_the_user_of_qemu() {
         let os = |os: &str| format!("<domainCapabilities><path>/q</path><machine>m</machine>{os}</domainCapabilities>");
-        let efi = "<os supported='yes'><enum name='firmware'><value>bios</value><value>efi</value></enum></os>";
-        for (xml, uefi) in [(os(efi), true), (os(&efi.replace("<value>efi</value>", "")), false), (os(""), false)] {
-            assert_eq!(read_domain_capabilities(&xml), Ok(("/q".to_owned(), "m".to_owned(), uefi)), "{xml}");
+        let efi = "<os supported='yes'><enum name='firmware'><value>bios</value><value>efi</value></enum><loader><enum \
+                   name='type'><value>yes</value></enum><enum name='secure'><value>no</value></enum></loader></os>";
+        let secure = efi.replace("<value>no</value>", "<value>yes</value><value>no</value>");
+        for (xml, uefi, secure_boot) in [
+            (os(efi), true, false),
+            (os(&secure), true, true),
+            (os(&efi.replace("<value>efi</value>", "")), false, false),
+            (os(""), false, false),
+        ] {
+            let (emulator, machine) = ("/q".to_owned(), "m".to_owned());
+            let wanted = DomainCapabilities { emulator, machine, uefi, secure_boot };
+            assert_eq!(read_domain_capabilities(&xml), Ok(wanted), "{xml}");
         }
         let model = |model: &str| format!("<capabilities><host><cpu/>{model}</host></capabilities>");
         let apparmor = "<secmodel><model>apparmor</model><doi>0</doi></secmodel>";

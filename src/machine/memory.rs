@@ -93,6 +93,7 @@ impl Memory {
             cpus: 8,
             memory: 64 << 30,
             uefi: true,
+            secure_boot: true,
         };
         let state = State {
             capabilities,
@@ -543,8 +544,8 @@ impl Hypervisor for Memory {
         })
     }
 
-    fn start(&self, uuid: Uuid) -> Result<()> {
-        self.change(format!("start {uuid}"), |state| {
+    fn start(&self, uuid: Uuid, fresh: bool) -> Result<()> {
+        self.change(format!("start {uuid}{}", if fresh { " fresh" } else { "" }), |state| {
             let domain = state.ours(uuid)?;
             let boots = !domain.state.is_active();
             domain.state = DomainState::Running;

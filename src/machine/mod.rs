@@ -112,8 +112,9 @@ pub trait Hypervisor: Send + Sync {
     fn domain(&self, uuid: uuid::Uuid) -> Result<Option<DomainInfo>, MachineError>;
     /// Defines a domain or, if it carries our mark, redefines it; validated against libvirt's schema.
     fn define(&self, xml: &str) -> Result<DomainInfo, MachineError>;
-    /// Boots a domain; a paused one is resumed.
-    fn start(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Boots a domain; a paused one is resumed. The UEFI firmware of a `fresh` one has its variables, such as the keys of
+    /// secure boot, as they come with it, and not as a machine before has left them.
+    fn start(&self, uuid: uuid::Uuid, fresh: bool) -> Result<(), MachineError>;
     /// Whether the domain starts with the host.
     fn set_autostart(&self, uuid: uuid::Uuid, autostart: bool) -> Result<(), MachineError>;
     /// Asks the guest to power off (ACPI) and returns at once; poll [`Hypervisor::domain`] for the end.
@@ -152,6 +153,8 @@ pub struct Capabilities {
     pub memory: u64,
     /// Whether the host has UEFI firmware for such guests.
     pub uefi: bool,
+    /// Whether one of these starts signed loaders alone.
+    pub secure_boot: bool,
 }
 
 /// A host, whatever it can run.

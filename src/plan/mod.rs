@@ -574,6 +574,7 @@ impl<'a> Layout<'a> {
             arch: node.arch,
             virt,
             firmware: machine.firmware.map_or(images.firmware, Firmware::from),
+            secure_boot: machine.secure_boot,
             root: self.path(&first),
             backing: Backing { path: backing.clone() },
             payload: images.payload_drive.then(|| self.path(&VolumeName::Payload(images.payload.digest))),

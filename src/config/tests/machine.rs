@@ -269,3 +269,19 @@ fn an_address_of_a_card_is_one_nodes_alone() {
         assert_eq!(nodes(defaults, first, second), Vec::from_iter(expected), "{defaults} {first} {second}");
     }
 }
+
+#[test]
+fn secure_boot_is_of_uefi() {
+    let secure = |defaults: &str| node_of(defaults, "", "").settings.machine.secure_boot;
+    assert_eq!([secure("firmware: uefi"), secure("{firmware: uefi, secureBoot: false}")], [None, Some(false)]);
+    for (defaults, expected) in [
+        ("secureBoot: true", "17:15: defaults.secureBoot: secureBoot needs firmware: uefi beside it"),
+        (
+            "{firmware: bios, secureBoot: false}",
+            "17:32: defaults.secureBoot: secureBoot needs firmware: uefi beside it",
+        ),
+        ("{firmware: uefi, secureBoot: on}", "17:32: defaults.secureBoot: \"on\" is not one of true, false"),
+    ] {
+        assert_eq!(problems_of(defaults), [expected], "{defaults}");
+    }
+}

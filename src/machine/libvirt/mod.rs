@@ -21,7 +21,7 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys;
 
-use super::host_xml::{self, Running};
+use super::host_xml::{self, DomainCapabilities, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::Passing;
 use super::{
@@ -206,7 +206,7 @@ impl Hypervisor for Libvirt {
             }
             Err(error) => return Err(MachineError::NoArch { arch, source: cause(&error) }),
         };
-        let (emulator, machine, uefi) =
+        let DomainCapabilities { emulator, machine, uefi, secure_boot } =
             host_xml::read_domain_capabilities(&emulated).map_err(answer("host", "capabilities"))?;
         let unusable = match ask("kvm") {
             Err(error) => Some(cause(&error).message),
@@ -226,6 +226,7 @@ impl Hypervisor for Libvirt {
             cpus: host.cpus,
             memory: host.memory * 1024,
             uefi,
+            secure_boot,
         })
     }
 
@@ -497,11 +498,12 @@ impl Hypervisor for Libvirt {
         self.describe_domain(&domain)?.ok_or_else(|| missing("domain", &name))
     }
 
-    fn start(&self, uuid: Uuid) -> Result<()> {
+    fn start(&self, uuid: Uuid, fresh: bool) -> Result<()> {
         let domain = self.ours(uuid)?;
         let running = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
         self.until(&domain, "start", running, || match Self::state(&domain)? {
             DomainState::Paused => domain.resume(),
+            _ if fresh && self.can_reset_nvram(&domain)? => domain.create_with_flags(sys::VIR_DOMAIN_START_RESET_NVRAM),
             _ => domain.create(),
         })
     }
