@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use nodebake::config::{Acceleration, Arch, ClusterId, Network6, NicSource, NodeName};
+use nodebake::config::{Acceleration, Arch, ClusterId, Mac, Network6, NicSource, NodeName};
 use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
     Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark,
-    MarkState, NetworkCard, NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VirtType, VolumeFormat,
-    VolumeInfo, VolumeName, VolumeSpec, open,
+    MarkState, NetworkCard, NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VirtType,
+    VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
 };
 
 use daemon::Daemon;
@@ -253,10 +253,39 @@ fn networks_and_pools_are_made_once() {
     }
 }
 
+fn reservation(mac: u8, name: &str, address: u8) -> Reservation {
+    Reservation {
+        mac: Some(Mac::from([0x52, 0x54, 0, 0, 0, mac])),
+        name: Some(name.to_owned()),
+        address: Some([10, 0, 0, address].into()),
+    }
+}
+
+/// What DHCP of a network keeps changes while guests are on it; addresses change places too.
+fn keeps_reservations(hypervisor: &dyn Hypervisor) {
+    let kept = || hypervisor.network("seed").unwrap().unwrap().reservations;
+    let [a, b] = [reservation(2, "a", 36), reservation(3, "b", 37)];
+    let swapped = [reservation(2, "a", 37), reservation(3, "b", 36)];
+    for (gone, wanted, left) in [
+        (&[][..], &[a.clone()][..], vec![a.clone()]),
+        (&[], &[a.clone(), b.clone()], vec![a.clone(), b.clone()]),
+        (&[a.clone(), b.clone()], &swapped, swapped.to_vec()),
+        (&[swapped[1].clone(), b.clone()], &[], vec![swapped[0].clone()]),
+        (&swapped, &[], vec![]),
+        (&[], &[b.clone()], vec![b.clone()]),
+    ] {
+        for _ in 0..2 {
+            hypervisor.reserve("seed", gone, wanted).unwrap_or_else(|error| panic!("{}", chain(&error)));
+            assert_eq!(kept(), left);
+        }
+    }
+}
+
 fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
     let spec = NetworkSpec {
         mtu: None,
         ipv6: None,
+        reservations: vec![reservation(2, "a", 36)],
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -272,7 +301,7 @@ fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
         address: Some("10.0.0.1/24".parse().unwrap()),
         address6: None,
         dhcp: Vec::new(),
-        reservations: Vec::new(),
+        reservations: spec.reservations.clone(),
         ours: true,
     };
     assert_eq!(made, expected);
@@ -285,6 +314,8 @@ fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
     assert_eq!(hypervisor.network("none").unwrap(), None);
     assert_eq!(hypervisor.start_network("none").unwrap_err().to_string(), "there is no network \"none\"");
     assert!(!hypervisor.network("default").unwrap().unwrap().ours);
+    let foreign = hypervisor.reserve("default", &[], &spec.reservations).unwrap_err();
+    assert!(matches!(foreign, MachineError::Foreign { kind: "network", .. }), "{foreign:?}");
 
     let pool = PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() };
     let made = hypervisor.create_pool(&pool).unwrap();
@@ -650,6 +681,7 @@ fn a_console_is_one_session_at_a_time() {
     let network = NetworkSpec {
         mtu: None,
         ipv6: None,
+        reservations: Vec::new(),
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -723,6 +755,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     let network = NetworkSpec {
         mtu: None,
         ipv6: Some(Network6 { cidr: "fd00:10::/64".parse().unwrap(), gateway: "fd00:10::1".parse().unwrap() }),
+        reservations: Vec::new(),
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -731,6 +764,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     let made = hypervisor.create_network(&network).unwrap();
     assert_eq!((made.active, made.autostart, made.ours), (true, true, true));
     assert_eq!(made.address6, "fd00:10::1/64".parse().ok());
+    keeps_reservations(&*hypervisor);
 
     let (console, first_boot) = (
         VolumeName::log(&cluster(), &node(), LogKind::Console),

@@ -13,7 +13,8 @@ use nodebake::digest::Digest;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
     Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, NetworkInfo,
-    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, VolumeInfo, VolumeName, VolumeSpec, open,
+    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, VolumeInfo, VolumeName, VolumeSpec,
+    open,
 };
 use nodebake::plan::{self, Built, ImageFile, Images, Inventory, Plan, Request};
 use nodebake::progress::Silent;
@@ -68,6 +69,10 @@ impl Hypervisor for Driver {
 
     fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo> {
         self.0.create_network(spec)
+    }
+
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<()> {
+        self.0.reserve(name, gone, wanted)
     }
 
     fn start_network(&self, name: &str) -> Result<()> {

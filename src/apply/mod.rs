@@ -254,6 +254,11 @@ impl Apply<'_> {
                 self.progress.note("network", &format!("starting {name}"));
                 hypervisor.start_network(name).map_err(doing(format!("starting network {name}")))
             }
+            SharedAction::Reserve { network, gone, wanted } => {
+                self.progress.note("network", &format!("having {network} keep the nodes' addresses"));
+                let kept = hypervisor.reserve(network, gone, wanted);
+                kept.map_err(doing(format!("having network {network} keep the nodes' addresses")))
+            }
             SharedAction::CreatePool(spec) => {
                 self.progress.note("pool", &format!("making {} ({})", spec.name, spec.path));
                 hypervisor.create_pool(spec).map(drop).map_err(doing(format!("making pool {}", spec.name)))

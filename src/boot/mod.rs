@@ -30,6 +30,8 @@ pub enum Stage {
     PayloadMounted,
     /// The data disks are mounted, where there are any to mount; containerd and the kubelet wait for it.
     DisksMounted,
+    /// The DHCP server gave the node its own address; only a failure is told, of another address.
+    AddressGiven,
     /// The container runtime runs.
     ContainerdActive,
     /// The kubelet read its configuration and runs.
@@ -70,6 +72,7 @@ impl fmt::Display for Stage {
             Self::FilesInstalled => "files installed",
             Self::PayloadMounted => "payload mounted",
             Self::DisksMounted => "data disks mounted",
+            Self::AddressGiven => "address given",
             Self::ContainerdActive => "containerd active",
             Self::KubeletActive => "kubelet active",
             Self::CniInstalled => "CNI plugins installed",

@@ -169,6 +169,8 @@ pub struct Network {
     pub gateway: Ipv4Addr,
     /// IPv6 beside it.
     pub ipv6: Option<Network6>,
+    /// Whether nodes ask for their IPv4 addresses by DHCP; they must be given just those that the cluster file has.
+    pub dhcp: bool,
     /// Resolvers of the nodes, at least one.
     pub nameservers: Vec<IpAddr>,
 }

@@ -180,6 +180,7 @@ pub(super) struct NetworkDraft {
     pub(super) cidr: Option<Placed<Ipv4Net>>,
     pub(super) gateway: Option<Placed<Ipv4Addr>>,
     pub(super) ipv6: Option<Network6Draft>,
+    dhcp: bool,
     nameservers: Option<Vec<Placed<IpAddr>>>,
 }
 
@@ -201,7 +202,7 @@ fn network6(fields: &Fields<'_>, mtu: Option<u32>) -> Option<Network6Draft> {
 }
 
 fn network(value: &Value<'_>) -> Option<NetworkDraft> {
-    const KEYS: &[&str] = &["name", "bridge", "mtu", "cidr", "gateway", "cidr6", "gateway6", "nameservers"];
+    const KEYS: &[&str] = &["name", "bridge", "mtu", "cidr", "gateway", "cidr6", "gateway6", "dhcp", "nameservers"];
     let fields = value.fields(KEYS)?;
     let name = fields.optional("name", "the name of a libvirt network", scalar::libvirt_name);
     let bridge = fields.optional("bridge", "a bridge of the hypervisor such as br0", scalar::interface);
@@ -213,6 +214,7 @@ fn network(value: &Value<'_>) -> Option<NetworkDraft> {
         bridge: bridge.map(|bridge| bridge.value),
         mtu,
         ipv6: network6(&fields, mtu),
+        dhcp: fields.optional("dhcp", "true or false", scalar::boolean).is_some_and(|dhcp| dhcp.value),
         name: name.map_or_else(|| "nodebake".to_owned(), |name| name.value),
         cidr: fields.required("cidr", "a network such as 10.0.0.0/24", scalar::cidr),
         gateway: fields.required("gateway", "an IPv4 address such as 10.0.0.1", scalar::ipv4),
@@ -228,6 +230,7 @@ impl NetworkDraft {
                 Some(draft) => Some(network6(draft)?),
                 None => None,
             },
+            dhcp: self.dhcp,
             name: self.name,
             bridge: self.bridge,
             mtu: self.mtu,

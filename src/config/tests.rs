@@ -100,6 +100,7 @@ fn seed() -> Config {
             cidr: "10.0.0.0/24".parse().unwrap(),
             gateway: [10, 0, 0, 1].into(),
             ipv6: None,
+            dhcp: false,
             nameservers: vec![[10, 0, 0, 1].into()],
         },
         libvirt: Libvirt {
@@ -254,6 +255,7 @@ fn what_init_shows_as_a_comment_is_valid_too() {
     expected.network.mtu = Some(1450);
     let (cidr, gateway) = ("fd00:10::/64".parse().unwrap(), "fd00:10::1".parse().unwrap());
     expected.network.ipv6 = Some(Network6 { cidr, gateway });
+    expected.network.dhcp = true;
     for (node, address) in expected.nodes.iter_mut().zip(["fd00:10::36", "fd00:10::37"]) {
         node.address6 = address.parse().ok();
     }

@@ -31,13 +31,29 @@ pub(super) fn network(spec: &NetworkSpec) -> String {
             Element::new("ip")
                 .attr("family", "ipv4")
                 .attr("address", spec.gateway)
-                .attr("prefix", spec.cidr.prefix_len()),
+                .attr("prefix", spec.cidr.prefix_len())
+                .children((!spec.reservations.is_empty()).then(|| {
+                    // Without a range it gives nothing to anybody else.
+                    Element::new("dhcp").children(spec.reservations.iter().map(host))
+                })),
         )
         .children(spec.ipv6.map(|ipv6| {
             let ip = Element::new("ip").attr("family", "ipv6").attr("address", ipv6.gateway);
             ip.attr("prefix", ipv6.cidr.prefix_len())
         }))
         .document()
+}
+
+fn host(kept: &Reservation) -> Element {
+    let Reservation { mac, name, address } = kept;
+    let host = mac.iter().fold(Element::new("host"), |host, mac| host.attr("mac", mac));
+    let host = name.iter().fold(host, |host, name| host.attr("name", name));
+    address.iter().fold(host, |host, address| host.attr("ip", address))
+}
+
+/// What is kept for one guest, as an update of a network takes it.
+pub(super) fn reservation(kept: &Reservation) -> String {
+    host(kept).document()
 }
 
 /// The UUID of a pool that nodebake makes. libvirt keeps no metadata of pools: this is how we know ours again.
@@ -294,7 +310,7 @@ pub(super) fn cpu_lacks_kvm(cpuinfo: &str) -> Option<String> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::config::{ClusterId, Network6};
+    use crate::config::{ClusterId, Mac, Network6};
     use crate::digest::Digest;
 
     const STOPPED: Running = Running { active: false, autostart: false };
@@ -308,6 +324,7 @@ mod tests {
         let spec = NetworkSpec {
             mtu: None,
             ipv6: None,
+            reservations: Vec::new(),
             name: "seed <1>".to_owned(),
             cidr: net("10.0.0.0/20"),
             gateway: "10.0.0.1".parse().unwrap(),
@@ -327,6 +344,16 @@ mod tests {
             ours: true,
         };
         assert_eq!(info, expected);
+        let kept = |number: u8| Reservation {
+            mac: Some(Mac::from([0x52, 0x54, 0, 0, 0, number])),
+            name: Some(format!("n{number}")),
+            address: Some([10, 0, 0, number].into()),
+        };
+        let spec = NetworkSpec { reservations: vec![kept(2), kept(3)], ..spec };
+        let read = read_network(&network(&spec), &Running { active: true, autostart: false }).unwrap();
+        assert_eq!(read, NetworkInfo { reservations: spec.reservations.clone(), ..expected.clone() });
+        assert_eq!(reservation(&kept(2)), "<host mac='52:54:00:00:00:02' name='n2' ip='10.0.0.2'/>\n");
+        let spec = NetworkSpec { reservations: Vec::new(), ..spec };
         let ipv6 = Network6 { cidr: "fd00:10::/64".parse().unwrap(), gateway: "fd00:10::1".parse().unwrap() };
         let xml = network(&NetworkSpec { ipv6: Some(ipv6), ..spec });
         assert!(xml.contains("<forward mode='nat'>\n    <nat ipv6='yes'/>\n  </forward>\n"), "{xml}");

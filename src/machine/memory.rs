@@ -11,8 +11,8 @@ use super::console::{Echo, EchoSession};
 use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, VolumeFormat, VolumeInfo, VolumeSpec, domain_xml, host_xml,
-    record, upload,
+    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, Reservation, VolumeFormat, VolumeInfo, VolumeSpec,
+    domain_xml, host_xml, record, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -344,6 +344,19 @@ impl Hypervisor for Memory {
             let network = state.networks.get_mut(name).ok_or_else(|| missing("network", name))?;
             network.active = true;
             network.autostart |= network.ours;
+            Ok(())
+        })
+    }
+
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<()> {
+        self.change(format!("reserve {name}"), |state| {
+            let network = state.networks.get_mut(name).ok_or_else(|| missing("network", name))?;
+            if !network.ours {
+                return Err(MachineError::Foreign { kind: "network", name: name.to_owned() });
+            }
+            network.reservations.retain(|kept| !gone.contains(kept));
+            let new: Vec<_> = wanted.iter().filter(|kept| !network.reservations.contains(kept)).cloned().collect();
+            network.reservations.extend(new);
             Ok(())
         })
     }

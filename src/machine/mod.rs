@@ -58,6 +58,8 @@ pub trait Hypervisor: Send + Sync {
     fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo, MachineError>;
     /// Starts a network; one of ours is also set to autostart.
     fn start_network(&self, name: &str) -> Result<(), MachineError>;
+    /// Has the DHCP server of a network of ours keep no more what `gone` says, and then what `wanted` says.
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<(), MachineError>;
 
     /// A storage pool by its name.
     fn pool(&self, name: &str) -> Result<Option<PoolInfo>, MachineError>;
@@ -188,6 +190,8 @@ pub struct NetworkSpec {
     pub gateway: Ipv4Addr,
     /// The same by IPv6, translated (NAT) as IPv4 is.
     pub ipv6: Option<Network6>,
+    /// What its DHCP server keeps for guests; there is one for them alone, and none where this is empty.
+    pub reservations: Vec<Reservation>,
     /// Largest packet in bytes, where it is not libvirt's own.
     pub mtu: Option<u32>,
     /// The cluster it is made for.

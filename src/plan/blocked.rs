@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::inventory::further_networks;
-use super::{Inventory, Request};
-use crate::config::{ClusterId, Config, Node, NodeName};
+use super::{Inventory, Request, reservations};
+use crate::config::{ClusterId, Config, Mac, Node, NodeName};
 use crate::machine::{DomainInfo, MachineError, Mark, VolumeName};
 
 /// Why nothing can be planned.
@@ -88,6 +88,18 @@ pub enum Blocked {
         /// The libvirt network.
         network: String,
     },
+    /// The node asks for its address by DHCP, and the server keeps none for it.
+    #[error("{node} asks for its address by DHCP, and network {network} does not keep {address} for its MAC {mac}")]
+    NotReserved {
+        /// The node.
+        node: NodeName,
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its MAC.
+        mac: Mac,
+        /// The libvirt network.
+        network: String,
+    },
     /// A data disk would have to shrink.
     #[error("data disk {disk} of {node} has {} MiB, the cluster file says {} MiB; disks do not shrink", from >> 20, to >> 20)]
     Shrinks {
@@ -138,6 +150,9 @@ impl Blocked {
             Self::OtherNetwork { .. } => {
                 "name another network in the cluster file, or correct network.cidr and network.cidr6".to_owned()
             }
+            Self::NotReserved { node, address, mac, network } => format!(
+                "virsh net-update {network} add ip-dhcp-host \"<host mac='{mac}' name='{node}' ip='{address}'/>\" --live --config"
+            ),
             Self::NoNetwork { .. } => {
                 "nodebake makes no network but the nodes' own: define it with virsh, or name another under nics"
                     .to_owned()
@@ -176,7 +191,7 @@ pub(super) fn check(request: Request) -> Result<(), Blocked> {
 /// All that stands in the way of these nodes; `now` in seconds since the epoch.
 pub fn blocked(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inventory, now: i64) -> Vec<Blocked> {
     let mut blocked = shared(config, inventory);
-    blocked.extend(nodes.iter().flat_map(|node| of_node(id, node, inventory, now)));
+    blocked.extend(nodes.iter().flat_map(|node| of_node(config, id, node, inventory, now)));
     blocked.extend(nodes.iter().flat_map(|node| without_networks(config, node, inventory)));
     blocked
 }
@@ -208,7 +223,7 @@ fn without_networks<'a>(
     further_networks(node).filter(missing).map(blocked)
 }
 
-fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<Blocked> {
+fn of_node(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<Blocked> {
     let mut blocked = Vec::new();
     let name = node.name.clone();
     let address = node.address;
@@ -241,10 +256,14 @@ fn of_node(id: &ClusterId, node: &Node, inventory: &Inventory, now: i64) -> Vec<
             blocked.push(Blocked::Shrinks { node: name.clone(), disk, from, to });
         }
     }
-    if let Some(network) = &inventory.network
-        && network.dhcp.iter().any(|(first, last)| (*first..=*last).contains(&address))
-    {
-        blocked.push(Blocked::AddressInRange { node: name, address, network: network.name.clone() });
+    if let Some(network) = &inventory.network {
+        let (mac, network_name) = (config.mac(id, node), network.name.clone());
+        if reservations::is_missing(config, node, mac, network) {
+            blocked.push(Blocked::NotReserved { node: name, address, mac, network: network_name });
+        } else if !config.network.dhcp && network.dhcp.iter().any(|(first, last)| (*first..=*last).contains(&address)) {
+            // What a server keeps for one guest it gives to no other, in its range or not.
+            blocked.push(Blocked::AddressInRange { node: name, address, network: network_name });
+        }
     }
     blocked
 }

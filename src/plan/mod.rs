@@ -8,6 +8,7 @@ mod inventory;
 mod removal;
 mod replacement;
 mod report;
+mod reservations;
 mod sealing;
 mod unused;
 
@@ -20,6 +21,7 @@ pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
 pub use replacement::Replacement;
 pub use report::{Action, Kind, Row, rows};
+pub use reservations::is_of_cluster;
 pub use sealing::Sealing;
 pub use unused::unused;
 
@@ -31,7 +33,7 @@ use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
     Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkCard, NetworkSpec,
-    OverlaySpec, Parts, PoolSpec, VolumeInfo, VolumeName, VolumeSpec,
+    OverlaySpec, Parts, PoolSpec, Reservation, VolumeInfo, VolumeName, VolumeSpec,
 };
 
 /// A file on this machine that is to become a volume.
@@ -96,6 +98,15 @@ pub enum SharedAction {
     CreateNetwork(NetworkSpec),
     /// Start a network that is there.
     StartNetwork(String),
+    /// Have the DHCP server of a network of ours keep addresses.
+    Reserve {
+        /// The network.
+        network: String,
+        /// What it keeps no more: it was of other nodes of this cluster, or another address.
+        gone: Vec<Reservation>,
+        /// What it does not keep yet.
+        wanted: Vec<Reservation>,
+    },
     /// Make a pool.
     CreatePool(PoolSpec),
     /// Start a pool that is there.
@@ -310,6 +321,7 @@ pub fn start(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inven
     if nodes.iter().any(|node| matches!(node.step, Step::Start(_))) {
         let network = inventory.network.as_ref().filter(|network| !network.active);
         shared.extend(network.map(|network| SharedAction::StartNetwork(network.name.clone())));
+        shared.extend(inventory.network.as_ref().and_then(|network| reservations::action(config, id, network)));
         let starts = nodes.iter().filter(|node| matches!(node.step, Step::Start(_))).map(|node| &node.node);
         shared.extend(start_further(config, starts, inventory));
         let pools = [&inventory.pool, &inventory.log_pool].into_iter().flatten().filter(|pool| !pool.active);
@@ -443,11 +455,14 @@ impl<'a> Layout<'a> {
                 cidr: config.network.cidr,
                 gateway: config.network.gateway,
                 ipv6: config.network.ipv6,
+                reservations: reservations::wanted(config, id),
                 mtu: config.network.mtu,
                 cluster: id.clone(),
             })),
-            Some(network) if !network.active => actions.push(SharedAction::StartNetwork(network.name.clone())),
-            Some(_) => {}
+            Some(network) => {
+                actions.extend((!network.active).then(|| SharedAction::StartNetwork(network.name.clone())));
+                actions.extend(reservations::action(config, id, network));
+            }
         }
         actions.extend(start_further(config, nodes.iter().filter(boot).map(|node| &node.node), inventory));
         let pool = &config.libvirt.pool;

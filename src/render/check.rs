@@ -51,7 +51,7 @@ pub(super) fn check(
         ),
         ("guest/disks", ours("guest/disks", &|| disks(bundle, node))),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
-        ("systemd/kubelet.service", ours("systemd/kubelet.service", &|| node_ip(bundle, node))),
+        ("systemd/kubelet.service", ours("systemd/kubelet.service", &|| kubelet_unit(bundle, config, node))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
         (
             "systemd/containerd-proxy.conf",
@@ -193,9 +193,15 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
 }
 
-/// The kubelet says the node's addresses as they are on its card, and as its certificate has them.
-fn node_ip(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
-    let start = settings(bundle, "/etc/systemd/system/kubelet.service", "ExecStart")?.unwrap_or_default();
+/// The kubelet says the node's addresses as they are on its card, and as its certificate has them. Where they come by DHCP, it
+/// starts once they have.
+fn kubelet_unit(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), String> {
+    const UNIT: &str = "/etc/systemd/system/kubelet.service";
+    let waits = network::asks(config, node).then_some(network::ADDRESS);
+    let found = settings(bundle, UNIT, "ExecStartPre")?.unwrap_or_default();
+    same("ExecStartPre", &found, &Vec::from_iter(waits))?;
+    files_are_there(bundle, &Vec::from_iter(waits))?;
+    let start = settings(bundle, UNIT, "ExecStart")?.unwrap_or_default();
     let words = start.iter().flat_map(|line| line.split(' '));
     let got: Vec<_> = words.filter_map(|word| word.strip_prefix("--node-ip=")).collect();
     let wanted: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();

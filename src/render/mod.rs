@@ -175,6 +175,7 @@ const RENDERED: [(&str, u32, &str); 14] = [
 
 /// The same, where the cluster file asks for it.
 fn rendered_when_given(
+    config: &Config,
     node: &Node,
     contents: &PayloadContents,
     place: PayloadPlace,
@@ -194,6 +195,9 @@ fn rendered_when_given(
         files.push(("/etc/systemd/system/nodebake-swap.service", 0o644, "systemd/nodebake-swap.service"));
         files.push(("/etc/systemd/system/var-lib-nodebake-swap.swap", 0o644, "systemd/var-lib-nodebake-swap.swap"));
         files.push(("/usr/local/lib/nodebake/swap", 0o755, "guest/swap"));
+    }
+    if network::asks(config, node) {
+        files.push((network::ADDRESS, 0o755, "guest/address"));
     }
     if !mounted(node).is_empty() {
         files.push((DISKS[0], 0o644, "systemd/nodebake-disks.service"));
@@ -220,7 +224,7 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
-    let given = rendered_when_given(node, contents, values.payload_place);
+    let given = rendered_when_given(config, node, contents, values.payload_place);
     let network = (!network::is_own(node)).then_some(network::FILE);
     for (path, mode, template) in RENDERED.into_iter().chain(network).chain(given) {
         let mut text = templates.render(template)?;
@@ -277,7 +281,8 @@ fn template_at(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Option<&'static str> {
-    let mut rendered = RENDERED.into_iter().chain([network::FILE]).chain(rendered_when_given(node, contents, place));
+    let mut rendered =
+        RENDERED.into_iter().chain([network::FILE]).chain(rendered_when_given(config, node, contents, place));
     let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
     let is_nic = node.settings.machine.nics.keys().any(|name| network::nic_path(name) == path);
     found.or(is_nic.then_some(network::NIC)).or_else(|| containerd::template_at(path, config))
@@ -460,6 +465,8 @@ struct NodeValues<'a> {
 struct NetworkValues<'a> {
     gateway: std::net::Ipv4Addr,
     gateway6: Option<std::net::Ipv6Addr>,
+    /// Whether networkd asks for the IPv4 address by DHCP.
+    dhcp: bool,
     nameservers: &'a [std::net::IpAddr],
     /// Largest packet in bytes, where it is not the network's own.
     mtu: Option<u32>,
@@ -512,6 +519,7 @@ impl<'a> Values<'a> {
             network: NetworkValues {
                 gateway: config.network.gateway,
                 gateway6: config.network.ipv6.map(|ipv6| ipv6.gateway),
+                dhcp: network::asks(config, node),
                 nameservers: &config.network.nameservers,
                 mtu: config.network.mtu,
             },

@@ -50,6 +50,14 @@ pub(super) fn is_own(node: &Node) -> bool {
     has_template(node, "network-config")
 }
 
+/// Script that waits until the node has its address by DHCP; the kubelet's unit runs it.
+pub(super) const ADDRESS: &str = "/usr/local/lib/nodebake/address";
+
+/// Whether the node asks for its address by DHCP, as far as that is ours to say.
+pub(super) fn asks(config: &Config, node: &Node) -> bool {
+    config.network.dhcp && !is_own(node)
+}
+
 /// network-config that turns cloud-init's part off (cloud-init's "Network configuration", "Disabling network
 /// configuration"; its JSON schema knows arrays alone in this place).
 #[derive(Deserialize)]
@@ -91,10 +99,16 @@ enum Setting {
     Off(&'static str),
     LinkLocal6,
     NotWaitedFor,
+    /// By DHCP, as one that is known by its MAC.
+    Asks(&'static str),
 }
 
 /// What networkd does of itself on a card, unless it is told not to.
 const OFF: [&str; 3] = ["DHCP", "IPv6AcceptRA", "LinkLocalAddressing"];
+
+/// What is said where the address comes by DHCP: in `[Network]`, and in `[DHCPv4]`. The rest of what a server tells is left.
+const ASKS: [&str; 6] =
+    ["DHCP=ipv4", "KeepConfiguration=dhcp-on-stop", "ClientIdentifier=mac", "UseDNS=no", "UseNTP=no", "UseHostname=no"];
 
 /// What is said of that: all of it is off, but that neighbours find each other by IPv6 through link-local addresses
 /// (RFC 4291, 2.8), where a card has IPv6.
@@ -121,10 +135,19 @@ pub(super) fn check_file(bundle: &NodeBundle, config: &Config, node: &Node, mac:
     let gateway6 = network.ipv6.filter(|_| address6.is_some()).map(|ipv6| ipv6.gateway.into());
     let mut wanted = vec![Setting::Card(mac)];
     wanted.extend(network.mtu.map(Setting::Mtu));
-    wanted.extend(std::iter::once(address.into()).chain(address6).map(Setting::Address));
-    wanted.extend(std::iter::once(network.gateway.into()).chain(gateway6).map(Setting::Gateway));
+    let (own, own_gateway) = if network.dhcp {
+        wanted.extend(ASKS[..2].iter().copied().map(Setting::Asks));
+        (None, None)
+    } else {
+        (Some(address.into()), Some(network.gateway.into()))
+    };
+    wanted.extend(own.into_iter().chain(address6).map(Setting::Address));
+    wanted.extend(own_gateway.into_iter().chain(gateway6).map(Setting::Gateway));
     wanted.extend(network.nameservers.iter().copied().map(Setting::Dns));
-    wanted.extend(off(address6.is_some()));
+    wanted.extend(off(address6.is_some()).filter(|off| !(network.dhcp && *off == Setting::Off("DHCP"))));
+    if network.dhcp {
+        wanted.extend(ASKS[2..].iter().copied().map(Setting::Asks));
+    }
     same("the settings", &got, &wanted)
 }
 
@@ -150,6 +173,10 @@ fn settings(text: &str) -> Result<Vec<Setting>, String> {
             continue;
         }
         let (key, value) = line.split_once('=').ok_or_else(|| format!("{line:?} is no setting"))?;
+        if let Some(asks) = ASKS.into_iter().find(|asks| *asks == line && ["Network", "DHCPv4"].contains(&section)) {
+            found.push(Setting::Asks(asks));
+            continue;
+        }
         found.push(setting(section, key, value).ok_or_else(|| format!("[{section}] {line} is not understood"))?);
     }
     Ok(found)

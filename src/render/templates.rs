@@ -22,7 +22,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 44] = templates![
+const TEMPLATES: [Template; 45] = templates![
     "user-data",
     "meta-data",
     "vendor-data",
@@ -49,6 +49,7 @@ const TEMPLATES: [Template; 44] = templates![
     "golden/network-config",
     "golden/user-data",
     "golden/vendor-data",
+    "guest/address",
     "guest/apt.conf",
     "guest/disks",
     "guest/first-boot",

@@ -1,9 +1,11 @@
 //! What becomes of a machine, and how a plan tells it.
 
 use nodebake::cluster::{NodeStatus, Nodes};
-use nodebake::config::{FurtherNic, Network6, NicSource};
+use nodebake::config::{FurtherNic, Mac, Network6, NicSource};
 use nodebake::digest::Digest;
-use nodebake::machine::{DomainInfo, DomainState, Hypervisor as _, MarkState, NetworkInfo, PoolInfo, VolumeName};
+use nodebake::machine::{
+    DomainInfo, DomainState, Hypervisor as _, MarkState, NetworkInfo, PoolInfo, Reservation, VolumeName,
+};
 use nodebake::plan;
 use nodebake::plan::{ImageFile, Images, Plan, SharedAction, Step};
 
@@ -368,6 +370,84 @@ fn further_cards_are_on_networks_that_are_there() {
     world.config.nodes[0].settings.machine.nics.remove("b");
     let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).collect();
     assert_eq!(drift, ["machine changed in the cluster file"]);
+}
+
+/// What the network keeps for nodes: address and name.
+fn kept(world: &World) -> Vec<String> {
+    let reservations = world.inventory(None).network.unwrap().reservations;
+    let text = |kept: &Reservation| format!("{} {}", kept.address.unwrap(), kept.name.as_deref().unwrap_or("?"));
+    reservations.iter().map(text).collect()
+}
+
+#[test]
+fn a_network_of_ours_keeps_the_addresses_that_nodes_ask_for() {
+    let mut world = World::with_good_guests();
+    world.config.network.dhcp = true;
+    let plan = world.plan();
+    assert_eq!(shown(&plan, &[])[0], "network nodebake create [up] 10.0.0.0/24");
+    world.carry_out(&plan).unwrap();
+    assert_eq!(kept(&world), ["10.0.0.36 worker-node-1", "10.0.0.37 worker-node-2"]);
+    assert_eq!(world.plan().shared, []);
+
+    // Addresses that change places, a node that is no more, and what is another guest's.
+    let addresses = [0, 1].map(|node| world.config.nodes[node].address);
+    for (node, address) in world.config.nodes.iter_mut().zip([addresses[1], addresses[0]]) {
+        node.address = address;
+    }
+    let info = world.inventory(None).network.unwrap();
+    let other = |mac, name: &str, address: [u8; 4]| Reservation {
+        mac: Some(mac),
+        name: Some(name.to_owned()),
+        address: Some(address.into()),
+    };
+    let gone = other(world.id.mac(&"gone".parse().unwrap()), "gone", [10, 0, 0, 40]);
+    let users = other(Mac::from([0x52, 0x54, 0, 0, 0, 1]), "users", [10, 0, 0, 41]);
+    let reservations = [info.reservations.clone(), vec![gone, users]].concat();
+    world.host.put_network(NetworkInfo { reservations, ..info });
+    world.host.destroy(world.uuid("worker-node-1")).unwrap();
+    let wanted = "network nodebake reserve [up] no more 10.0.0.36 for worker-node-1; no more 10.0.0.37 for worker-node-2; no \
+                  more 10.0.0.40 for gone; 10.0.0.37 for worker-node-1; 10.0.0.36 for worker-node-2";
+    let plan = world.plan();
+    assert_eq!(shown(&plan, &[])[0], wanted);
+    let inventory = world.inventory(None);
+    let start = plan::start(&world.config, &world.id, &[&world.config.nodes[0]], &inventory).unwrap();
+    assert_eq!(shown(&start, &[])[0], wanted);
+    world.carry_out(&plan).unwrap();
+    assert_eq!(kept(&world), ["10.0.0.41 users", "10.0.0.37 worker-node-1", "10.0.0.36 worker-node-2"]);
+}
+
+#[test]
+fn a_users_network_must_keep_what_nodes_ask_for() {
+    let mut world = World::new();
+    world.config.network.dhcp = true;
+    world.built.truncate(1);
+    let mac = world.id.mac(&world.config.nodes[0].name);
+    // In the range or not: it is kept for one guest.
+    let dhcp = vec![([10, 0, 0, 30].into(), [10, 0, 0, 40].into())];
+    let users = NetworkInfo { dhcp, ..network("10.0.0.1/24") };
+    world.host.put_network(users.clone());
+    let blocked = world.plan_with(None, plan::up).unwrap_err();
+    let text = format!(
+        "worker-node-1 asks for its address by DHCP, and network nodebake does not keep 10.0.0.36 for its MAC {mac}"
+    );
+    let hint = format!(
+        "virsh net-update nodebake add ip-dhcp-host \"<host mac='{mac}' name='worker-node-1' ip='10.0.0.36'/>\" --live --config"
+    );
+    assert_eq!((blocked.to_string(), blocked.hint()), (text, Some(hint)));
+    let kept = |mac| Reservation { mac: Some(mac), name: None, address: Some([10, 0, 0, 36].into()) };
+    for (network, fits) in [
+        (NetworkInfo { reservations: vec![kept(mac)], ..users.clone() }, true),
+        (NetworkInfo { reservations: vec![kept(Mac::from([0x52, 0x54, 0, 0, 0, 1]))], ..users.clone() }, false),
+        // On a bridge of the host's, with a server that nobody here can ask.
+        (NetworkInfo { address: None, dhcp: Vec::new(), ..users }, true),
+    ] {
+        world.host.put_network(network.clone());
+        let plan = world.plan_with(None, plan::up);
+        assert_eq!(plan.is_ok(), fits, "{network:?}");
+        // What is the user's is never changed.
+        let of_network = |action: &SharedAction| matches!(action, SharedAction::Reserve { .. });
+        assert!(!plan.is_ok_and(|plan| plan.shared.iter().any(of_network)));
+    }
 }
 
 #[test]

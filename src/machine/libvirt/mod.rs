@@ -26,7 +26,7 @@ use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::Passing;
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec,
+    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeInfo, VolumeSpec,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -284,6 +284,26 @@ impl Hypervisor for Libvirt {
             Err(_) if network.is_active().unwrap_or(false) => Ok(()),
             Err(error) => Err(failed()(error)),
         }
+    }
+
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<()> {
+        let network = self.find_network(name)?.ok_or_else(|| missing("network", name))?;
+        let info = self.describe_network(&network, name)?;
+        if !info.ours {
+            return Err(MachineError::Foreign { kind: "network", name: name.to_owned() });
+        }
+        let live = if info.active { sys::VIR_NETWORK_UPDATE_AFFECT_LIVE } else { 0 };
+        let update = |command, kept: &Reservation| {
+            let (section, xml) = (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, host_xml::reservation(kept));
+            // The one <ip> with DHCP, or else the first.
+            network
+                .update(command, section, -1, &xml, live | sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG)
+                .map_err(self.failed(format!("change what DHCP of network {name:?} keeps")))
+        };
+        let there = |kept: &&Reservation| info.reservations.contains(kept);
+        gone.iter().filter(there).try_for_each(|kept| update(sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, kept))?;
+        let missing = wanted.iter().filter(|kept| !there(kept));
+        missing.into_iter().try_for_each(|kept| update(sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, kept))
     }
 
     fn pool(&self, name: &str) -> Result<Option<PoolInfo>> {

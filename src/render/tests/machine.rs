@@ -100,6 +100,77 @@ fn further_cards_have_files_of_their_own_without_a_way_out() {
     assert_eq!([&a, &b].map(|path| own.file(path).is_some()), [false; 2]);
 }
 
+#[test]
+fn a_node_that_asks_for_its_address_waits_for_just_that() {
+    let (without, bundle) = (bundle(&with("", "", "")), bundle(&with("dhcp: true", "", "")));
+    let (unit, file) = ("/etc/systemd/system/kubelet.service", network::FILE.0);
+    assert_eq!(differences(&bundle, &without), [file, unit, network::ADDRESS]);
+    let wanted = "[Network]\nDHCP=ipv4\n# The address stays while networkd starts anew.\nKeepConfiguration=dhcp-on-stop\n\
+                  DNS=10.0.0.1\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n\n# Its address is kept for its MAC; the rest is as \
+                  the cluster file says.\n[DHCPv4]\nClientIdentifier=mac\nUseDNS=no\nUseNTP=no\nUseHostname=no\n";
+    assert_eq!(public(&bundle, file).0.split_once("\n\n").unwrap().1, wanted);
+    let wanted = public(&without, unit).0.replace(
+        "# Not behind the network: first boot sets the address itself, and until the apiserver answers the kubelet tries again.\n",
+        "After=systemd-networkd.service\n",
+    );
+    let starts =
+        "[Service]\nExecStartPre=/usr/local/lib/nodebake/address\n# It waits for 300 of them.\nTimeoutStartSec=400\n";
+    assert_eq!(public(&bundle, unit).0, wanted.replace("[Service]\n", starts));
+    assert!(!bundle.first_boot.contains("address add") && without.first_boot.contains("address add"));
+    // IPv6 is static beside it.
+    let both =
+        super::bundle(&with("dhcp: true\ncidr6: fd00:10::/64\ngateway6: fd00:10::1", "", "address6: fd00:10::36"));
+    let text = public(&both, file).0;
+    assert!(
+        text.contains("KeepConfiguration=dhcp-on-stop\nAddress=fd00:10::36/64\nGateway=fd00:10::1\nDNS="),
+        "{text}"
+    );
+}
+
+/// The script that waits, with programs of the test's in place of the system's: of which address is told what.
+#[test]
+fn another_address_than_its_own_is_no_address() {
+    let script = bundle(&with("dhcp: true", "", ""));
+    let script = public(&script, network::ADDRESS).0;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (card, mac) in [("lo", "00:00:00:00:00:00"), ("eth7", MAC), ("cni0", MAC)] {
+        std::fs::create_dir_all(folder.path().join("net").join(card)).unwrap();
+        std::fs::write(folder.path().join("net").join(card).join("address"), format!("{mac}\n")).unwrap();
+    }
+    std::fs::create_dir(folder.path().join("net/eth7/device")).unwrap();
+    let script = script
+        .replace("/sys/class/net", &path("net"))
+        .replace("/usr/lib/systemd/systemd-networkd-wait-online", &path("wait"))
+        .replace("/usr/local/lib/nodebake/report", &path("report"))
+        .replace("$(ip ", &format!("$({} ", path("ip")));
+    let program = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(path(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let run = |waits: &str, address: &str| {
+        program("wait", &format!("echo wait $*; {waits}"));
+        program("ip", &format!("echo '2: eth7    inet {address}/24 brd 10.0.0.255 scope global dynamic eth7'"));
+        program("report", "echo report $*");
+        let output = std::process::Command::new("sh").arg("-c").arg(&script).output().unwrap();
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), stdout, stderr)
+    };
+    let wait = "wait --interface=eth7 --ipv4 --timeout=300\n";
+    assert_eq!(run("true", "10.0.0.36"), (Some(0), wait.to_owned(), String::new()));
+    for other in ["10.0.0.99", "10.0.0.3", "110.0.0.36"] {
+        let told = format!("the DHCP server gave the node {other}; it must keep 10.0.0.36 for the MAC {MAC}\n");
+        let reported = format!("{wait}report failed address-given kubelet.service\n");
+        assert_eq!(run("true", other), (Some(1), reported, told));
+    }
+    let none = format!("no DHCP server gives the node an address; one must keep 10.0.0.36 for the MAC {MAC}\n");
+    assert_eq!(run("false", ""), (Some(1), wait.to_owned(), none));
+    std::fs::remove_dir(folder.path().join("net/eth7/device")).unwrap();
+    let missing = format!("no network card has the MAC {MAC}\n");
+    assert_eq!(run("true", "10.0.0.36"), (Some(1), String::new(), missing));
+}
+
 /// The template that is refused when a file of a bundle reads back otherwise than it was meant.
 fn spoilt(config: &Config, path: &str, from: &str, to: &str) -> String {
     let mut bundle = bundle(config);
@@ -130,6 +201,9 @@ fn what_reads_back_otherwise_is_refused() {
             "guest/nic.network",
         ),
         (&further_cards(), &network::nic_path("a"), "00:00:00:01", "00:00:00:02", "guest/nic.network"),
+        (&with("dhcp: true", "", ""), kubelet, "ExecStartPre=", "ExecStartPost=", "systemd/kubelet.service"),
+        (&with("dhcp: true", "", ""), file, "DHCP=ipv4", "DHCP=no", "guest/primary.network"),
+        (&with("dhcp: true", "", ""), file, "ClientIdentifier=mac\n", "", "guest/primary.network"),
         (&dual_stack(), kubelet, ",fd00:10::36", "", "systemd/kubelet.service"),
         (&dual_stack(), file, "Address=fd00:10::36/64\n", "", "guest/primary.network"),
         (&dual_stack(), file, "Gateway=fd00:10::1\n", "", "guest/primary.network"),
