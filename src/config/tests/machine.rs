@@ -255,14 +255,14 @@ fn an_address_of_a_card_is_one_nodes_alone() {
             "{network: x, address: 10.1.0.36/24}",
             "{}",
             "{}",
-            Some("20:49: defaults.nics.a.address: 10.1.0.36 is given to more than one node here; each needs its own"),
+            Some("20:44: defaults.nics.a.address: 10.1.0.36 is given to more than one node here; each needs its own"),
         ),
         (
             "{network: x, address6: fd00:10::40/64}",
             "{}",
             "{address6: fd00:11::40/64}",
             Some(
-                "20:50: defaults.nics.a.address6: fd00:10::40/64 overlaps fd00:10::/64, the network of the first card (line 12)",
+                "20:45: defaults.nics.a.address6: fd00:10::40/64 overlaps fd00:10::/64, the network of the first card (line 12)",
             ),
         ),
     ] {
