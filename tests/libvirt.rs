@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use nodebake::config::{Acceleration, Arch, ClusterId, NodeName};
+use nodebake::config::{Acceleration, Arch, ClusterId, Mac, Network6, NicSource, NodeName};
 use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
     Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark,
-    MarkState, NetworkInfo, NetworkSpec, Nic, NoteState, OverlaySpec, PoolInfo, PoolSpec, TakenOver, VirtType,
-    VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
+    MarkState, NetworkCard, NetworkInfo, NetworkSpec, NoteState, OverlaySpec, PoolInfo, PoolSpec, Reservation,
+    TakenOver, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
 };
 
 use daemon::Daemon;
@@ -62,16 +62,19 @@ fn spec(folder: &str) -> DomainSpec {
         arch: Arch::Amd64,
         virt: VirtType::Qemu,
         firmware: Firmware::Bios,
+        secure_boot: None,
         root: format!("{folder}/root.qcow2"),
         backing: Backing { path: format!("{folder}/base.qcow2") },
         payload: Some(format!("{folder}/payload.iso")),
         payload_digest: Digest::of(b"payload"),
         seed: format!("{folder}/seed.iso"),
-        mac: cluster().mac(&node()),
         data: std::collections::BTreeMap::new(),
         driver: nodebake::config::DiskDriver::default(),
-        nic: Nic::Network("seed".to_owned()),
-        mtu: None,
+        cards: vec![NetworkCard {
+            mac: cluster().mac(&node()),
+            source: NicSource::Network("seed".to_owned()),
+            mtu: None,
+        }],
         over: None,
         console_log: format!("{folder}/console.log"),
         first_boot_log: format!("{folder}/first-boot.log"),
@@ -181,7 +184,7 @@ fn keeps_domains(hypervisor: &dyn Hypervisor) {
     let two = |state| vec![("test".to_owned(), DomainState::Running), ("worker-node-1".to_owned(), state)];
     for _ in 0..2 {
         hypervisor.set_autostart(spec.uuid, true).unwrap();
-        hypervisor.start(spec.uuid).unwrap();
+        hypervisor.start(spec.uuid, false).unwrap();
         assert_eq!(names(hypervisor), two(DomainState::Running));
     }
     let registered = Mark { state: MarkState::Registered, boot_id: Some("b".to_owned()), ..mark(&spec) };
@@ -218,7 +221,7 @@ fn leaves_foreign_domains_alone(hypervisor: &dyn Hypervisor) {
         hypervisor.define(&same_name).map(|_| ()),
         hypervisor.define(&same_uuid).map(|_| ()),
         hypervisor.define(&same_both).map(|_| ()),
-        hypervisor.start(foreign.uuid),
+        hypervisor.start(foreign.uuid, false),
         hypervisor.set_autostart(foreign.uuid, true),
         hypervisor.shutdown(foreign.uuid),
         hypervisor.destroy(foreign.uuid),
@@ -302,7 +305,7 @@ fn sets_aside(hypervisor: &dyn Hypervisor) {
     assert_eq!(hypervisor.rename(ours.uuid, "other").unwrap_err().to_string(), made);
     hypervisor.undefine(ours.uuid).unwrap();
     hypervisor.rename(uuid, "test").unwrap();
-    hypervisor.start(uuid).unwrap();
+    hypervisor.start(uuid, false).unwrap();
     for _ in 0..2 {
         hypervisor.note(uuid, None).unwrap();
         assert_eq!(now(), before);
@@ -327,9 +330,39 @@ fn networks_and_pools_are_made_once() {
     }
 }
 
+fn reservation(mac: u8, name: &str, address: u8) -> Reservation {
+    Reservation {
+        mac: Some(Mac::from([0x52, 0x54, 0, 0, 0, mac])),
+        name: Some(name.to_owned()),
+        address: Some([10, 0, 0, address].into()),
+    }
+}
+
+/// What DHCP of a network keeps changes while guests are on it; addresses change places too.
+fn keeps_reservations(hypervisor: &dyn Hypervisor) {
+    let kept = || hypervisor.network("seed").unwrap().unwrap().reservations;
+    let [a, b] = [reservation(2, "a", 36), reservation(3, "b", 37)];
+    let swapped = [reservation(2, "a", 37), reservation(3, "b", 36)];
+    for (gone, wanted, left) in [
+        (&[][..], &[a.clone()][..], vec![a.clone()]),
+        (&[], &[a.clone(), b.clone()], vec![a.clone(), b.clone()]),
+        (&[a.clone(), b.clone()], &swapped, swapped.to_vec()),
+        (&[swapped[1].clone(), b.clone()], &[], vec![swapped[0].clone()]),
+        (&swapped, &[], vec![]),
+        (&[], &[b.clone()], vec![b.clone()]),
+    ] {
+        for _ in 0..2 {
+            hypervisor.reserve("seed", gone, wanted).unwrap_or_else(|error| panic!("{}", chain(&error)));
+            assert_eq!(kept(), left);
+        }
+    }
+}
+
 fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
     let spec = NetworkSpec {
         mtu: None,
+        ipv6: None,
+        reservations: vec![reservation(2, "a", 36)],
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -343,8 +376,9 @@ fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
         bridge: made.bridge.clone(),
         forward: Some("nat".to_owned()),
         address: Some("10.0.0.1/24".parse().unwrap()),
+        address6: None,
         dhcp: Vec::new(),
-        reservations: Vec::new(),
+        reservations: spec.reservations.clone(),
         ours: true,
     };
     assert_eq!(made, expected);
@@ -357,6 +391,8 @@ fn keeps_networks_and_pools(hypervisor: &dyn Hypervisor) {
     assert_eq!(hypervisor.network("none").unwrap(), None);
     assert_eq!(hypervisor.start_network("none").unwrap_err().to_string(), "there is no network \"none\"");
     assert!(!hypervisor.network("default").unwrap().unwrap().ours);
+    let foreign = hypervisor.reserve("default", &[], &spec.reservations).unwrap_err();
+    assert!(matches!(foreign, MachineError::Foreign { kind: "network", .. }), "{foreign:?}");
 
     let pool = PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() };
     let made = hypervisor.create_pool(&pool).unwrap();
@@ -389,7 +425,7 @@ fn every_golden_definition_passes_validation() {
         assert!(matches!(hypervisor.define(&broken), Err(MachineError::Refused { .. })), "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 12);
 }
 
 /// What libvirtd says when two threads of it are the first to validate: libxml2 lets the second see the table of XML
@@ -675,7 +711,7 @@ fn keeps_consoles(hypervisor: &dyn Hypervisor, uuid: uuid::Uuid) {
     };
     let off = Some("domain \"worker-node-1\" is not running".to_owned());
     assert_eq!((refused(false), refused(true)), (off.clone(), off.clone()));
-    hypervisor.start(uuid).unwrap();
+    hypervisor.start(uuid, false).unwrap();
     let first = open(false).unwrap();
     let first_ear = heard(&first);
     echoes(&first, &first_ear, "hello");
@@ -721,6 +757,8 @@ fn a_console_is_one_session_at_a_time() {
     let seed = hypervisor.upload("vms", &seed, &mut &*image, &|_| ()).unwrap().path;
     let network = NetworkSpec {
         mtu: None,
+        ipv6: None,
+        reservations: Vec::new(),
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -793,6 +831,8 @@ fn a_machine_from_its_volumes_to_its_end() {
     }
     let network = NetworkSpec {
         mtu: None,
+        ipv6: Some(Network6 { cidr: "fd00:10::/64".parse().unwrap(), gateway: "fd00:10::1".parse().unwrap() }),
+        reservations: Vec::new(),
         name: "seed".to_owned(),
         cidr: "10.0.0.0/24".parse().unwrap(),
         gateway: "10.0.0.1".parse().unwrap(),
@@ -800,6 +840,8 @@ fn a_machine_from_its_volumes_to_its_end() {
     };
     let made = hypervisor.create_network(&network).unwrap();
     assert_eq!((made.active, made.autostart, made.ours), (true, true, true));
+    assert_eq!(made.address6, "fd00:10::1/64".parse().ok());
+    keeps_reservations(&*hypervisor);
 
     let (console, first_boot) = (
         VolumeName::log(&cluster(), &node(), LogKind::Console),
@@ -818,7 +860,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     let defined = hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();
     let started = Mark { state: MarkState::Started, stored: Some(defined.stored_digest()), ..mark(&spec) };
     for _ in 0..2 {
-        hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        hypervisor.start(spec.uuid, false).unwrap_or_else(|error| panic!("{}", chain(&error)));
         hypervisor.set_autostart(spec.uuid, true).unwrap();
         hypervisor.set_mark(spec.uuid, &started).unwrap();
     }
@@ -880,7 +922,7 @@ fn a_machine_from_its_volumes_to_its_end() {
     for (wanted, found) in [(128, 128), (128, 128), (64, 128)] {
         grows(wanted, found);
     }
-    hypervisor.start(spec.uuid).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    hypervisor.start(spec.uuid, false).unwrap_or_else(|error| panic!("{}", chain(&error)));
     hypervisor.destroy(spec.uuid).unwrap();
     hypervisor.define(&spec.to_xml(&mark(&spec))).unwrap();
     assert_eq!(medium(&[]), full);

@@ -13,7 +13,8 @@ use nodebake::digest::Digest;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
     Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, NetworkInfo,
-    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, TakenOver, VolumeInfo, VolumeName, VolumeSpec, open,
+    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, TakenOver, VolumeInfo, VolumeName,
+    VolumeSpec, open,
 };
 use nodebake::plan::{self, Built, ImageFile, Images, Inventory, Plan, Request};
 use nodebake::progress::Silent;
@@ -68,6 +69,10 @@ impl Hypervisor for Driver {
 
     fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo> {
         self.0.create_network(spec)
+    }
+
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<()> {
+        self.0.reserve(name, gone, wanted)
     }
 
     fn start_network(&self, name: &str) -> Result<()> {
@@ -146,8 +151,8 @@ impl Hypervisor for Driver {
         self.0.define(xml)
     }
 
-    fn start(&self, uuid: uuid::Uuid) -> Result<()> {
-        self.0.start(uuid)
+    fn start(&self, uuid: uuid::Uuid, fresh: bool) -> Result<()> {
+        self.0.start(uuid, fresh)
     }
 
     fn set_autostart(&self, uuid: uuid::Uuid, autostart: bool) -> Result<()> {

@@ -296,6 +296,11 @@ impl Apply<'_> {
                 self.progress.note("network", &format!("starting {name}"));
                 hypervisor.start_network(name).map_err(doing(format!("starting network {name}")))
             }
+            SharedAction::Reserve { network, gone, wanted } => {
+                self.progress.note("network", &format!("having {network} keep the nodes' addresses"));
+                let kept = hypervisor.reserve(network, gone, wanted);
+                kept.map_err(doing(format!("having network {network} keep the nodes' addresses")))
+            }
             SharedAction::CreatePool(spec) => {
                 self.progress.note("pool", &format!("making {} ({})", spec.name, spec.path));
                 hypervisor.create_pool(spec).map(drop).map_err(doing(format!("making pool {}", spec.name)))
@@ -453,18 +458,25 @@ impl Apply<'_> {
         self.hypervisor.set_autostart(domain.uuid, true).map_err(doing(format!("setting autostart of {name}")))
     }
 
-    /// Marked before it is started: a machine that is marked as being made has then never run, whatever was cut off.
     fn start(&self, node: &NodeName, pool: &str, uuid: uuid::Uuid) -> Result<(), ApplyError> {
+        self.start_after(node, pool, uuid, false)
+    }
+
+    /// Marked before it is started: a machine that is marked as being made has then never run, whatever was cut off. One that
+    /// never came up, or that comes after `another`, takes nothing over from that one's firmware.
+    fn start_after(&self, node: &NodeName, pool: &str, uuid: uuid::Uuid, another: bool) -> Result<(), ApplyError> {
+        let mut fresh = another;
         self.keep_logs(node, pool);
         self.progress.note(&node.to_string(), "starting its machine");
         self.mark(node, uuid, |mark| {
             if !mark.state.came_up() {
                 mark.state = MarkState::Started;
+                fresh = true;
             }
             mark.boot_id = None;
             mark.stage = None;
         })?;
-        self.hypervisor.start(uuid).map_err(doing(format!("starting the machine of {node}")))
+        self.hypervisor.start(uuid, fresh).map_err(doing(format!("starting the machine of {node}")))
     }
 
     /// Removes what is left of a node: the domain first, so that nothing uses the disks.

@@ -107,7 +107,7 @@ impl Apply<'_> {
             // The old kubelet takes the new one's Node over.
             self.progress.warn(&crate::error::chain(&error));
         }
-        self.start(node, &plan.pool, uuid)?;
+        self.start_after(node, &plan.pool, uuid, true)?;
         // The seeds of the plan are the new machine's.
         let old = NodePlan { step: Step::Finish(uuid), sealing: None, replacement: None, ..plan.clone() };
         self.watch_boot(&old, uuid)

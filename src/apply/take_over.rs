@@ -126,7 +126,7 @@ impl Apply<'_> {
                 // Its kubelet takes the new one's Node over.
                 self.progress.warn(&crate::error::chain(&error));
             }
-            self.hypervisor.start(uuid).map_err(doing(format!("starting domain {name} again")))?;
+            self.hypervisor.start(uuid, false).map_err(doing(format!("starting domain {name} again")))?;
         }
         if let (Some(cluster), Some(standing)) = (self.cluster, standing.filter(|_| take_over.ran)) {
             self.await_node(plan, cluster, &standing)?;

@@ -152,8 +152,9 @@ mod tests {
         assert_eq!(
             error,
             Err("unknown variant `kubelet`, expected one of `seed-read`, `files-installed`, `payload-copied`, \
-                 `payload-mounted`, `containerd-active`, `kubelet-active`, `cni-installed`, `finished`, \
-                 `images-imported`, `packages-installed`, `disk-sealed`, `disk-grown`, `cloud-init-done`, `sealed`"
+                 `payload-mounted`, `disks-mounted`, `address-given`, `containerd-active`, `kubelet-active`, \
+                 `cni-installed`, `finished`, `images-imported`, `packages-installed`, `disk-sealed`, `disk-grown`, \
+                 `cloud-init-done`, `sealed`"
                 .to_owned())
         );
     }

@@ -28,6 +28,10 @@ pub enum Stage {
     PayloadCopied,
     /// The binaries are there.
     PayloadMounted,
+    /// The data disks are mounted, where there are any to mount; containerd and the kubelet wait for it.
+    DisksMounted,
+    /// The DHCP server gave the node its own address; only a failure is told, of another address.
+    AddressGiven,
     /// The container runtime runs.
     ContainerdActive,
     /// The kubelet read its configuration and runs.
@@ -67,6 +71,8 @@ impl fmt::Display for Stage {
             Self::PayloadCopied => "payload copied",
             Self::FilesInstalled => "files installed",
             Self::PayloadMounted => "payload mounted",
+            Self::DisksMounted => "data disks mounted",
+            Self::AddressGiven => "address given",
             Self::ContainerdActive => "containerd active",
             Self::KubeletActive => "kubelet active",
             Self::CniInstalled => "CNI plugins installed",

@@ -248,7 +248,7 @@ impl Build<'_> {
     /// there is none.
     pub fn node(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<NodeOutput, BuildError> {
         self.check_disk(node, payload, place)?;
-        let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
+        let request = NodeRequest { node: &node.name, addresses: &node.addresses() };
         let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
         let host_keys = node.settings.ssh.as_ref().map(|_| host_keys(&self.state(), &node.name)).transpose()?;
         let prepared = self.prepare_as(node, payload, place, identity, &host_keys.unwrap_or_default())?;
@@ -269,7 +269,7 @@ impl Build<'_> {
     /// All of a node that can be made without writing anything; none where an identity would have to be issued first.
     pub fn prepare(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<Option<Prepared>, BuildError> {
         self.check_disk(node, payload, place)?;
-        let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
+        let request = NodeRequest { node: &node.name, addresses: &node.addresses() };
         let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
         let host_keys = node
             .settings
@@ -295,8 +295,8 @@ impl Build<'_> {
             key: &identity.key_pem,
             host_keys,
         };
-        let mac = config.mac(&self.cluster_id(), node);
-        let bundle = render::render(config, node, mac, credentials, payload, place)?;
+        let macs = config.macs(&self.cluster_id(), node);
+        let bundle = render::render(config, node, &macs, credentials, payload, place)?;
         let seed = match place {
             PayloadPlace::Drive | PayloadPlace::BaseImage => Some(seed::make(&bundle, self.time)?),
             PayloadPlace::Seed => None,

@@ -162,6 +162,8 @@ pub struct NodeStatus {
     pub version: String,
     /// Address of type `InternalIP`.
     pub internal_ip: String,
+    /// Further ones of that type, as a node with IPv4 and IPv6 has.
+    pub other_ips: Vec<String>,
     /// The kernel's id of the boot that the kubelet last reported.
     pub boot_id: String,
     /// When the kubelet's lease was last renewed, seconds since the epoch by the node's clock.
@@ -193,12 +195,18 @@ impl NodeStatus {
         self.lease_renewed.is_some_and(|renewed| renewed + LEASE_SECONDS > now)
     }
 
+    /// Whether it is one of its addresses in the cluster.
+    pub fn has_address(&self, address: std::net::IpAddr) -> bool {
+        std::iter::once(&self.internal_ip).chain(&self.other_ips).any(|own| own.parse() == Ok(address))
+    }
+
     fn of(node: &Node) -> Self {
         let labels = node.metadata.labels.iter().flatten();
         let status = node.status.clone().unwrap_or_default();
         let info = status.node_info.unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
-        let mut addresses = status.addresses.into_iter().flatten();
+        let addresses = status.addresses.into_iter().flatten();
+        let mut addresses = addresses.filter(|address| address.type_ == "InternalIP").map(|address| address.address);
         let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
         let is_ready = ready.is_some_and(|condition| condition.status == "True");
         Self {
@@ -207,7 +215,8 @@ impl NodeStatus {
             roles: labels.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).map(Into::into).collect(),
             created: node.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
             version: info.kubelet_version,
-            internal_ip: addresses.find(|a| a.type_ == "InternalIP").map(|a| a.address).unwrap_or_default(),
+            internal_ip: addresses.next().unwrap_or_default(),
+            other_ips: addresses.collect(),
             boot_id: info.boot_id,
             lease_renewed: None,
             cordon: Cordon::of(node),

@@ -1,8 +1,8 @@
 //! `nodebake image`: a base image that holds the payload and its packages already, made by booting one machine once.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,7 +121,8 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
         return Err(ImageError::Golden.into());
     }
     let node = builder(&args.group, &session.config.image, model, &payload)?;
-    let config = Config { nodes: vec![node.clone()], ..session.config.clone() };
+    let mut config = Config { nodes: vec![node.clone()], ..session.config.clone() };
+    config.network.dhcp = false;
     let folder = tempfile::tempdir().map_err(|source| ImageError::Output { path: std::env::temp_dir(), source })?;
     let seed = build.golden_seed(&node, &payload, folder.path())?;
     let images = build.images(node.arch, &payload)?;
@@ -176,6 +177,9 @@ fn model<'a>(config: &'a Config, group: &str) -> Result<&'a Node, ImageError> {
     }
 }
 
+/// The machine's own, by cloud-init/golden/network-config: it talks to nobody.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 78, 66);
+
 /// What the machine is called; the name of a group may be as long as that of a node.
 fn machine_name(group: &str) -> String {
     let mut name = format!("image-{group}");
@@ -189,9 +193,10 @@ fn builder(group: &str, image: &str, model: &Node, payload: &Payload) -> Result<
     let name: NodeName = name.parse().map_err(|_| ImageError::Taken { name })?;
     let base = BaseImage::named(image).map_or(0, |image| image.min_disk);
     let disk = (base + 2 * payload.size + ROOM).next_multiple_of(1 << 20);
-    let mut node = Node { name, mac: None, disk, ..model.clone() };
-    // Disks that would outlast it, and devices that a node may be using, are the nodes' own.
-    node.settings.machine = Machine { data_disks: BTreeMap::new(), domain_xml: None, ..node.settings.machine };
+    let mut node = Node { name, mac: None, address: ADDRESS, address6: None, disk, ..model.clone() };
+    // Disks that would outlast it, and devices and addresses that a node may be using, are the nodes' own.
+    let Machine { firmware, secure_boot, disk_driver, .. } = node.settings.machine;
+    node.settings.machine = Machine { firmware, secure_boot, disk_driver, ..Machine::default() };
     Ok(node)
 }
 

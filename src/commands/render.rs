@@ -50,7 +50,7 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
         session.ui.say(&format!("{}: {text}", node.name));
         placeholder(session, node)
     });
-    let request = NodeRequest { node: &node.name, addresses: &[node.address.into()] };
+    let request = NodeRequest { node: &node.name, addresses: &node.addresses() };
     let state = config.folder().join(".nodebake");
     let identity = standing_identity(&ca, &request, &config.cluster.pki, &state, session.now)?;
     let host_keys = match node.settings.ssh {
@@ -73,7 +73,7 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
         }
     };
     let id = ClusterId { name: config.cluster.name.clone(), ca: ca.digest() };
-    let bundle = render::render(config, node, config.mac(&id, node), credentials, &payload, PayloadPlace::Drive);
+    let bundle = render::render(config, node, &config.macs(&id, node), credentials, &payload, PayloadPlace::Drive);
     Ok(bundle.map_err(build::BuildError::Render)?)
 }
 

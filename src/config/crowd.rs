@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
+use super::machine::{NicAddress, NicSource, overlap};
 use super::problem::Problems;
-use super::read::{ClusterDraft, NetworkDraft, NodeDraft};
+use super::read::{ClusterDraft, Network6Draft, NetworkDraft, NodeDraft};
 use super::value::Placed;
 
 /// What could be read of the file. A value that could not be read is missing here, and compared with nothing.
@@ -30,6 +33,8 @@ impl Crowd<'_> {
         for address in self.nodes.iter().filter_map(|node| node.address.as_ref()) {
             self.node_address(address);
         }
+        self.addresses6();
+        self.nics();
     }
 
     /// Reports every value that stands further up already.
@@ -67,10 +72,85 @@ impl Crowd<'_> {
         if let Some(other) = gateway.into_iter().chain(hosts).find(|other| other.value == address.value) {
             return self.taken(address, other);
         }
+        self.not_the_apiservers(address);
+    }
+
+    fn not_the_apiservers<A: Display + Copy + Into<IpAddr>>(&self, address: &Placed<A>) {
         if let Some(api) = self.cluster.and_then(|cluster| cluster.api_server.as_ref())
-            && api.value.address == Some(address.value)
+            && api.value.address == Some(address.value.into())
         {
             self.taken(address, api);
+        }
+    }
+
+    fn addresses6(&self) {
+        let network = self.network.and_then(|network| network.ipv6.as_ref());
+        let addresses = || self.nodes.iter().filter_map(|node| node.address6.as_ref());
+        self.unique(addresses());
+        let gateway = network.and_then(|network| network.gateway.as_ref());
+        if let Some((gateway, network)) = gateway.zip(network) {
+            self.misplaced6(gateway, network);
+        }
+        for address in addresses() {
+            match network {
+                None if self.network.is_some() => {
+                    let text = "there is no network.cidr6 that it could be in";
+                    self.problems.report(address.at, &address.path, text);
+                }
+                Some(network) if !self.misplaced6(address, network) => {
+                    match gateway.filter(|gateway| gateway.value == address.value) {
+                        Some(gateway) => self.taken(address, gateway),
+                        None => self.not_the_apiservers(address),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reports an address outside the IPv6 subnet, or the one that stands for all its routers (RFC 4291, 2.6.1).
+    fn misplaced6(&self, address: &Placed<Ipv6Addr>, network: &Network6Draft) -> bool {
+        let Some(net) = &network.cidr else { return false };
+        let text = if !net.value.contains(&address.value) {
+            format!("{} is outside the network {} of line {}", address.value, net.value, net.at.line)
+        } else if address.value == net.value.network() {
+            format!("{} stands for the routers of the network ({}, line {})", address.value, net.value, net.at.line)
+        } else {
+            return false;
+        };
+        self.problems.report(address.at, &address.path, text);
+        true
+    }
+
+    /// Addresses of further cards: each once on its network, and none in the subnets of the first card, which would then be
+    /// reached through either.
+    fn nics(&self) {
+        let first = self.network.and_then(|network| Some(network.cidr.as_ref()?.with(IpNet::from)));
+        let first6 = self.network.and_then(|network| Some(network.ipv6.as_ref()?.cidr.as_ref()?.with(IpNet::from)));
+        let mut seen: BTreeMap<(&NicSource, IpAddr), &Placed<IpNet>> = BTreeMap::new();
+        let addresses: Vec<&NicAddress> = self.nodes.iter().flat_map(|node| &node.said.nic_addresses).collect();
+        for (source, address) in addresses {
+            let Placed { value, at, .. } = address;
+            if let Some(net) = first.iter().chain(&first6).find(|net| overlap(net.value, *value)) {
+                let text =
+                    format!("{value} overlaps {}, the network of the first card (line {})", net.value, net.at.line);
+                self.report_once(address, text);
+            }
+            match seen.insert((source, value.addr()), address) {
+                Some(other) if other.at == *at => {
+                    let text = format!("{} is given to more than one node here; each needs its own", value.addr());
+                    self.report_once(address, text);
+                }
+                Some(other) => self.taken(&address.with(|net| net.addr()), other),
+                None => {}
+            }
+        }
+    }
+
+    /// Of a place that several nodes have a value from.
+    fn report_once<T>(&self, value: &Placed<T>, text: String) {
+        if !self.problems.has(value.at, &text) {
+            self.problems.report(value.at, &value.path, text);
         }
     }
 

@@ -10,7 +10,7 @@ use super::layers::is_free;
 use super::problem::quoted;
 use super::scalar::size_text;
 use super::value::nearest;
-use super::{Body, Config, DiskDriver, Node, Origin, OwnFile, OwnUnit, Registry};
+use super::{Body, Config, DataDisk, DiskDriver, FurtherNic, NicSource, Node, Origin, OwnFile, OwnUnit, Registry};
 
 /// A setting of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,7 @@ const INNER: &[&str] = &[
     "diskDriver.io",
     "diskDriver.discard",
     "dataDisks.",
+    "nics.",
     "proxy.http",
     "proxy.https",
     "proxy.no",
@@ -139,11 +140,10 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("memory", json!(size_text(node.memory))),
         ("disk", json!(size_text(node.disk))),
         ("firmware", json!(settings.machine.firmware.map(|firmware| firmware.to_string()))),
+        ("secureBoot", json!(settings.machine.secure_boot)),
         ("diskDriver", disk_driver(&settings.machine.disk_driver)),
-        (
-            "dataDisks",
-            map(&settings.machine.data_disks, |(name, it)| (name.clone(), json!({"size": size_text(it.size)}))),
-        ),
+        ("dataDisks", map(&settings.machine.data_disks, |(name, disk)| (name.clone(), data_disk(disk)))),
+        ("nics", map(&settings.machine.nics, |(name, it)| (name.clone(), nic(it)))),
         ("domainXml", json!(settings.machine.domain_xml)),
         ("ntp", json!(some(&settings.ntp))),
         ("proxy", json!(proxy)),
@@ -165,6 +165,23 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("templates", json!(settings.templates.as_deref().map(path))),
         ("keepSeed", json!(settings.keep_seed)),
     ]
+}
+
+fn data_disk(disk: &DataDisk) -> Value {
+    let mount = disk.mount.as_ref();
+    json!({
+        "size": size_text(disk.size),
+        "mountPath": mount.map(|mount| &mount.path),
+        "fileSystem": mount.map(|mount| &mount.file_system),
+    })
+}
+
+fn nic(nic: &FurtherNic) -> Value {
+    let (key, name) = match &nic.source {
+        NicSource::Network(name) => ("network", name),
+        NicSource::Bridge(name) => ("bridge", name),
+    };
+    json!({key: name, "mtu": nic.mtu, "address": nic.address, "address6": nic.address6})
 }
 
 fn disk_driver(driver: &DiskDriver) -> Value {

@@ -45,6 +45,23 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Folders that hold the system itself.
+const SYSTEM: &[&str] = &["/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr"];
+
+/// Where a data disk may be mounted: a folder that neither is the system's nor holds what nodebake relies upon.
+pub(super) fn mount_path(text: &str) -> Result<String, String> {
+    path(text)?;
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)) {
+        return Err(format!("{} is not a path to mount at: letters, digits and \"/._-\"", quoted(text)));
+    }
+    let taken = SYSTEM.iter().find(|folder| Path::new(text).starts_with(folder));
+    let hidden = OWNED.iter().chain(CLOUD_INIT).find(|folder| Path::new(folder).starts_with(text));
+    match taken.or(hidden) {
+        Some(folder) => Err(format!("a disk mounted at {} would hide what the system has in {folder}", quoted(text))),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// Permission bits: four octal digits, as chmod(1) takes them.
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let octal = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
@@ -438,6 +455,24 @@ mod tests {
         assert_eq!(password_hash("$1$salt$hash").map(|_| ()), Err(weak));
         let unknown = format!("this hash is of no method that crypt(5) knows, {meant}");
         assert_eq!(password_hash("$argon2id$v=19$m$a$b").map(|_| ()), Err(unknown));
+    }
+
+    #[test]
+    fn mount_paths() {
+        check(
+            mount_path,
+            &["/data", "/var/lib/containerd", "/var/lib/kubelet", "/srv/a_b-c.d"],
+            &[
+                ("data", " is not the full path of a file in the node, starting with /"),
+                ("/run/x", " is in /run, where nothing outlasts a boot"),
+                ("/opt/nodebake/x", " is in /opt/nodebake, which is nodebake's own"),
+                ("/a b", " is not a path to mount at: letters, digits and \"/._-\""),
+            ],
+        );
+        for (path, folder) in [("/usr/local", "/usr"), ("/var/lib", "/var/lib/nodebake"), ("/opt", "/opt/nodebake")] {
+            let wanted = format!("a disk mounted at {path:?} would hide what the system has in {folder}");
+            assert_eq!(mount_path(path), Err(wanted));
+        }
     }
 
     #[test]

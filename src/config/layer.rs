@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::guest;
-use super::machine::{self, Bootware};
+use super::machine::{self, Bootware, Machine, NicAddress};
 use super::scalar;
 use super::settings::{Body, Credentials, OwnFile, OwnUnit, Registry, Settings, TaintEffect};
 use super::supply;
@@ -15,6 +15,7 @@ use super::{Arch, Ssh};
 pub(super) const NODE_KEYS: &[&str] = &[
     "name",
     "address",
+    "address6",
     "mac",
     "group",
     "arch",
@@ -22,8 +23,10 @@ pub(super) const NODE_KEYS: &[&str] = &[
     "memory",
     "disk",
     "firmware",
+    "secureBoot",
     "diskDriver",
     "dataDisks",
+    "nics",
     "domainXml",
     "ntp",
     "proxy",
@@ -44,7 +47,7 @@ pub(super) const NODE_KEYS: &[&str] = &[
 ];
 
 /// The keys of a layer.
-pub(super) const KEYS: &[&str] = NODE_KEYS.split_at(4).1;
+pub(super) const KEYS: &[&str] = NODE_KEYS.split_at(5).1;
 
 /// The size of a machine of which nobody says one: CPUs, and bytes.
 pub(super) const DEFAULT_CPUS: u32 = 2;
@@ -59,6 +62,8 @@ pub(super) struct Said {
     pub(super) memory: Option<u64>,
     pub(super) disk: Option<u64>,
     pub(super) settings: Settings,
+    /// Addresses of its further network cards, with their places; known once all layers are one.
+    pub(super) nic_addresses: Vec<NicAddress>,
 }
 
 /// Reads a layer, or what all of them make; its unknown keys are the caller's. Relative paths start at `folder`.
@@ -76,6 +81,14 @@ pub(super) fn read(fields: &Fields<'_>, folder: &Path) -> Said {
     {
         value.report("arm64 has no BIOS; its firmware is uefi");
     }
+    if let Some(value) = fields.get("secureBoot").filter(|value| !value.is_layer())
+        && said.settings.machine.firmware != Some(Bootware::Uefi)
+    {
+        value.report("secureBoot needs firmware: uefi beside it");
+    }
+    if let Some(value) = fields.get("dataDisks").filter(|value| !value.is_layer()) {
+        machine::check_mounts(&value, &said.settings.machine.data_disks, said.settings.files.keys());
+    }
     said
 }
 
@@ -85,21 +98,23 @@ fn said(fields: &Fields<'_>, folder: &Path) -> Said {
     let cpus = fields.get("cpus").and_then(|value| value.number(&(1..=255)));
     let memory = fields.optional("memory", "a size such as 4GiB", scalar::memory);
     let disk = fields.optional("disk", "a size such as 20GiB", scalar::disk);
+    let (machine, nic_addresses) = machine::read(fields);
     Said {
         arch: arch.map(|arch| arch.value),
         cpus,
         memory: memory.map(|memory| memory.value),
         disk: disk.map(|disk| disk.value),
-        settings: settings(fields, folder),
+        settings: settings(fields, folder, machine),
+        nic_addresses,
     }
 }
 
-fn settings(fields: &Fields<'_>, folder: &Path) -> Settings {
+fn settings(fields: &Fields<'_>, folder: &Path, machine: Machine) -> Settings {
     let path = || scalar::path(folder);
     let containerd = fields.get("containerd").and_then(|value| value.fields(&["config", "registries"]));
     let registries = containerd.as_ref().and_then(|containerd| containerd.get("registries"));
     Settings {
-        machine: machine::read(fields),
+        machine,
         ntp: texts(fields, "ntp", "addresses or host names of time servers", scalar::time_server),
         proxy: fields.get("proxy").and_then(|value| supply::proxy(&value)),
         ssh: fields.get("ssh").and_then(|value| ssh(&value)),

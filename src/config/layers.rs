@@ -121,13 +121,20 @@ impl<'t> Layers<'t> {
         let mut said = fields.map(|fields| layer::read(&fields, self.folder)).unwrap_or_default();
         for problem in found.into_sorted() {
             if !self.problems.has(problem.at, &problem.text) {
-                let start = self.start(problem.at).map(|start| start.path.as_str()).unwrap_or_default();
-                let path = [start, &problem.path].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
-                self.problems.report(problem.at, &path.join("."), problem.text);
+                self.problems.report(problem.at, &self.path(problem.at, &problem.path), problem.text);
             }
+        }
+        for (_, address) in &mut said.nic_addresses {
+            address.path = self.path(address.at, &address.path);
         }
         said.settings.origins = self.origins(tree);
         said
+    }
+
+    /// The path in the file of what stands there, from its path in its layer.
+    fn path(&self, at: Position, within: &str) -> String {
+        let start = self.start(at).map(|start| start.path.as_str()).unwrap_or_default();
+        [start, within].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
     }
 
     fn start(&self, at: Position) -> Option<&Start> {
@@ -210,9 +217,14 @@ fn merge(base: &Tree, over: &Tree, path: &[&str]) -> Tree {
 fn merge_entries(old: &[Entry], new: &[Entry], path: &[&str]) -> Vec<Entry> {
     let mut fresh: BTreeMap<&str, &Entry> = new.iter().map(|entry| (entry.key.as_str(), entry)).collect();
     let is_given = |key: &str| fresh.get(key).is_some_and(|entry| !matches!(entry.value.kind, Kind::Null(_)));
-    // Of the two that say where bytes are the later layer's counts.
-    let is_body = matches!(path, ["files" | "units", _]) && (is_given("content") || is_given("path"));
-    let stays = |entry: &&Entry| !(is_body && matches!(entry.key.as_str(), "content" | "path"));
+    // Of the two that say where bytes are, or what a card is on, the later layer's counts.
+    let either: &[&str] = match path {
+        ["files" | "units", _] => &["content", "path"],
+        ["nics", _] => &["network", "bridge"],
+        _ => &[],
+    };
+    let says = either.iter().any(|key| is_given(key));
+    let stays = |entry: &&Entry| !(says && either.contains(&entry.key.as_str()));
     let mut merged = Vec::with_capacity(old.len() + new.len());
     for entry in old.iter().filter(stays) {
         let Some(over) = fresh.remove(entry.key.as_str()) else {

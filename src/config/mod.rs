@@ -8,10 +8,10 @@
 //! text. Where a number belongs, only plain decimal digits are one. Duplicate keys, anchors, aliases, tags and further
 //! documents are problems.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -40,7 +40,7 @@ mod tests;
 
 pub use edit::{EditError, VersionKey, set_versions};
 pub use explain::{Explained, InForce, fields, nearest_field};
-pub use machine::{Bootware, DataDisk, DiskDriver, Machine};
+pub use machine::{Bootware, DataDisk, DiskDriver, FurtherNic, Machine, Mount, NicSource};
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{
@@ -170,8 +170,21 @@ pub struct Network {
     pub cidr: ipnet::Ipv4Net,
     /// Default gateway, inside `cidr`.
     pub gateway: Ipv4Addr,
+    /// IPv6 beside it.
+    pub ipv6: Option<Network6>,
+    /// Whether nodes ask for their IPv4 addresses by DHCP; they must be given just those that the cluster file has.
+    pub dhcp: bool,
     /// Resolvers of the nodes, at least one.
     pub nameservers: Vec<IpAddr>,
+}
+
+/// The addressing by IPv6 on the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network6 {
+    /// Subnet, with the network address as its address.
+    pub cidr: ipnet::Ipv6Net,
+    /// Default gateway, inside `cidr`.
+    pub gateway: Ipv6Addr,
 }
 
 /// The hypervisor and where it stores volumes.
@@ -299,6 +312,8 @@ pub struct Node {
     pub arch: Arch,
     /// Static address inside the network.
     pub address: Ipv4Addr,
+    /// Static address inside the network's IPv6 subnet.
+    pub address6: Option<Ipv6Addr>,
     /// MAC of its network card; derived from cluster, CA and name when the file gives none.
     pub mac: Option<Mac>,
     /// Virtual CPUs.
@@ -311,6 +326,14 @@ pub struct Node {
     pub group: Option<String>,
     /// What the cluster file says of it, all layers laid over each other.
     pub settings: Settings,
+}
+
+impl Node {
+    /// All its addresses on the nodes' network; the first is the one that the cluster knows it by (Kubernetes' "IPv4/IPv6
+    /// dual-stack": `--node-ip` takes one of each family, and the first of them is the node's primary address).
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        std::iter::once(self.address.into()).chain(self.address6.map(IpAddr::from)).collect()
+    }
 }
 
 /// Identifies a cluster: its name and the digest of its CA certificate (DER). Two clusters of one name never meet.
@@ -331,15 +354,37 @@ impl ClusterId {
         uuid::Uuid::new_v5(&Self::NAMESPACE, self.name_of(node).as_bytes())
     }
 
-    /// MAC of a node's network card, in QEMU's own range 52:54:00.
+    /// MAC of a node's first network card, in QEMU's own range 52:54:00.
     pub fn mac(&self, node: &NodeName) -> Mac {
         let digest = Digest::of(format!("mac\n{}", self.name_of(node)).as_bytes());
         let [a, b, c, ..] = *digest.bytes();
         Mac::from([0x52, 0x54, 0x00, a, b, c])
     }
 
+    /// The same of one of its further cards.
+    pub fn nic_mac(&self, node: &NodeName, nic: &str) -> Mac {
+        let digest = Digest::of(format!("mac\n{}\n{nic}", self.name_of(node)).as_bytes());
+        let [a, b, c, ..] = *digest.bytes();
+        Mac::from([0x52, 0x54, 0x00, a, b, c])
+    }
+
     fn name_of(&self, node: &NodeName) -> String {
         format!("{}\n{}\n{node}", self.name, self.ca)
+    }
+}
+
+/// The MACs of a node's network cards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Macs {
+    /// Of the one on the nodes' network.
+    pub first: Mac,
+    /// Of the others, by their names.
+    pub further: BTreeMap<String, Mac>,
+}
+
+impl From<Mac> for Macs {
+    fn from(first: Mac) -> Self {
+        Self { first, further: BTreeMap::new() }
     }
 }
 
@@ -378,5 +423,12 @@ impl Config {
     /// The node's MAC: as given, else derived.
     pub fn mac(&self, id: &ClusterId, node: &Node) -> Mac {
         node.mac.unwrap_or_else(|| id.mac(&node.name))
+    }
+
+    /// The MACs of all its cards; those of further ones are always derived.
+    pub fn macs(&self, id: &ClusterId, node: &Node) -> Macs {
+        let further = node.settings.machine.nics.keys();
+        let further = further.map(|name| (name.clone(), id.nic_mac(&node.name, name))).collect();
+        Macs { first: self.mac(id, node), further }
     }
 }

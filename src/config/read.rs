@@ -1,9 +1,9 @@
 //! The cluster file's schema: which keys there are, what they hold, what they mean for each other.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::crowd::Crowd;
 use super::layer::{self, DEFAULT_CPUS, DEFAULT_DISK, DEFAULT_MEMORY, Said};
@@ -14,13 +14,15 @@ use super::supply;
 use super::tree::Tree;
 use super::value::{Fields, Placed, Value};
 use super::{
-    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Node, NodeName, Versions,
+    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Network6, Node, NodeName,
+    Versions,
 };
 
 /// The one form of cluster files that this nodebake reads.
 const API_VERSION: &str = "nodebake/v1";
 const ADDRESS: &str = "an IPv4 address such as 10.0.0.36";
 const NEEDS_KUBECONFIG: &str = "only an administrator can bind a user to a role, and cluster.kubeconfig names none";
+const ADDRESS6: &str = "an IPv6 address such as fd00:10::36";
 const NODE_NAME: &str = "a name such as worker-node-1";
 
 /// Reads the tree of a cluster file; `file` is absolute. `None` only after a report; where something was reported,
@@ -186,20 +188,42 @@ pub(super) struct NetworkDraft {
     mtu: Option<u32>,
     pub(super) cidr: Option<Placed<Ipv4Net>>,
     pub(super) gateway: Option<Placed<Ipv4Addr>>,
+    pub(super) ipv6: Option<Network6Draft>,
+    dhcp: bool,
     nameservers: Option<Vec<Placed<IpAddr>>>,
 }
 
+/// What could be read of its IPv6.
+pub(super) struct Network6Draft {
+    pub(super) cidr: Option<Placed<Ipv6Net>>,
+    pub(super) gateway: Option<Placed<Ipv6Addr>>,
+}
+
+fn network6(fields: &Fields<'_>, mtu: Option<u32>) -> Option<Network6Draft> {
+    fields.get("cidr6").or_else(|| fields.get("gateway6"))?;
+    if let Some(value) = fields.get("mtu").filter(|_| mtu.is_some_and(|mtu| mtu < scalar::MTU6)) {
+        value.report(scalar::small_mtu6());
+    }
+    Some(Network6Draft {
+        cidr: fields.required("cidr6", "a network such as fd00:10::/64", scalar::cidr6),
+        gateway: fields.required("gateway6", "an IPv6 address such as fd00:10::1", scalar::ipv6),
+    })
+}
+
 fn network(value: &Value<'_>) -> Option<NetworkDraft> {
-    let fields = value.fields(&["name", "bridge", "mtu", "cidr", "gateway", "nameservers"])?;
+    const KEYS: &[&str] = &["name", "bridge", "mtu", "cidr", "gateway", "cidr6", "gateway6", "dhcp", "nameservers"];
+    let fields = value.fields(KEYS)?;
     let name = fields.optional("name", "the name of a libvirt network", scalar::libvirt_name);
     let bridge = fields.optional("bridge", "a bridge of the hypervisor such as br0", scalar::interface);
     if let Some(value) = fields.get("bridge").filter(|_| fields.get("name").is_some()) {
         value.report("name and bridge are both given; the nodes are on one of them");
     }
+    let mtu = fields.get("mtu").and_then(|value| value.number(&scalar::MTU));
     Some(NetworkDraft {
         bridge: bridge.map(|bridge| bridge.value),
-        // The least that IPv4 takes (RFC 791), and the most that Linux does.
-        mtu: fields.get("mtu").and_then(|value| value.number(&(576..=65535))),
+        mtu,
+        ipv6: network6(&fields, mtu),
+        dhcp: fields.optional("dhcp", "true or false", scalar::boolean).is_some_and(|dhcp| dhcp.value),
         name: name.map_or_else(|| "nodebake".to_owned(), |name| name.value),
         cidr: fields.required("cidr", "a network such as 10.0.0.0/24", scalar::cidr),
         gateway: fields.required("gateway", "an IPv4 address such as 10.0.0.1", scalar::ipv4),
@@ -209,7 +233,13 @@ fn network(value: &Value<'_>) -> Option<NetworkDraft> {
 
 impl NetworkDraft {
     fn finish(self) -> Option<Network> {
+        let network6 = |draft: Network6Draft| Some(Network6 { cidr: draft.cidr?.value, gateway: draft.gateway?.value });
         Some(Network {
+            ipv6: match self.ipv6 {
+                Some(draft) => Some(network6(draft)?),
+                None => None,
+            },
+            dhcp: self.dhcp,
             name: self.name,
             bridge: self.bridge,
             mtu: self.mtu,
@@ -248,9 +278,10 @@ fn libvirt(value: &Value<'_>) -> Option<Libvirt> {
 pub(super) struct NodeDraft {
     pub(super) name: Option<Placed<NodeName>>,
     pub(super) address: Option<Placed<Ipv4Addr>>,
+    pub(super) address6: Option<Placed<Ipv6Addr>>,
     pub(super) mac: Option<Placed<Mac>>,
     group: Option<String>,
-    said: Said,
+    pub(super) said: Said,
 }
 
 fn nodes<'t>(fields: &Fields<'t>, layers: &mut Layers<'t>) -> Option<Vec<NodeDraft>> {
@@ -271,6 +302,7 @@ fn node<'t>(value: &Value<'t>, layers: &mut Layers<'t>) -> Option<NodeDraft> {
     Some(NodeDraft {
         name: fields.required("name", NODE_NAME, scalar::host_name),
         address: fields.required("address", ADDRESS, scalar::ipv4),
+        address6: fields.optional("address6", ADDRESS6, scalar::ipv6),
         mac: fields.optional("mac", "a MAC address such as 52:54:00:12:34:56", scalar::mac),
         said: layers.said(group.as_deref(), value.tree()),
         group,
@@ -279,11 +311,12 @@ fn node<'t>(value: &Value<'t>, layers: &mut Layers<'t>) -> Option<NodeDraft> {
 
 impl NodeDraft {
     fn finish(self) -> Option<Node> {
-        let Said { arch, cpus, memory, disk, settings } = self.said;
+        let Said { arch, cpus, memory, disk, settings, .. } = self.said;
         Some(Node {
             name: self.name?.value,
             arch: arch.unwrap_or(Arch::Amd64),
             address: self.address?.value,
+            address6: self.address6.map(|address| address.value),
             mac: self.mac.map(|mac| mac.value),
             cpus: cpus.unwrap_or(DEFAULT_CPUS),
             memory: memory.unwrap_or(DEFAULT_MEMORY),

@@ -2,12 +2,13 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use semver::Version;
 use url::Url;
 
@@ -115,13 +116,86 @@ pub(super) fn cidr(text: &str) -> Result<Ipv4Net, String> {
     Ok(net)
 }
 
+/// An IPv6 address of one machine, as more than its own link knows it: no kubelet takes a link-local one as its node's.
+pub(super) fn ipv6(text: &str) -> Result<Ipv6Addr, String> {
+    let address: Ipv6Addr =
+        text.parse().map_err(|_| format!("{} is not an IPv6 address such as fd00:10::36", quoted(text)))?;
+    match unfit6(address) {
+        Some(why) => Err(format!("{address} is {why}, which no node can have here")),
+        None => Ok(address),
+    }
+}
+
+fn unfit6(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unicast_link_local() {
+        return Some("a link-local address");
+    }
+    if address.to_ipv4_mapped().is_some() {
+        return Some("an IPv4 address in the form of IPv6");
+    }
+    unreachable(address.into())
+}
+
+/// A network of IPv6 addresses, given by its own address.
+pub(super) fn cidr6(text: &str) -> Result<Ipv6Net, String> {
+    let net: Ipv6Net =
+        text.parse().map_err(|_| format!("{} is not an IPv6 network such as fd00:10::/64", quoted(text)))?;
+    if net.addr() != net.network() {
+        return Err(format!("{net} is an address inside a network, did you mean {}?", net.trunc()));
+    }
+    if !(8..=126).contains(&net.prefix_len()) {
+        return Err(format!("{net} has a prefix length of {}, not from 8 to 126", net.prefix_len()));
+    }
+    match unfit6(net.network()) {
+        Some(why) => Err(format!("{net} starts with {why}")),
+        None => Ok(net),
+    }
+}
+
+/// Sizes of packets in bytes: the least that IPv4 takes (RFC 791), and the most that Linux does.
+pub(super) const MTU: RangeInclusive<u32> = 576..=65535;
+
+/// The least of IPv6 (RFC 8200, 5).
+pub(super) const MTU6: u32 = 1280;
+
+/// The problem of a size between the two.
+pub(super) fn small_mtu6() -> String {
+    format!("IPv6 needs packets of at least {MTU6} bytes")
+}
+
+/// An address of a machine, with the length of its subnet's prefix.
+pub(super) fn host4(text: &str) -> Result<Ipv4Net, String> {
+    let net: Ipv4Net =
+        text.parse().map_err(|_| format!("{} is not an address with its prefix such as 10.1.0.36/24", quoted(text)))?;
+    if let Some(why) = unreachable(net.addr().into()) {
+        return Err(format!("{} is {why}, which no node can have", net.addr()));
+    }
+    // Of two hosts on a line (RFC 3021), and of one, all are.
+    if net.prefix_len() < 31 && (net.addr() == net.network() || net.addr() == net.broadcast()) {
+        return Err(format!("{} stands for the network {} or for all in it", net.addr(), net.trunc()));
+    }
+    Ok(net)
+}
+
+/// The same of IPv6.
+pub(super) fn host6(text: &str) -> Result<Ipv6Net, String> {
+    let net: Ipv6Net = text
+        .parse()
+        .map_err(|_| format!("{} is not an address with its prefix such as fd00:11::36/64", quoted(text)))?;
+    ipv6(&net.addr().to_string())?;
+    if net.prefix_len() < 127 && net.addr() == net.network() {
+        return Err(format!("{} stands for the routers of the network {}", net.addr(), net.trunc()));
+    }
+    Ok(net)
+}
+
 /// The host of the apiserver's URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiServer {
     /// `https://HOST:PORT`.
     pub(super) url: String,
-    /// The host where it is an IPv4 address.
-    pub(super) address: Option<Ipv4Addr>,
+    /// The host where it is an address.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// `https://HOST:PORT` and nothing more: a kubeconfig's server whose certificate names HOST.
@@ -154,10 +228,6 @@ pub(super) fn api_server(text: &str) -> Result<ApiServer, String> {
     if let Some(why) = address.and_then(unreachable) {
         return Err(format!("{host} is {why}; name the apiserver as workers reach it"));
     }
-    let address = address.and_then(|address| match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
     Ok(ApiServer { url: format!("https://{authority}"), address })
 }
 
@@ -661,7 +731,8 @@ mod tests {
                 ),
             ],
         );
-        assert_eq!(api_server("https://10.0.0.4:6443").unwrap().address, Some(Ipv4Addr::new(10, 0, 0, 4)));
+        assert_eq!(api_server("https://10.0.0.4:6443").unwrap().address, Some([10, 0, 0, 4].into()));
+        assert_eq!(api_server("https://[fd00::4]:6443").unwrap().address, "fd00::4".parse().ok());
         assert_eq!(api_server("https://a.example:6443").unwrap().address, None);
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 mod layers;
+mod machine;
 
 const FILE: &str = "/srv/lab/nodebake.yaml";
 
@@ -59,6 +60,7 @@ fn node(name: &str, address: [u8; 4]) -> Node {
     Node {
         name: name.parse().unwrap(),
         address: address.into(),
+        address6: None,
         arch: Arch::Amd64,
         mac: None,
         cpus: 2,
@@ -98,6 +100,8 @@ fn seed() -> Config {
             name: "nodebake".to_owned(),
             cidr: "10.0.0.0/24".parse().unwrap(),
             gateway: [10, 0, 0, 1].into(),
+            ipv6: None,
+            dhcp: false,
             nameservers: vec![[10, 0, 0, 1].into()],
         },
         libvirt: Libvirt {
@@ -145,14 +149,20 @@ fn uncommented() -> String {
 
 /// What the comments of `init` say of a machine.
 fn init_machine() -> Machine {
+    let mount = Some(Mount { path: "/var/lib/data".to_owned(), file_system: "ext4".to_owned() });
     Machine {
         firmware: Some(Bootware::Uefi),
+        secure_boot: Some(true),
         disk_driver: DiskDriver {
             cache: "none".to_owned(),
             io: Some("native".to_owned()),
             discard: "unmap".to_owned(),
         },
-        data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30 })]),
+        data_disks: BTreeMap::from([("data".to_owned(), DataDisk { size: 100 << 30, mount })]),
+        nics: BTreeMap::from([(
+            "storage".to_owned(),
+            FurtherNic { source: NicSource::Bridge("br1".to_owned()), mtu: Some(9000), address: None, address6: None },
+        )]),
         domain_xml: Some(
             "<domain>\n  <cpu><topology sockets='1' cores='2' threads='1'/></cpu>\n  \
                  <devices><watchdog model='itco' action='reset'/></devices>\n</domain>\n"
@@ -245,7 +255,15 @@ fn what_init_shows_as_a_comment_is_valid_too() {
         origins: Origins::default(),
     };
     expected.network.mtu = Some(1450);
+    let (cidr, gateway) = ("fd00:10::/64".parse().unwrap(), "fd00:10::1".parse().unwrap());
+    expected.network.ipv6 = Some(Network6 { cidr, gateway });
+    expected.network.dhcp = true;
+    for (node, address) in expected.nodes.iter_mut().zip(["fd00:10::36", "fd00:10::37"]) {
+        node.address6 = address.parse().ok();
+    }
     expected.nodes.iter_mut().for_each(|node| node.settings = settings.clone());
+    let nics = &mut expected.nodes[0].settings.machine.nics;
+    nics.get_mut("storage").unwrap().address = "10.1.0.36/24".parse().ok();
     let [_, large] = expected.nodes.as_mut_slice() else { panic!() };
     large.group = Some("large".to_owned());
     large.memory = 16 << 30;
@@ -495,7 +513,7 @@ fn kinds_are_told_apart() {
             "name: a\n    address: 10.0.0.36",
             "a",
             &[
-                "14:5: nodes[0]: expected a map with name, address, mac, group, arch, cpus, memory, disk, firmware, diskDriver, dataDisks, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
             ],
         ),
         (

@@ -18,6 +18,13 @@ pub(super) struct Placed<T> {
     pub(super) path: String,
 }
 
+impl<T: Copy> Placed<T> {
+    /// Another value at the same place.
+    pub(super) fn with<U>(&self, change: impl FnOnce(T) -> U) -> Placed<U> {
+        Placed { value: change(self.value), at: self.at, path: self.path.clone() }
+    }
+}
+
 /// What a map says when a key is missing, or its value null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {

@@ -72,7 +72,7 @@ pub(super) fn certificates(
     let mut findings = Vec::new();
     for node in case.nodes {
         let name = &node.name;
-        let request = NodeRequest { node: name, addresses: &[node.address.into()] };
+        let request = NodeRequest { node: name, addresses: &node.addresses() };
         match standing_identity(ca, &request, pki, &state, case.now) {
             Err(error) => findings.push(Finding::of_error(Check::Certificates, &error, error.hint())),
             Ok(None) if !ca.has_key() => {

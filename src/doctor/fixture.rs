@@ -25,6 +25,7 @@ impl Fixture {
         let id = ClusterId { name: config.cluster.name.clone(), ca: Digest::of(b"ca") };
         let inventory = Inventory {
             network: Some(network("nodebake", "10.0.0.1/24")),
+            further: Vec::new(),
             pool: Some(pool("nodebake")),
             log_pool: Some(pool("nodebake-logs")),
             volumes: Vec::new(),
@@ -102,6 +103,7 @@ fn able() -> Capabilities {
         cpus: 8,
         memory: 16 << 30,
         uefi: true,
+        secure_boot: true,
     }
 }
 
@@ -113,6 +115,7 @@ pub(super) fn network(name: &str, address: &str) -> NetworkInfo {
         bridge: Some(format!("br-{name}")),
         forward: Some("nat".to_owned()),
         address: Some(address.parse().unwrap()),
+        address6: None,
         dhcp: Vec::new(),
         reservations: Vec::new(),
         ours: true,

@@ -126,18 +126,25 @@ pub(super) fn guests(case: Case, host: &Host) -> Vec<Finding> {
     for (arch, able) in &host.capabilities {
         let of_image = firmware(&case.config.image, *arch);
         let nodes = case.nodes.iter().filter(|node| node.arch == *arch);
+        let secure = nodes.clone().find(|node| node.settings.machine.secure_boot == Some(true));
         let chosen: Vec<_> = nodes.filter_map(|node| node.settings.machine.firmware.map(Firmware::from)).collect();
         let uefi = chosen.contains(&Firmware::Uefi) || (chosen.is_empty() && of_image == Firmware::Uefi);
         match able {
             Err(error) => findings.push(Finding::of_error(Check::Guests, error, error.hint())),
             Ok(able) if uefi && !able.uefi => {
-                let package = match arch {
-                    Arch::Amd64 => "ovmf",
-                    Arch::Arm64 => "qemu-efi-aarch64",
-                };
                 let found =
                     format!("{} needs UEFI firmware for {arch}, and libvirt finds none on the host", case.config.image);
-                findings.push(Finding::failure(Check::Guests, found, format!("install {package} on the host")));
+                let fix = format!("install {} on the host", uefi_package(*arch));
+                findings.push(Finding::failure(Check::Guests, found, fix));
+            }
+            Ok(able) if !able.secure_boot && secure.is_some() => {
+                let name = secure.map(|node| node.name.to_string()).unwrap_or_default();
+                let found = format!(
+                    "{name} asks for secure boot, and libvirt finds no firmware for {arch} on the host that has it"
+                );
+                let fix =
+                    format!("install {} on the host, or leave secureBoot out of the cluster file", uefi_package(*arch));
+                findings.push(Finding::failure(Check::Guests, found, fix));
             }
             Ok(able) => {
                 fine.insert(format!("{arch} by {}, {}", able.emulator, if uefi { "UEFI" } else { "BIOS" }));
@@ -145,6 +152,14 @@ pub(super) fn guests(case: Case, host: &Host) -> Vec<Finding> {
         }
     }
     or_ok(findings, Check::Guests, || fine.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+/// Debian's and Ubuntu's name of the package with UEFI firmware.
+fn uefi_package(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "ovmf",
+        Arch::Arm64 => "qemu-efi-aarch64",
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +257,13 @@ mod tests {
     fn emulator_and_firmware_are_there_for_each_architecture() {
         let mut fixture = Fixture::new();
         assert_eq!(fixture.judge(guests), ["ok: amd64 by /usr/bin/qemu-system-x86_64, BIOS"]);
+        fixture.config.nodes[1].settings.machine.secure_boot = Some(true);
+        assert_eq!(fixture.judge(guests), ["ok: amd64 by /usr/bin/qemu-system-x86_64, BIOS"]);
+        fixture.able().secure_boot = false;
+        let unsigned = "failure: worker-node-2 asks for secure boot, and libvirt finds no firmware for amd64 on the host that \
+                        has it | install ovmf on the host, or leave secureBoot out of the cluster file";
+        assert_eq!(fixture.judge(guests), [unsigned]);
+        fixture.config.nodes[1].settings.machine.secure_boot = None;
         let mut arm = fixture.able().clone();
         arm.emulator = "/usr/bin/qemu-system-aarch64".to_owned();
         fixture.host.capabilities.insert(Arch::Arm64, Ok(arm.clone()));

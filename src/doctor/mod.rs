@@ -160,6 +160,7 @@ fn in_short(config: &Config, hypervisor: &dyn Hypervisor) -> Result<Inventory, M
     let pool = &config.libvirt.pool;
     Ok(Inventory {
         network: Inventory::network(config, hypervisor)?,
+        further: Inventory::further(config, hypervisor)?,
         pool: hypervisor.pool(pool)?,
         log_pool: hypervisor.pool(&crate::plan::log_pool(pool))?,
         volumes: Vec::new(),

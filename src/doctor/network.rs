@@ -2,29 +2,38 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::finding::{Check, Finding, Remedy, or_ok};
 use super::routes::Route;
 use super::{Case, Host};
+use crate::config::Network;
 use crate::machine::NetworkInfo;
 use crate::plan::Blocked;
 
-/// Whether the network is started and has the subnet of the cluster file. One that is not there, or not started, `up` sees
-/// to.
+/// Whether the network is started and has the subnet of the cluster file, and those of further cards are there. One of
+/// nodebake's own that is not there, or any that is not started, `up` sees to.
 pub(super) fn network(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Finding> {
     let wanted = &case.config.network;
-    if let Some(bridge) = &wanted.bridge {
-        return vec![Finding::skipped(Check::Network, on_bridge(bridge))];
-    }
-    let other = blocked.iter().filter(|problem| matches!(problem, Blocked::OtherNetwork { .. }));
+    let other =
+        blocked.iter().filter(|problem| matches!(problem, Blocked::OtherNetwork { .. } | Blocked::NoNetwork { .. }));
     let mut findings: Vec<_> =
         other.map(|problem| Finding::of_error(Check::Network, problem, problem.hint())).collect();
-    if let Some(network) = host.inventory.network.as_ref().filter(|network| !network.active) {
+    let is_used = |further: &&NetworkInfo| {
+        let mut nics = case.nodes.iter().flat_map(|node| node.settings.machine.nics.values());
+        nics.any(|nic| nic.source.network() == Some(&further.name))
+    };
+    let further = host.inventory.further.iter().filter(is_used);
+    let further = further.filter(|further| host.inventory.network.as_ref() != Some(further));
+    for network in host.inventory.network.iter().chain(further).filter(|network| !network.active) {
         let found = format!("network {} is not active; `up` starts it", network.name);
         let fix = format!("nodebake doctor --fix, or: virsh net-start {}", network.name);
         findings.push(Finding::warning(Check::Network, found, fix).with(Remedy::StartNetwork(network.name.clone())));
     }
+    if let Some(bridge) = wanted.bridge.as_ref().filter(|_| findings.is_empty()) {
+        return vec![Finding::skipped(Check::Network, on_bridge(bridge))];
+    }
+    findings.extend(host.inventory.network.as_ref().and_then(|network| without_ipv6(case, network)));
     or_ok(findings, Check::Network, || match &host.inventory.network {
         None => format!("{} is not there yet; `up` makes it ({}, NAT)", wanted.name, wanted.cidr),
         Some(network) => {
@@ -33,6 +42,22 @@ pub(super) fn network(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Findi
             format!("{} is active ({address}{mode})", network.name)
         }
     })
+}
+
+/// A network that gives its guests an IPv4 gateway and no IPv6 one, where nodes have IPv6.
+fn without_ipv6(case: Case, network: &NetworkInfo) -> Option<Finding> {
+    let wanted = case.config.network.ipv6?;
+    if network.address.is_none() || network.address6.is_some() {
+        return None;
+    }
+    let (name, gateway) = (&network.name, wanted.gateway);
+    let found = format!("network {name} has no IPv6 address, so that it is not the nodes' gateway {gateway}");
+    let fix = format!(
+        "virsh net-edit {name}, add <ip family='ipv6' address='{gateway}' prefix='{}'/>, and start it anew: virsh net-destroy \
+         {name} && virsh net-start {name}",
+        wanted.cidr.prefix_len()
+    );
+    Some(Finding::warning(Check::Network, found, fix))
 }
 
 /// Whether the subnet is another libvirt network's, or this machine has a route to it that is not the network's own. A
@@ -48,7 +73,7 @@ pub(super) fn subnet(case: Case, host: &Host) -> Vec<Finding> {
         return vec![Finding::skipped(Check::Subnet, why)];
     }
     let others = host.networks.iter().filter(|network| network.name != wanted.name);
-    let mut findings: Vec<_> = others.filter_map(|other| against_network(wanted.cidr, other)).collect();
+    let mut findings: Vec<_> = others.flat_map(|other| against_network(wanted, other)).collect();
     // The bridges of libvirt's networks are told by the networks.
     let bridge =
         |route: &&Route| !host.networks.iter().any(|network| network.bridge.as_ref() == Some(&route.interface));
@@ -70,28 +95,34 @@ fn on_bridge(bridge: &str) -> String {
     format!("the nodes are on bridge {bridge} of the host")
 }
 
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
-fn against_network(wanted: Ipv4Net, other: &NetworkInfo) -> Option<Finding> {
-    let address = other.address.filter(|address| overlap(wanted, *address))?;
+fn against_network(wanted: &Network, other: &NetworkInfo) -> Vec<Finding> {
+    let pair = other.address.map(|address| ("network.cidr", IpNet::from(wanted.cidr), IpNet::from(address)));
+    let pair6 = wanted.ipv6.zip(other.address6);
+    let pair6 = pair6.map(|(ipv6, address)| ("network.cidr6", IpNet::from(ipv6.cidr), IpNet::from(address)));
+    let overlapping = pair.into_iter().chain(pair6).filter(|(_, wanted, found)| overlap(*wanted, *found));
     let name = &other.name;
-    let found = format!("libvirt's network {name} has {}, which overlaps {wanted}", address.trunc());
-    Some(if other.active {
-        let fix = format!("choose another network.cidr in the cluster file, or use that network: network.name: {name}");
-        Finding::failure(Check::Subnet, found, fix)
-    } else {
-        let fix = format!("choose another network.cidr in the cluster file, or leave network {name} off");
-        Finding::warning(Check::Subnet, format!("{found}; it is not active"), fix)
-    })
+    let finding = |(key, wanted, found): (&str, IpNet, IpNet)| {
+        let found = format!("libvirt's network {name} has {}, which overlaps {wanted}", found.trunc());
+        if other.active {
+            let fix = format!("choose another {key} in the cluster file, or use that network: network.name: {name}");
+            Finding::failure(Check::Subnet, found, fix)
+        } else {
+            let fix = format!("choose another {key} in the cluster file, or leave network {name} off");
+            Finding::warning(Check::Subnet, format!("{found}; it is not active"), fix)
+        }
+    };
+    overlapping.map(finding).collect()
 }
 
 /// The longer route wins. libvirt refuses to start a network whose very subnet has a route already.
 fn against_route(wanted: Ipv4Net, addresses: &[Ipv4Addr], active: bool, route: &Route) -> Option<Finding> {
     const FIX: &str = "choose another network.cidr in the cluster file, or take that route away";
     let Route { to, interface } = route;
-    if !overlap(wanted, *to) {
+    if !overlap(wanted.into(), (*to).into()) {
         return None;
     }
     if *to == wanted {
@@ -137,17 +168,64 @@ mod tests {
         fixture.network().active = false;
         let off = "warning: network nodebake is not active; `up` starts it | nodebake doctor --fix, or: virsh net-start nodebake";
         assert_eq!(judge(&fixture, &[]), [off]);
-        let net = |text: &str| text.parse().unwrap_or_default();
+        let net = |text: &str| IpNet::from(text.parse::<Ipv4Net>().unwrap_or_default());
         let other = Blocked::OtherNetwork {
             network: "nodebake".to_owned(),
             found: net("10.0.1.0/24"),
             wanted: net("10.0.0.0/24"),
         };
         let mixed = "failure: network nodebake has the address 10.0.1.0/24, the cluster file says 10.0.0.0/24 | name another \
-                     network in the cluster file, or correct network.cidr";
+                     network in the cluster file, or correct network.cidr and network.cidr6";
         assert_eq!(judge(&fixture, &[other]), [mixed, off]);
         fixture.host.inventory.network = None;
         assert_eq!(judge(&fixture, &[]), ["ok: nodebake is not there yet; `up` makes it (10.0.0.0/24, NAT)"]);
+    }
+
+    #[test]
+    fn ipv6_is_looked_at_where_nodes_have_it() {
+        let mut fixture = Fixture::new();
+        let (cidr, gateway) = ("fd00:10::/64".parse().unwrap_or_default(), std::net::Ipv6Addr::LOCALHOST);
+        fixture.config.network.ipv6 = Some(crate::config::Network6 { cidr, gateway });
+        let judge = |fixture: &Fixture| fixture.judge(|case, host| network(case, host, &[]));
+        let lacks = "warning: network nodebake has no IPv6 address, so that it is not the nodes' gateway ::1 | virsh net-edit \
+                     nodebake, add <ip family='ipv6' address='::1' prefix='64'/>, and start it anew: virsh net-destroy \
+                     nodebake && virsh net-start nodebake";
+        assert_eq!(judge(&fixture), [lacks]);
+        fixture.network().address6 = "fd00:10::1/64".parse().ok();
+        assert_eq!(judge(&fixture), ["ok: nodebake is active (10.0.0.1/24, nat)"]);
+        // On a bridge of the host's, whose gateway is somebody else.
+        (fixture.network().address, fixture.network().address6) = (None, None);
+        assert_eq!(judge(&fixture), ["ok: nodebake is active (nat)"]);
+        let mut fixture = Fixture { config: fixture.config, ..Fixture::new() };
+        let mut other = fixture::network("default", "192.168.122.1/24");
+        other.address6 = "fd00:10:0:0:1::1/80".parse().ok();
+        fixture.host.networks.push(other);
+        let overlaps = "failure: libvirt's network default has fd00:10:0:0:1::/80, which overlaps fd00:10::/64 | choose another \
+                        network.cidr6 in the cluster file, or use that network: network.name: default";
+        assert_eq!(fixture.judge(subnet), [overlaps]);
+    }
+
+    #[test]
+    fn networks_of_further_cards_are_there_and_active() {
+        let mut fixture = Fixture::new();
+        let nic = |source| crate::config::FurtherNic { source, mtu: None, address: None, address6: None };
+        let storage = nic(crate::config::NicSource::Network("storage".to_owned()));
+        fixture.config.nodes[0].settings.machine.nics.insert("a".to_owned(), storage);
+        let judge = |fixture: &Fixture, blocked: &[Blocked]| fixture.judge(|case, host| network(case, host, blocked));
+        let missing = Blocked::NoNetwork { node: fixture.config.nodes[0].name.clone(), network: "storage".to_owned() };
+        let told = "failure: there is no network storage, which worker-node-1 has a card on | nodebake makes no network but the \
+                    nodes' own: define it with virsh, or name another under nics";
+        assert_eq!(judge(&fixture, &[missing]), [told]);
+        let off = NetworkInfo { active: false, ..fixture::network("storage", "10.1.0.1/24") };
+        fixture.host.inventory.further = vec![off];
+        let off = "warning: network storage is not active; `up` starts it | nodebake doctor --fix, or: virsh net-start storage";
+        assert_eq!(judge(&fixture, &[]), [off]);
+        fixture.config.network.bridge = Some("br0".to_owned());
+        fixture.host.inventory.network = None;
+        assert_eq!(judge(&fixture, &[]), [off]);
+        // Only the nodes asked for count.
+        fixture.config.nodes.remove(0);
+        assert_eq!(judge(&fixture, &[]), ["skipped: the nodes are on bridge br0 of the host"]);
     }
 
     #[test]

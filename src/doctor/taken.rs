@@ -3,9 +3,9 @@
 use super::finding::{Check, Finding, Remedy, or_ok};
 use super::{Case, Host};
 use crate::apply::Presence;
-use crate::config::{ClusterId, Mac, Node};
-use crate::machine::MarkState;
-use crate::plan::Blocked;
+use crate::config::{ClusterId, Mac, NicSource, Node};
+use crate::machine::{MarkState, NetworkInfo, Reservation};
+use crate::plan::{Blocked, is_of_cluster};
 
 /// Whether another domain has a node's name.
 pub(super) fn names(case: Case, blocked: &[Blocked]) -> Vec<Finding> {
@@ -30,29 +30,67 @@ pub(super) fn macs(case: Case, id: &ClusterId, host: &Host) -> Vec<Finding> {
 
 fn macs_of(case: Case, id: &ClusterId, host: &Host, node: &Node) -> Vec<Finding> {
     let (name, mac) = (&node.name, case.config.mac(id, node));
-    let wanted = &case.config.network;
     let network = host.inventory.network.as_ref();
-    let bridge = wanted.bridge.as_deref().or_else(|| network.and_then(|network| network.bridge.as_deref()));
-    let by_name = wanted.bridge.is_none().then_some(wanted.name.as_str());
-    let is_here = |on: Option<&str>| on.is_some() && (on == by_name || on == bridge);
-    let others = host.inventory.domains.iter().filter(|domain| domain.uuid != id.uuid(name));
-    let holders = others
-        .filter(|domain| domain.resources().cards.iter().any(|card| card.mac == mac && is_here(card.on.as_deref())))
-        .filter(|domain| !case.makes_room(host, domain));
-    let mut findings: Vec<_> = holders
-        .map(|domain| {
-            let found = format!("the MAC {mac} of {name} is that of domain {} on the same network", domain.name);
-            Finding::failure(Check::Macs, found, change_mac(node, &domain.name))
-        })
-        .collect();
+    let mut findings: Vec<_> =
+        cards(case, id, host, node).iter().flat_map(|card| holders(case, id, host, node, card)).collect();
     let kept = network.into_iter().flat_map(|network| &network.reservations);
-    findings.extend(kept.filter(|kept| kept.mac == Some(mac)).filter_map(|kept| {
+    let kept = kept.filter(|kept| kept.mac == Some(mac) && !is_seen_to(case, id, host, kept));
+    findings.extend(kept.filter_map(|kept| {
         let address = kept.address.filter(|address| *address != node.address)?;
         let found = format!("DHCP keeps {address} for the MAC {mac} of {name}, whose address is {}", node.address);
         let fix = format!("virsh net-edit {}, and remove or correct that <host>", case.config.network.name);
         Some(Finding::warning(Check::Macs, found, fix))
     }));
     findings
+}
+
+/// A network card of a node.
+struct Card<'a> {
+    /// Its name, where it is not the first.
+    further: Option<&'a str>,
+    mac: Mac,
+    /// The names by which other domains may have a card on the same network.
+    on: Vec<&'a str>,
+}
+
+fn cards<'a>(case: Case<'a>, id: &ClusterId, host: &'a Host, node: &'a Node) -> Vec<Card<'a>> {
+    let wanted = &case.config.network;
+    let bridge_of = |network: Option<&'a NetworkInfo>| network.and_then(|network| network.bridge.as_deref());
+    let own = match &wanted.bridge {
+        Some(bridge) => vec![bridge.as_str()],
+        None => std::iter::once(wanted.name.as_str()).chain(bridge_of(host.inventory.network.as_ref())).collect(),
+    };
+    let first = Card { further: None, mac: case.config.mac(id, node), on: own };
+    let further = node.settings.machine.nics.iter().map(|(name, nic)| {
+        let on = match &nic.source {
+            NicSource::Bridge(bridge) => vec![bridge.as_str()],
+            NicSource::Network(name) => {
+                let found = host.inventory.further.iter().find(|network| network.name == *name);
+                std::iter::once(name.as_str()).chain(bridge_of(found)).collect()
+            }
+        };
+        Card { further: Some(name), mac: id.nic_mac(&node.name, name), on }
+    });
+    std::iter::once(first).chain(further).collect()
+}
+
+/// Other domains with the MAC of a card on the same network.
+fn holders(case: Case, id: &ClusterId, host: &Host, node: &Node, card: &Card) -> Vec<Finding> {
+    let Card { further, mac, on } = card;
+    let is_here =
+        |other: &crate::machine::Card| other.mac == *mac && other.on.as_deref().is_some_and(|at| on.contains(&at));
+    let others = host.inventory.domains.iter().filter(|domain| domain.uuid != id.uuid(&node.name));
+    let finding = |domain: &crate::machine::DomainInfo| {
+        let whose = further.map_or_else(|| node.name.to_string(), |nic| format!("the card {nic} of {}", node.name));
+        let found = format!("the MAC {mac} of {whose} is that of domain {} on the same network", domain.name);
+        let fix = match further {
+            None => change_mac(node, &domain.name),
+            Some(_) => format!("virsh edit {}, and give it another MAC", domain.name),
+        };
+        Finding::failure(Check::Macs, found, fix)
+    };
+    let others = others.filter(|domain| domain.resources().cards.iter().any(is_here));
+    others.filter(|domain| !case.makes_room(host, domain)).map(finding).collect()
 }
 
 fn change_mac(node: &Node, domain: &str) -> String {
@@ -78,12 +116,16 @@ pub(super) fn addresses(
 ) -> Vec<Finding> {
     let is_of_address = |problem: &&Blocked| {
         use Blocked as B;
-        matches!(problem, B::AddressOfNode { .. } | B::ForeignNode { .. } | B::AddressInRange { .. })
+        matches!(
+            problem,
+            B::AddressOfNode { .. } | B::ForeignNode { .. } | B::AddressInRange { .. } | B::NotReserved { .. }
+        )
     };
     let problems = blocked.iter().filter(is_of_address);
     let mut findings: Vec<_> =
         problems.map(|problem| Finding::of_error(Check::Addresses, problem, problem.hint())).collect();
-    findings.extend(case.nodes.iter().flat_map(|node| reserved(case, host, node, case.config.mac(id, node))));
+    findings.extend(case.nodes.iter().flat_map(|node| reserved(case, id, host, node)));
+    findings.extend(case.nodes.iter().filter_map(|node| asked_elsewhere(case, id, host, node)));
     for (node, answer) in case.nodes.iter().zip(answers) {
         if *answer == Presence::Taken {
             let problem = Blocked::AddressAnswers { node: node.name.clone(), address: node.address };
@@ -102,10 +144,34 @@ pub(super) fn addresses(
     })
 }
 
-fn reserved(case: Case, host: &Host, node: &Node, own: Mac) -> Vec<Finding> {
+/// Whether a network of ours keeps this for a node of the cluster, so that `up` makes it what it must be.
+fn is_seen_to(case: Case, id: &ClusterId, host: &Host, kept: &Reservation) -> bool {
+    let ours = host.inventory.network.as_ref().is_some_and(|network| network.ours);
+    ours && case.config.network.dhcp && is_of_cluster(case.config, id, kept)
+}
+
+/// A node that asks a DHCP server for its address of which libvirt knows nothing.
+fn asked_elsewhere(case: Case, id: &ClusterId, host: &Host, node: &Node) -> Option<Finding> {
+    let wanted = &case.config.network;
+    let silent = |network: &NetworkInfo| network.address.is_none() && !network.ours;
+    let place = match (&wanted.bridge, &host.inventory.network) {
+        (Some(bridge), _) => format!("bridge {bridge}"),
+        (None, Some(network)) if silent(network) => format!("network {}", network.name),
+        _ => return None,
+    };
+    let (address, mac, name) = (node.address, case.config.mac(id, node), &node.name);
+    let found = format!(
+        "the DHCP server on {place} must keep {address} for the MAC {mac} of {name}; it cannot be asked from here"
+    );
+    wanted.dhcp.then(|| Finding::skipped(Check::Addresses, found))
+}
+
+fn reserved(case: Case, id: &ClusterId, host: &Host, node: &Node) -> Vec<Finding> {
+    let own = case.config.mac(id, node);
     let kept = host.inventory.network.iter().flat_map(|network| &network.reservations);
     let others = kept.filter(|kept| kept.address == Some(node.address) && kept.mac != Some(own));
-    let finding = |kept: &crate::machine::Reservation| {
+    let others = others.filter(|kept| !is_seen_to(case, id, host, kept));
+    let finding = |kept: &Reservation| {
         let whose = match (&kept.mac, &kept.name) {
             (Some(mac), _) => format!("the MAC {mac}"),
             (None, Some(name)) => format!("a guest that calls itself {name}"),
@@ -151,7 +217,6 @@ mod tests {
     use super::*;
     use crate::doctor::fixture::{Fixture, card, domain};
     use crate::machine::DomainState::{Running, ShutOff};
-    use crate::machine::Reservation;
 
     #[test]
     fn a_mac_is_one_machines_alone() {
@@ -187,6 +252,29 @@ mod tests {
         let before = Fixture::new();
         (fixture.host.inventory.network, fixture.config.network.bridge) = (before.host.inventory.network, None);
         fixture.host.inventory.domains.push(domain("clone", ShutOff, &card(mac, "nodebake")));
+        // A further card's is compared on its own network alone.
+        let nic = crate::config::FurtherNic {
+            source: NicSource::Bridge("br1".to_owned()),
+            mtu: None,
+            address: None,
+            address6: None,
+        };
+        let own = fixture.id.nic_mac(&fixture.config.nodes[0].name, "a");
+        let mut with_nic = Fixture::new();
+        with_nic.config.nodes[0].settings.machine.nics.insert("a".to_owned(), nic);
+        for (on, wanted) in [
+            ("nodebake", free.to_owned()),
+            (
+                "br1",
+                format!(
+                    "failure: the MAC {own} of the card a of worker-node-1 is that of domain clone on the same network | virsh \
+                     edit clone, and give it another MAC"
+                ),
+            ),
+        ] {
+            with_nic.host.inventory.domains = vec![domain("clone", ShutOff, &card(own, on))];
+            assert_eq!(judge(&with_nic), [wanted], "{on}");
+        }
         fixture.config.nodes[0].mac = Some(mac);
         let given = "give worker-node-1 another `mac` in the cluster file, or leave the key out; or virsh edit clone";
         assert_eq!(judge(&fixture), [format!("{taken} | {given}")]);
@@ -227,6 +315,56 @@ mod tests {
         let answers = [Presence::Free, Presence::Free];
         let found = fixture.judge(|case, host| addresses(case, &fixture.id, host, &[], &answers));
         assert_eq!(found, [whose(&format!("the MAC {first}")), whose("a guest that calls itself guest")]);
+    }
+
+    #[test]
+    fn what_nodes_ask_for_is_kept_for_them() {
+        let mut fixture = Fixture::new();
+        fixture.config.network.dhcp = true;
+        fixture.config.nodes.truncate(1);
+        let judge = |fixture: &Fixture| {
+            let mut found = fixture.judge(|case, host| macs(case, &fixture.id, host));
+            found.extend(fixture.judge(|case, host| addresses(case, &fixture.id, host, &[], &[Presence::Free])));
+            found
+        };
+        let mac = fixture.config.mac(&fixture.id, &fixture.config.nodes[0]);
+        let kept = |mac: Mac, name: &str, address: [u8; 4]| Reservation {
+            mac: Some(mac),
+            name: Some(name.to_owned()),
+            address: Some(address.into()),
+        };
+        let free = [
+            "ok: no other domain of the network has the MAC of worker-node-1",
+            "ok: no DHCP range and no reservation has the address of worker-node-1, and nobody else answers there",
+        ];
+        // Of our own network `up` makes of it what it must be: of a MAC and a name before, and of a node that is no more.
+        let gone = fixture.id.mac(&"gone".parse().unwrap());
+        let stale = [
+            kept(Mac::from([0x52, 0x54, 0, 0, 0, 1]), "worker-node-1", [10, 0, 0, 36]),
+            kept(mac, "worker-node-1", [10, 0, 0, 99]),
+            kept(gone, "gone", [10, 0, 0, 36]),
+        ];
+        for stale in stale {
+            fixture.network().reservations = vec![stale];
+            assert_eq!(judge(&fixture), free);
+        }
+        let foreign = "failure: DHCP keeps the address 10.0.0.36 of worker-node-1 for the MAC 52:54:00:00:00:01 | give \
+                       worker-node-1 another address in the cluster file, or remove that <host>: virsh net-edit nodebake";
+        fixture.network().reservations = vec![kept(Mac::from([0x52, 0x54, 0, 0, 0, 1]), "other", [10, 0, 0, 36])];
+        assert_eq!(judge(&fixture), [free[0], foreign]);
+        // Elsewhere nobody can be asked.
+        fixture.network().reservations.clear();
+        (fixture.network().address, fixture.network().ours) = (None, false);
+        let must = |place: &str| {
+            format!(
+                "skipped: the DHCP server on {place} must keep 10.0.0.36 for the MAC {mac} of worker-node-1; it cannot be asked \
+                 from here"
+            )
+        };
+        assert_eq!(judge(&fixture), [free[0].to_owned(), must("network nodebake")]);
+        fixture.config.network.bridge = Some("br0".to_owned());
+        fixture.host.inventory.network = None;
+        assert_eq!(judge(&fixture), [free[0].to_owned(), must("bridge br0")]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::mark::{Mark, VolumeName};
 use super::record::Record;
 use super::xml::Element;
 use crate::boot::CHANNEL;
-use crate::config::{Arch, Bootware, DiskDriver, Mac};
+use crate::config::{Arch, Bootware, DiskDriver, Mac, NicSource};
 use crate::digest::Digest;
 use crate::render::payload_serial;
 
@@ -85,6 +85,8 @@ pub struct DomainSpec {
     pub virt: VirtType,
     /// Its firmware.
     pub firmware: Firmware,
+    /// Whether UEFI starts signed loaders alone; libvirt chooses where nothing is said.
+    pub secure_boot: Option<bool>,
     /// Path of the root disk, qcow2.
     pub root: String,
     /// What the root disk starts from.
@@ -99,12 +101,8 @@ pub struct DomainSpec {
     pub data: BTreeMap<String, String>,
     /// How its disks are read and written.
     pub driver: DiskDriver,
-    /// MAC of its network card.
-    pub mac: Mac,
-    /// What its network card is plugged into.
-    pub nic: Nic,
-    /// Largest packet in bytes, where it is not the network's own.
-    pub mtu: Option<u32>,
+    /// Its network cards; the first is on the nodes' network.
+    pub cards: Vec<NetworkCard>,
     /// Path of the file that keeps what the serial console shows.
     pub console_log: String,
     /// Path of the file that the first-boot channel writes.
@@ -113,13 +111,15 @@ pub struct DomainSpec {
     pub over: Option<String>,
 }
 
-/// What a network card is plugged into.
+/// A network card.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Nic {
-    /// A libvirt network, by its name.
-    Network(String),
-    /// A bridge of the host.
-    Bridge(String),
+pub struct NetworkCard {
+    /// Its MAC.
+    pub mac: Mac,
+    /// What it is plugged into.
+    pub source: NicSource,
+    /// Largest packet in bytes, where it is not the network's own.
+    pub mtu: Option<u32>,
 }
 
 impl DomainSpec {
@@ -177,12 +177,16 @@ impl DomainSpec {
             Firmware::Uefi => Element::new("os").attr("firmware", "efi"),
         };
         os.child(Element::new("type").attr("arch", arch).attr("machine", machine).text("hvm"))
+            .children(self.secure_boot.map(secure_boot))
     }
 
     fn features(&self) -> Element {
         let features = Element::new("features").child(Element::new("acpi"));
         match self.arch {
-            Arch::Amd64 => features.child(Element::new("apic")),
+            // Code of the guest's could change the firmware's variables otherwise.
+            Arch::Amd64 => features
+                .child(Element::new("apic"))
+                .children((self.secure_boot == Some(true)).then(|| Element::new("smm").attr("state", "on"))),
             Arch::Arm64 => features,
         }
     }
@@ -206,7 +210,7 @@ impl DomainSpec {
             .children(self.data_disks())
             .children(self.seed_drive())
             .child(Element::new("controller").attr("type", "usb").attr("model", "none"))
-            .child(self.network_card())
+            .children(self.cards.iter().map(network_card))
             .child(self.console())
             .child(self.first_boot_channel())
             // The kubelet counts on its memory: none is ever taken back.
@@ -289,19 +293,6 @@ impl DomainSpec {
         std::iter::once(drive).chain(controller).collect()
     }
 
-    fn network_card(&self) -> Element {
-        let (kind, name) = match &self.nic {
-            Nic::Network(name) => ("network", name),
-            Nic::Bridge(name) => ("bridge", name),
-        };
-        Element::new("interface")
-            .attr("type", kind)
-            .child(Element::new("mac").attr("address", self.mac))
-            .child(Element::new("source").attr(kind, name))
-            .child(Element::new("model").attr("type", "virtio"))
-            .children(self.mtu.map(|mtu| Element::new("mtu").attr("size", mtu)))
-    }
-
     fn console(&self) -> Element {
         Element::new("serial")
             .attr("type", "pty")
@@ -315,6 +306,27 @@ impl DomainSpec {
             .child(Element::new("source").attr("path", &self.first_boot_log).attr("append", "off"))
             .child(Element::new("target").attr("type", "virtio").attr("name", CHANNEL))
     }
+}
+
+/// What firmware libvirt looks for (<https://libvirt.org/formatdomain.html#bios-bootloader>). Without enrolled keys, nothing
+/// would be compared with anything.
+fn secure_boot(wanted: bool) -> Element {
+    let enabled = if wanted { "yes" } else { "no" };
+    let feature = |name| Element::new("feature").attr("enabled", enabled).attr("name", name);
+    Element::new("firmware").child(feature("secure-boot")).child(feature("enrolled-keys"))
+}
+
+fn network_card(card: &NetworkCard) -> Element {
+    let (kind, name) = match &card.source {
+        NicSource::Network(name) => ("network", name),
+        NicSource::Bridge(name) => ("bridge", name),
+    };
+    Element::new("interface")
+        .attr("type", kind)
+        .child(Element::new("mac").attr("address", card.mac))
+        .child(Element::new("source").attr(kind, name))
+        .child(Element::new("model").attr("type", "virtio"))
+        .children(card.mtu.map(|mtu| Element::new("mtu").attr("size", mtu)))
 }
 
 fn driver(format: &'static str) -> Element {
@@ -382,6 +394,12 @@ pub(super) fn emptied_drive(xml: &str) -> Option<(String, std::ops::Range<usize>
     Some((kept, whole))
 }
 
+/// Whether libvirt chooses UEFI firmware for a domain, which then has a file of its variables.
+pub(super) fn is_uefi(xml: &str) -> bool {
+    let Ok(document) = roxmltree::Document::parse(xml) else { return false };
+    document.root_element().children().any(|node| node.has_tag_name("os") && node.attribute("firmware") == Some("efi"))
+}
+
 /// Digest of a domain's XML as libvirt keeps it, without `<metadata>`.
 pub(super) fn stored_digest(xml: &str) -> Digest {
     let metadata = roxmltree::Document::parse(xml).ok().and_then(|document| {
@@ -400,6 +418,10 @@ mod tests {
     use super::*;
     use crate::machine::MarkState;
 
+    fn card(source: NicSource, mtu: Option<u32>) -> NetworkCard {
+        NetworkCard { mac: "52:54:00:12:34:56".parse().unwrap(), source, mtu }
+    }
+
     fn spec() -> DomainSpec {
         DomainSpec {
             name: "worker-node-1".to_owned(),
@@ -410,16 +432,15 @@ mod tests {
             arch: Arch::Amd64,
             virt: VirtType::Kvm,
             firmware: Firmware::Bios,
+            secure_boot: None,
             root: "/pool/root.qcow2".to_owned(),
             backing: Backing { path: "/pool/base.qcow2".to_owned() },
             payload: Some("/pool/payload.iso".to_owned()),
             payload_digest: Digest::of(b"payload"),
             seed: "/pool/seed.iso".to_owned(),
-            mac: "52:54:00:12:34:56".parse().unwrap(),
             data: BTreeMap::new(),
             driver: DiskDriver::default(),
-            nic: Nic::Network("seed".to_owned()),
-            mtu: None,
+            cards: vec![card(NicSource::Network("seed".to_owned()), None)],
             console_log: "/logs/console.log".to_owned(),
             first_boot_log: "/logs/first-boot.log".to_owned(),
             over: None,
@@ -460,12 +481,22 @@ mod tests {
     #[test]
     fn golden() {
         let tcg = DomainSpec { virt: VirtType::Qemu, ..spec() };
+        let further = [
+            ("a", NicSource::Network("storage".to_owned()), None),
+            ("b", NicSource::Bridge("br1".to_owned()), Some(9000)),
+        ];
+        let id = crate::config::ClusterId { name: "seed".parse().unwrap(), ca: Digest::of(b"ca") };
+        let mac = |name| id.nic_mac(&"worker-node-1".parse().unwrap(), name);
+        let further = further.map(|(name, source, mtu)| NetworkCard { mac: mac(name), source, mtu }).to_vec();
         let cases = [
             ("amd64-kvm-bios", spec()),
             ("amd64-tcg-bios", tcg.clone()),
             ("amd64-kvm-uefi", DomainSpec { firmware: Firmware::Uefi, ..spec() }),
+            ("secure-boot", DomainSpec { firmware: Firmware::Uefi, secure_boot: Some(true), ..spec() }),
+            ("no-secure-boot", DomainSpec { firmware: Firmware::Uefi, secure_boot: Some(false), ..spec() }),
             ("arm64-tcg-uefi", DomainSpec { arch: Arch::Arm64, firmware: Firmware::Uefi, ..tcg }),
-            ("bridge", DomainSpec { nic: Nic::Bridge("br0".to_owned()), mtu: Some(1450), ..spec() }),
+            ("bridge", DomainSpec { cards: vec![card(NicSource::Bridge("br0".to_owned()), Some(1450))], ..spec() }),
+            ("further-cards", DomainSpec { cards: [spec().cards, further].concat(), ..spec() }),
             (
                 "disk-driver",
                 DomainSpec {
@@ -483,7 +514,7 @@ mod tests {
                 "escaped",
                 DomainSpec {
                     root: "/a 'b' \"c\" & <d>/ä.qcow2".to_owned(),
-                    nic: Nic::Network("<&'\"".to_owned()),
+                    cards: vec![card(NicSource::Network("<&'\"".to_owned()), None)],
                     ..spec()
                 },
             ),
@@ -532,6 +563,13 @@ mod tests {
         );
         assert_eq!(drive(&two), Drive::Seed(seed));
         assert_eq!(emptied_drive(&two).unwrap().0, "<disk device='cdrom'></disk>");
+    }
+
+    #[test]
+    fn uefi_is_told_by_the_definition() {
+        let xml = |firmware| DomainSpec { firmware, ..spec() }.element(Vec::new()).document();
+        let found = [xml(Firmware::Bios), xml(Firmware::Uefi), "<domain".to_owned()].map(|xml| is_uefi(&xml));
+        assert_eq!(found, [false, true, false]);
     }
 
     #[test]

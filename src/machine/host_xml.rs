@@ -1,6 +1,6 @@
 //! libvirt's XML of networks, pools, volumes and capabilities: written from specs, read into infos.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use roxmltree::{Document, Node};
 
@@ -21,16 +21,39 @@ pub(super) fn network(spec: &NetworkSpec) -> String {
     Element::new("network")
         .child(Element::new("name").text(&spec.name))
         .child(Element::new("metadata").child(made_for))
-        .child(Element::new("forward").attr("mode", "nat"))
+        .child(Element::new("forward").attr("mode", "nat").children(spec.ipv6.map(|_| {
+            // libvirt routes IPv6 otherwise, and nobody outside knows the way back.
+            Element::new("nat").attr("ipv6", "yes")
+        })))
         .child(Element::new("bridge").attr("stp", "on").attr("delay", 0))
         .children(spec.mtu.map(|mtu| Element::new("mtu").attr("size", mtu)))
         .child(
             Element::new("ip")
                 .attr("family", "ipv4")
                 .attr("address", spec.gateway)
-                .attr("prefix", spec.cidr.prefix_len()),
+                .attr("prefix", spec.cidr.prefix_len())
+                .children((!spec.reservations.is_empty()).then(|| {
+                    // Without a range it gives nothing to anybody else.
+                    Element::new("dhcp").children(spec.reservations.iter().map(host))
+                })),
         )
+        .children(spec.ipv6.map(|ipv6| {
+            let ip = Element::new("ip").attr("family", "ipv6").attr("address", ipv6.gateway);
+            ip.attr("prefix", ipv6.cidr.prefix_len())
+        }))
         .document()
+}
+
+fn host(kept: &Reservation) -> Element {
+    let Reservation { mac, name, address } = kept;
+    let host = mac.iter().fold(Element::new("host"), |host, mac| host.attr("mac", mac));
+    let host = name.iter().fold(host, |host, name| host.attr("name", name));
+    address.iter().fold(host, |host, address| host.attr("ip", address))
+}
+
+/// What is kept for one guest, as an update of a network takes it.
+pub(super) fn reservation(kept: &Reservation) -> String {
+    host(kept).document()
 }
 
 /// The UUID of a pool that nodebake makes. libvirt keeps no metadata of pools: this is how we know ours again.
@@ -114,6 +137,7 @@ pub(super) fn read_network(xml: &str, running: &Running) -> Result<NetworkInfo, 
     let ip = root
         .children()
         .find(|node| node.has_tag_name("ip") && node.attribute("family").is_none_or(|family| family == "ipv4"));
+    let ip6 = root.children().find(|node| node.has_tag_name("ip") && node.attribute("family") == Some("ipv6"));
     let ours = child(root, "metadata")
         .is_some_and(|metadata| metadata.children().any(|node| node.tag_name().namespace() == Some(NETWORK_NAMESPACE)));
     Ok(NetworkInfo {
@@ -124,6 +148,7 @@ pub(super) fn read_network(xml: &str, running: &Running) -> Result<NetworkInfo, 
         // libvirt's default mode of a <forward> without one is NAT.
         forward: child(root, "forward").map(|node| node.attribute("mode").unwrap_or("nat").to_owned()),
         address: ip.map(read_address).transpose()?,
+        address6: ip6.map(read_address6).transpose()?,
         dhcp: ip.and_then(|ip| child(ip, "dhcp")).map(read_ranges).transpose()?.unwrap_or_default(),
         reservations: ip.and_then(|ip| child(ip, "dhcp")).map(read_reservations).transpose()?.unwrap_or_default(),
         ours,
@@ -151,6 +176,15 @@ fn read_address(ip: Node<'_, '_>) -> Result<ipnet::Ipv4Net, Problem> {
         _ => 24,
     };
     ipnet::Ipv4Net::new(address, prefix).map_err(|error| error.to_string())
+}
+
+fn read_address6(ip: Node<'_, '_>) -> Result<ipnet::Ipv6Net, Problem> {
+    let text = ip.attribute("address").unwrap_or_default();
+    let address: Ipv6Addr = text.parse().map_err(|_| format!("address {text:?} is not an IPv6 address"))?;
+    // libvirt's own where none is given.
+    let prefix = ip.attribute("prefix").unwrap_or("64");
+    let prefix = prefix.parse().map_err(|_| format!("prefix {prefix:?}"))?;
+    ipnet::Ipv6Net::new(address, prefix).map_err(|error| error.to_string())
 }
 
 fn read_ranges(dhcp: Node<'_, '_>) -> Result<Vec<(Ipv4Addr, Ipv4Addr)>, Problem> {
@@ -206,14 +240,33 @@ pub(super) fn read_volume(xml: &str) -> Result<VolumeInfo, Problem> {
     })
 }
 
-/// Domain capabilities: the emulator, the versioned machine type, and whether libvirt finds UEFI firmware for it.
-pub(super) fn read_domain_capabilities(xml: &str) -> Result<(String, String, bool), Problem> {
+/// What guests of one kind can have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DomainCapabilities {
+    pub(super) emulator: String,
+    /// The versioned machine type.
+    pub(super) machine: String,
+    /// Whether libvirt finds UEFI firmware for it,
+    pub(super) uefi: bool,
+    /// and some with secure boot.
+    pub(super) secure_boot: bool,
+}
+
+pub(super) fn read_domain_capabilities(xml: &str) -> Result<DomainCapabilities, Problem> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let choices = child(root, "os").into_iter().flat_map(|os| os.children());
-    let mut firmwares = choices.filter(|node| node.attribute("name") == Some("firmware"));
-    let uefi = firmwares.any(|node| node.children().any(|value| value.text() == Some("efi")));
-    Ok((need(root, &["path"])?.to_owned(), need(root, &["machine"])?.to_owned(), uefi))
+    let os = child(root, "os");
+    let offers = |element: Option<Node<'_, '_>>, name: &str, word: &str| {
+        let choices = element.into_iter().flat_map(|element| element.children());
+        let mut choices = choices.filter(|node| node.attribute("name") == Some(name));
+        choices.any(|node| node.children().any(|value| value.text() == Some(word)))
+    };
+    Ok(DomainCapabilities {
+        emulator: need(root, &["path"])?.to_owned(),
+        machine: need(root, &["machine"])?.to_owned(),
+        uefi: offers(os, "firmware", "efi"),
+        secure_boot: offers(os.and_then(|os| child(os, "loader")), "secure", "yes"),
+    })
 }
 
 /// User and group that libvirt runs QEMU as, from the host's capabilities: the base label of the security model `dac` for
@@ -257,7 +310,7 @@ pub(super) fn cpu_lacks_kvm(cpuinfo: &str) -> Option<String> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::config::ClusterId;
+    use crate::config::{ClusterId, Mac, Network6};
     use crate::digest::Digest;
 
     const STOPPED: Running = Running { active: false, autostart: false };
@@ -270,6 +323,8 @@ mod tests {
     fn our_network_reads_back() {
         let spec = NetworkSpec {
             mtu: None,
+            ipv6: None,
+            reservations: Vec::new(),
             name: "seed <1>".to_owned(),
             cidr: net("10.0.0.0/20"),
             gateway: "10.0.0.1".parse().unwrap(),
@@ -283,11 +338,27 @@ mod tests {
             bridge: None,
             forward: Some("nat".to_owned()),
             address: Some(net("10.0.0.1/20")),
+            address6: None,
             dhcp: Vec::new(),
             reservations: Vec::new(),
             ours: true,
         };
         assert_eq!(info, expected);
+        let kept = |number: u8| Reservation {
+            mac: Some(Mac::from([0x52, 0x54, 0, 0, 0, number])),
+            name: Some(format!("n{number}")),
+            address: Some([10, 0, 0, number].into()),
+        };
+        let spec = NetworkSpec { reservations: vec![kept(2), kept(3)], ..spec };
+        let read = read_network(&network(&spec), &Running { active: true, autostart: false }).unwrap();
+        assert_eq!(read, NetworkInfo { reservations: spec.reservations.clone(), ..expected.clone() });
+        assert_eq!(reservation(&kept(2)), "<host mac='52:54:00:00:00:02' name='n2' ip='10.0.0.2'/>\n");
+        let spec = NetworkSpec { reservations: Vec::new(), ..spec };
+        let ipv6 = Network6 { cidr: "fd00:10::/64".parse().unwrap(), gateway: "fd00:10::1".parse().unwrap() };
+        let xml = network(&NetworkSpec { ipv6: Some(ipv6), ..spec });
+        assert!(xml.contains("<forward mode='nat'>\n    <nat ipv6='yes'/>\n  </forward>\n"), "{xml}");
+        let info = read_network(&xml, &Running { active: true, autostart: false }).unwrap();
+        assert_eq!(info, NetworkInfo { address6: "fd00:10::1/64".parse().ok(), ..expected });
     }
 
     #[test]
@@ -344,9 +415,18 @@ mod tests {
     #[test]
     fn firmware_and_the_user_of_qemu() {
         let os = |os: &str| format!("<domainCapabilities><path>/q</path><machine>m</machine>{os}</domainCapabilities>");
-        let efi = "<os supported='yes'><enum name='firmware'><value>bios</value><value>efi</value></enum></os>";
-        for (xml, uefi) in [(os(efi), true), (os(&efi.replace("<value>efi</value>", "")), false), (os(""), false)] {
-            assert_eq!(read_domain_capabilities(&xml), Ok(("/q".to_owned(), "m".to_owned(), uefi)), "{xml}");
+        let efi = "<os supported='yes'><enum name='firmware'><value>bios</value><value>efi</value></enum><loader><enum \
+                   name='type'><value>yes</value></enum><enum name='secure'><value>no</value></enum></loader></os>";
+        let secure = efi.replace("<value>no</value>", "<value>yes</value><value>no</value>");
+        for (xml, uefi, secure_boot) in [
+            (os(efi), true, false),
+            (os(&secure), true, true),
+            (os(&efi.replace("<value>efi</value>", "")), false, false),
+            (os(""), false, false),
+        ] {
+            let (emulator, machine) = ("/q".to_owned(), "m".to_owned());
+            let wanted = DomainCapabilities { emulator, machine, uefi, secure_boot };
+            assert_eq!(read_domain_capabilities(&xml), Ok(wanted), "{xml}");
         }
         let model = |model: &str| format!("<capabilities><host><cpu/>{model}</host></capabilities>");
         let apparmor = "<secmodel><model>apparmor</model><doi>0</doi></secmodel>";

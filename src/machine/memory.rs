@@ -11,8 +11,8 @@ use super::console::{Echo, EchoSession};
 use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, TakenOver, VolumeFormat, VolumeInfo, VolumeSpec, check_disk,
-    check_held, check_note, check_set_aside, domain_xml, host_xml, record, taken_over, upload,
+    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, Reservation, TakenOver, VolumeFormat, VolumeInfo,
+    VolumeSpec, check_disk, check_held, check_note, check_set_aside, domain_xml, host_xml, record, taken_over, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -93,6 +93,7 @@ impl Memory {
             cpus: 8,
             memory: 64 << 30,
             uefi: true,
+            secure_boot: true,
         };
         let state = State {
             capabilities,
@@ -364,6 +365,19 @@ impl Hypervisor for Memory {
         })
     }
 
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<()> {
+        self.change(format!("reserve {name}"), |state| {
+            let network = state.networks.get_mut(name).ok_or_else(|| missing("network", name))?;
+            if !network.ours {
+                return Err(MachineError::Foreign { kind: "network", name: name.to_owned() });
+            }
+            network.reservations.retain(|kept| !gone.contains(kept));
+            let new: Vec<_> = wanted.iter().filter(|kept| !network.reservations.contains(kept)).cloned().collect();
+            network.reservations.extend(new);
+            Ok(())
+        })
+    }
+
     fn pool(&self, name: &str) -> Result<Option<PoolInfo>> {
         Ok(self.lock().pools.get(name).map(|pool| pool.info.clone()))
     }
@@ -560,8 +574,8 @@ impl Hypervisor for Memory {
         })
     }
 
-    fn start(&self, uuid: Uuid) -> Result<()> {
-        self.change(format!("start {uuid}"), |state| {
+    fn start(&self, uuid: Uuid, fresh: bool) -> Result<()> {
+        self.change(format!("start {uuid}{}", if fresh { " fresh" } else { "" }), |state| {
             let domain = state.held(uuid)?;
             let boots = !domain.state.is_active();
             domain.state = DomainState::Running;

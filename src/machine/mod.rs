@@ -18,7 +18,7 @@
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 
-use crate::config::{Acceleration, Arch, ClusterId, Mac};
+use crate::config::{Acceleration, Arch, ClusterId, Mac, Network6};
 use crate::digest::Digest;
 
 mod console;
@@ -37,7 +37,7 @@ mod xml;
 
 pub use console::Console;
 pub use disks::{Disk, DiskSource};
-pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, Nic, VirtType, volumes as volumes_of};
+pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, NetworkCard, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
@@ -64,6 +64,8 @@ pub trait Hypervisor: Send + Sync {
     fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo, MachineError>;
     /// Starts a network; one of ours is also set to autostart.
     fn start_network(&self, name: &str) -> Result<(), MachineError>;
+    /// Has the DHCP server of a network of ours keep no more what `gone` says, and then what `wanted` says.
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<(), MachineError>;
 
     /// A storage pool by its name.
     fn pool(&self, name: &str) -> Result<Option<PoolInfo>, MachineError>;
@@ -121,8 +123,9 @@ pub trait Hypervisor: Send + Sync {
     fn domain(&self, uuid: uuid::Uuid) -> Result<Option<DomainInfo>, MachineError>;
     /// Defines a domain or, if it carries our mark, redefines it; validated against libvirt's schema.
     fn define(&self, xml: &str) -> Result<DomainInfo, MachineError>;
-    /// Boots a domain; a paused one is resumed.
-    fn start(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
+    /// Boots a domain; a paused one is resumed. The UEFI firmware of a `fresh` one has its variables, such as the keys of
+    /// secure boot, as they come with it, and not as a machine before has left them.
+    fn start(&self, uuid: uuid::Uuid, fresh: bool) -> Result<(), MachineError>;
     /// Whether the domain starts with the host.
     fn set_autostart(&self, uuid: uuid::Uuid, autostart: bool) -> Result<(), MachineError>;
     /// Asks the guest to power off (ACPI) and returns at once; poll [`Hypervisor::domain`] for the end.
@@ -169,6 +172,8 @@ pub struct Capabilities {
     pub memory: u64,
     /// Whether the host has UEFI firmware for such guests.
     pub uefi: bool,
+    /// Whether one of these starts signed loaders alone.
+    pub secure_boot: bool,
 }
 
 /// A host, whatever it can run.
@@ -200,6 +205,10 @@ pub struct NetworkSpec {
     pub cidr: ipnet::Ipv4Net,
     /// The host's address in it, the guests' default gateway; libvirt's dnsmasq answers DNS there.
     pub gateway: Ipv4Addr,
+    /// The same by IPv6, translated (NAT) as IPv4 is.
+    pub ipv6: Option<Network6>,
+    /// What its DHCP server keeps for guests; there is one for them alone, and none where this is empty.
+    pub reservations: Vec<Reservation>,
     /// Largest packet in bytes, where it is not libvirt's own.
     pub mtu: Option<u32>,
     /// The cluster it is made for.
@@ -221,6 +230,8 @@ pub struct NetworkInfo {
     pub forward: Option<String>,
     /// The host's IPv4 address in it, with its prefix.
     pub address: Option<ipnet::Ipv4Net>,
+    /// The host's IPv6 address in it, with its prefix.
+    pub address6: Option<ipnet::Ipv6Net>,
     /// IPv4 ranges that its DHCP server hands out, first and last address.
     pub dhcp: Vec<(Ipv4Addr, Ipv4Addr)>,
     /// What its DHCP server keeps for single guests.

@@ -1,10 +1,13 @@
 //! What stands in the way of a plan.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
+use super::inventory::further_networks;
 use super::take_over::TakeOvers;
-use super::{ByHand, Inventory, Request};
-use crate::config::{ClusterId, Config, Node, NodeName};
+use super::{ByHand, Inventory, Request, reservations};
+use crate::config::{ClusterId, Config, Mac, Node, NodeName};
 use crate::machine::{DomainInfo, MachineError, Mark, VolumeName};
 
 /// Why nothing can be planned.
@@ -90,7 +93,7 @@ pub enum Blocked {
         /// Whose address it should be.
         node: NodeName,
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Who has it.
         by: String,
     },
@@ -118,9 +121,29 @@ pub enum Blocked {
         /// The libvirt network.
         network: String,
         /// Its subnet.
-        found: ipnet::Ipv4Net,
+        found: IpNet,
         /// The subnet wanted.
-        wanted: ipnet::Ipv4Net,
+        wanted: IpNet,
+    },
+    /// A network that nodebake does not make is missing.
+    #[error("there is no network {network}, which {node} has a card on")]
+    NoNetwork {
+        /// The node.
+        node: NodeName,
+        /// The libvirt network.
+        network: String,
+    },
+    /// The node asks for its address by DHCP, and the server keeps none for it.
+    #[error("{node} asks for its address by DHCP, and network {network} does not keep {address} for its MAC {mac}")]
+    NotReserved {
+        /// The node.
+        node: NodeName,
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its MAC.
+        mac: Mac,
+        /// The libvirt network.
+        network: String,
     },
     /// A data disk would have to shrink.
     #[error("data disk {disk} of {node} has {} MiB, the cluster file says {} MiB; disks do not shrink", from >> 20, to >> 20)]
@@ -189,7 +212,16 @@ impl Blocked {
             Self::AddressInRange { network, .. } => {
                 format!("choose an address outside the range, or narrow it: virsh net-edit {network}")
             }
-            Self::OtherNetwork { .. } => "name another network in the cluster file, or correct network.cidr".to_owned(),
+            Self::OtherNetwork { .. } => {
+                "name another network in the cluster file, or correct network.cidr and network.cidr6".to_owned()
+            }
+            Self::NotReserved { node, address, mac, network } => format!(
+                "virsh net-update {network} add ip-dhcp-host \"<host mac='{mac}' name='{node}' ip='{address}'/>\" --live --config"
+            ),
+            Self::NoNetwork { .. } => {
+                "nodebake makes no network but the nodes' own: define it with virsh, or name another under nics"
+                    .to_owned()
+            }
             Self::Shrinks { node, .. } => format!(
                 "give it its size back in the cluster file, or, where nothing on it is needed: nodebake down {node} --with-data"
             ),
@@ -233,17 +265,19 @@ pub fn blocked(
     let mut blocked = shared(config, inventory);
     let take_overs = TakeOvers::read(id, &inventory.domains);
     let aside = |node: &Node| take_overs.find(id, &node.name, &inventory.domains, by_hand);
-    blocked.extend(nodes.iter().flat_map(|node| of_node(id, node, inventory, now, aside(node))));
+    blocked.extend(nodes.iter().flat_map(|node| of_node(config, id, node, inventory, now, aside(node))));
+    blocked.extend(nodes.iter().flat_map(|node| without_networks(config, node, inventory)));
     blocked
 }
 
 fn shared(config: &Config, inventory: &Inventory) -> Vec<Blocked> {
     let mut blocked = Vec::new();
-    if let Some((network, found)) = inventory.network.as_ref().and_then(|n| Some((n, n.address?)))
-        && found.trunc() != config.network.cidr.trunc()
-    {
-        let network = network.name.clone();
-        blocked.push(Blocked::OtherNetwork { network, found: found.trunc(), wanted: config.network.cidr });
+    if let Some(network) = &inventory.network {
+        let found6 = network.address6.zip(config.network.ipv6).map(|(found, ipv6)| (found.into(), ipv6.cidr.into()));
+        let found = network.address.map(|found| (found.into(), config.network.cidr.into()));
+        for (found, wanted) in found.into_iter().chain(found6).filter(|(a, b): &(IpNet, IpNet)| a.trunc() != *b) {
+            blocked.push(Blocked::OtherNetwork { network: network.name.clone(), found: found.trunc(), wanted });
+        }
     }
     if let Some(pool) = inventory.pool.as_ref().filter(|pool| !matches!(pool.kind.as_str(), "dir" | "fs" | "netfs")) {
         blocked.push(Blocked::OtherPool { pool: pool.name.clone(), kind: pool.kind.clone() });
@@ -251,8 +285,21 @@ fn shared(config: &Config, inventory: &Inventory) -> Vec<Blocked> {
     blocked
 }
 
+/// Networks of its further cards that are not there. Its own network is made, where it is none of a bridge.
+fn without_networks<'a>(
+    config: &'a Config,
+    node: &'a Node,
+    inventory: &'a Inventory,
+) -> impl Iterator<Item = Blocked> + 'a {
+    let made = |name: &str| config.network.bridge.is_none() && config.network.name == name;
+    let missing = move |name: &&str| !made(name) && inventory.further.iter().all(|network| network.name != *name);
+    let blocked = |network: &str| Blocked::NoNetwork { node: node.name.clone(), network: network.to_owned() };
+    further_networks(node).filter(missing).map(blocked)
+}
+
 /// `aside` is the machine made by hand whose place the node's takes, if there is one, or what is wrong with that.
 fn of_node(
+    config: &Config,
     id: &ClusterId,
     node: &Node,
     inventory: &Inventory,
@@ -276,8 +323,8 @@ fn of_node(
     }
     let nodes = inventory.nodes.iter().flatten().map(|(_, node)| node);
     let own_address = address.to_string();
-    for other in nodes.clone().filter(|other| other.internal_ip == own_address) {
-        if other.name != own_name {
+    for other in nodes.clone().filter(|other| other.name != own_name) {
+        for address in node.addresses().into_iter().filter(|address| other.has_address(*address)) {
             blocked.push(Blocked::AddressOfNode { node: name.clone(), address, by: other.name.clone() });
         }
     }
@@ -295,10 +342,14 @@ fn of_node(
             blocked.push(Blocked::Shrinks { node: name.clone(), disk, from, to });
         }
     }
-    if let Some(network) = &inventory.network
-        && network.dhcp.iter().any(|(first, last)| (*first..=*last).contains(&address))
-    {
-        blocked.push(Blocked::AddressInRange { node: name, address, network: network.name.clone() });
+    if let Some(network) = &inventory.network {
+        let (mac, network_name) = (config.mac(id, node), network.name.clone());
+        if reservations::is_missing(config, node, mac, network) {
+            blocked.push(Blocked::NotReserved { node: name, address, mac, network: network_name });
+        } else if !config.network.dhcp && network.dhcp.iter().any(|(first, last)| (*first..=*last).contains(&address)) {
+            // What a server keeps for one guest it gives to no other, in its range or not.
+            blocked.push(Blocked::AddressInRange { node: name, address, network: network_name });
+        }
     }
     blocked
 }

@@ -1,5 +1,7 @@
 //! What is there: read from the hypervisor and the cluster before anything is decided.
 
+use std::collections::BTreeSet;
+
 use crate::cluster::{Cordon, Kept, Metadata, NodeStatus, Nodes};
 use crate::config::{Config, Node, NodeName};
 use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, MarkState, NetworkInfo, PoolInfo, VolumeInfo};
@@ -9,6 +11,8 @@ use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, MarkState, Netw
 pub struct Inventory {
     /// The workers' network, if it exists.
     pub network: Option<NetworkInfo>,
+    /// Those networks that nodes have further cards on, as far as they exist, by name.
+    pub further: Vec<NetworkInfo>,
     /// The pool for images and disks, if it exists.
     pub pool: Option<PoolInfo>,
     /// The pool for logs, if it exists.
@@ -27,6 +31,11 @@ pub struct Inventory {
 /// while images are uploaded.
 pub fn log_pool(pool: &str) -> String {
     format!("{pool}-logs")
+}
+
+/// The libvirt networks that a node has further cards on.
+pub(super) fn further_networks(node: &Node) -> impl Iterator<Item = &str> {
+    node.settings.machine.nics.values().filter_map(|nic| nic.source.network())
 }
 
 impl Inventory {
@@ -72,6 +81,13 @@ impl Inventory {
         if config.network.bridge.is_some() { Ok(None) } else { hypervisor.network(&config.network.name) }
     }
 
+    /// The networks that nodes have further cards on.
+    pub fn further(config: &Config, hypervisor: &dyn Hypervisor) -> Result<Vec<NetworkInfo>, MachineError> {
+        let names: BTreeSet<_> = config.nodes.iter().flat_map(further_networks).collect();
+        let found: Vec<_> = names.into_iter().map(|name| hypervisor.network(name)).collect::<Result<_, _>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     /// Reads all of it; nothing is changed.
     pub fn read(config: &Config, hypervisor: &dyn Hypervisor, nodes: Option<Nodes>) -> Result<Self, MachineError> {
         let name = &config.libvirt.pool;
@@ -84,6 +100,7 @@ impl Inventory {
         };
         Ok(Self {
             network: Self::network(config, hypervisor)?,
+            further: Self::further(config, hypervisor)?,
             volumes: volumes(name, &pool)?,
             log_volumes: volumes(&log_name, &log_pool)?,
             pool,

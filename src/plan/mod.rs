@@ -8,11 +8,12 @@ mod inventory;
 mod removal;
 mod replacement;
 mod report;
+mod reservations;
 mod sealing;
 mod take_over;
 mod unused;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use blocked::{Blocked, blocked, own};
@@ -21,6 +22,7 @@ pub use inventory::{Inventory, log_pool};
 pub use removal::{Removal, removals};
 pub use replacement::Replacement;
 pub use report::{Action, Kind, Row, binding, kept_rows, rows};
+pub use reservations::is_of_cluster;
 pub use sealing::Sealing;
 pub use take_over::{ByHand, Kept, KeptRemoval, TakeOver, kept_removals, taken_over};
 pub use unused::unused;
@@ -29,12 +31,12 @@ use replacement::Old;
 use take_over::TakeOvers;
 
 use crate::cluster::Metadata;
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{ClusterId, Config, NicSource, Node, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
 use crate::machine::{
-    Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkSpec, Nic,
-    OverlaySpec, Parts, PoolSpec, VolumeInfo, VolumeName, VolumeSpec,
+    Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkCard, NetworkSpec,
+    OverlaySpec, Parts, PoolSpec, Reservation, VolumeInfo, VolumeName, VolumeSpec,
 };
 
 /// A file on this machine that is to become a volume.
@@ -99,6 +101,15 @@ pub enum SharedAction {
     CreateNetwork(NetworkSpec),
     /// Start a network that is there.
     StartNetwork(String),
+    /// Have the DHCP server of a network of ours keep addresses.
+    Reserve {
+        /// The network.
+        network: String,
+        /// What it keeps no more: it was of other nodes of this cluster, or another address.
+        gone: Vec<Reservation>,
+        /// What it does not keep yet.
+        wanted: Vec<Reservation>,
+    },
     /// Make a pool.
     CreatePool(PoolSpec),
     /// Start a pool that is there.
@@ -176,6 +187,19 @@ impl std::fmt::Display for Growth {
         };
         write!(f, "{name} {} MiB -> {} MiB", self.from >> 20, self.to >> 20)
     }
+}
+
+/// The network cards of a node: the one on the nodes' network first.
+fn cards(config: &Config, id: &ClusterId, node: &Node) -> Vec<NetworkCard> {
+    let network = &config.network;
+    let source = network.bridge.clone().map_or_else(|| NicSource::Network(network.name.clone()), NicSource::Bridge);
+    let first = NetworkCard { mac: config.mac(id, node), source, mtu: network.mtu };
+    let further = node.settings.machine.nics.iter().map(|(name, nic)| NetworkCard {
+        mac: id.nic_mac(&node.name, name),
+        source: nic.source.clone(),
+        mtu: nic.mtu,
+    });
+    std::iter::once(first).chain(further).collect()
 }
 
 fn data_disk(id: &ClusterId, node: &NodeName, name: &str, capacity: u64) -> OverlaySpec {
@@ -314,10 +338,26 @@ pub fn start(config: &Config, id: &ClusterId, nodes: &[&Node], inventory: &Inven
     if nodes.iter().any(|node| matches!(node.step, Step::Start(_))) {
         let network = inventory.network.as_ref().filter(|network| !network.active);
         shared.extend(network.map(|network| SharedAction::StartNetwork(network.name.clone())));
+        shared.extend(inventory.network.as_ref().and_then(|network| reservations::action(config, id, network)));
+        let starts = nodes.iter().filter(|node| matches!(node.step, Step::Start(_))).map(|node| &node.node);
+        shared.extend(start_further(config, starts, inventory));
         let pools = [&inventory.pool, &inventory.log_pool].into_iter().flatten().filter(|pool| !pool.active);
         shared.extend(pools.map(|pool| SharedAction::StartPool(pool.name.clone())));
     }
     Ok(Plan { shared, nodes })
+}
+
+/// Starts the networks that further cards of these nodes are on, where they are off.
+fn start_further<'a>(
+    config: &Config,
+    nodes: impl Iterator<Item = &'a NodeName>,
+    inventory: &Inventory,
+) -> Vec<SharedAction> {
+    let nodes: BTreeSet<_> = nodes.collect();
+    let nodes = config.nodes.iter().filter(|node| nodes.contains(&node.name));
+    let wanted: BTreeSet<_> = nodes.flat_map(inventory::further_networks).collect();
+    let off = inventory.further.iter().filter(|network| !network.active && wanted.contains(network.name.as_str()));
+    off.map(|network| SharedAction::StartNetwork(network.name.clone())).collect()
 }
 
 /// A paused machine does not run: it is started too, which resumes it.
@@ -429,8 +469,8 @@ impl<'a> Layout<'a> {
     /// Network, pools and images: only what is missing, and only if a node needs it.
     fn shared(&self, nodes: &[NodePlan]) -> Vec<SharedAction> {
         let Request { config, id, inventory, built, .. } = self.request;
-        let boots = nodes.iter().any(|node| matches!(node.step, Step::Create(_) | Step::Start(_)));
-        if !boots {
+        let boot = |node: &&NodePlan| matches!(node.step, Step::Create(_) | Step::Start(_));
+        if !nodes.iter().any(|node| boot(&node)) {
             return Vec::new();
         }
         let mut actions = Vec::new();
@@ -441,12 +481,17 @@ impl<'a> Layout<'a> {
                 name: config.network.name.clone(),
                 cidr: config.network.cidr,
                 gateway: config.network.gateway,
+                ipv6: config.network.ipv6,
+                reservations: reservations::wanted(config, id),
                 mtu: config.network.mtu,
                 cluster: id.clone(),
             })),
-            Some(network) if !network.active => actions.push(SharedAction::StartNetwork(network.name.clone())),
-            Some(_) => {}
+            Some(network) => {
+                actions.extend((!network.active).then(|| SharedAction::StartNetwork(network.name.clone())));
+                actions.extend(reservations::action(config, id, network));
+            }
         }
+        actions.extend(start_further(config, nodes.iter().filter(boot).map(|node| &node.node), inventory));
         let pool = &config.libvirt.pool;
         let pools =
             [(pool.clone(), &inventory.pool, &self.pool_path), (log_pool(pool), &inventory.log_pool, &self.log_path)];
@@ -586,7 +631,6 @@ impl<'a> Layout<'a> {
         let machine = &node.settings.machine;
         let data: BTreeMap<_, _> =
             machine.data_disks.iter().map(|(disk, it)| (disk.clone(), data_disk(id, name, disk, it.size))).collect();
-        let nic = config.network.bridge.clone().map_or_else(|| Nic::Network(config.network.name.clone()), Nic::Bridge);
         let mut domain = DomainSpec {
             name: name.to_string(),
             uuid: id.uuid(name),
@@ -596,16 +640,15 @@ impl<'a> Layout<'a> {
             arch: node.arch,
             virt,
             firmware: machine.firmware.map_or(images.firmware, Firmware::from),
+            secure_boot: machine.secure_boot,
             root: self.path(&first),
             backing: Backing { path: backing.clone() },
             payload: images.payload_drive.then(|| self.path(&VolumeName::Payload(images.payload.digest))),
             payload_digest: images.payload.digest,
             seed: self.path(&seed),
-            mac: config.mac(id, node),
             data: data.iter().map(|(name, disk)| (name.clone(), self.path(&disk.name))).collect(),
             driver: machine.disk_driver.clone(),
-            nic,
-            mtu: config.network.mtu,
+            cards: cards(config, id, node),
             console_log: self.log_path(name, LogKind::Console),
             first_boot_log: self.log_path(name, LogKind::FirstBoot),
             over: machine.domain_xml.clone(),

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::{Kept, NodePlan, Plan, Removal, SharedAction, Step, UNBUILT};
 use crate::cluster::{Binding, Binds};
 use crate::config::NodeName;
-use crate::machine::{NoteState, VolumeName};
+use crate::machine::{NoteState, Reservation, VolumeName};
 
 /// One thing and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,6 +56,8 @@ pub enum Action {
     Clear,
     /// It is there and is started.
     Start,
+    /// Its DHCP server is to keep addresses for nodes.
+    Reserve,
     /// It runs, and is waited for until it is in the cluster.
     Finish,
     /// A run that was cut off left pods kept off it: they are let on again.
@@ -105,6 +107,7 @@ impl fmt::Display for Action {
             Self::PutBack => "put back",
             Self::Clear => "clear",
             Self::Start => "start",
+            Self::Reserve => "reserve",
             Self::Finish => "finish",
             Self::Uncordon => "uncordon",
             Self::Seal => "seal",
@@ -193,6 +196,11 @@ fn shared(action: &SharedAction) -> Row {
             row(Kind::Network, &spec.name, Action::Create, Some(spec.cidr.to_string()))
         }
         SharedAction::StartNetwork(name) => row(Kind::Network, name, Action::Start, None),
+        SharedAction::Reserve { network, gone, wanted } => {
+            let kept = wanted.iter().map(reservation);
+            let gone = gone.iter().map(|gone| format!("no more {}", reservation(gone)));
+            Row { reasons: gone.chain(kept).collect(), ..row(Kind::Network, network, Action::Reserve, None) }
+        }
         SharedAction::CreatePool(spec) => row(Kind::Pool, &spec.name, Action::Create, Some(spec.path.clone())),
         SharedAction::StartPool(name) => row(Kind::Pool, name, Action::Start, None),
         SharedAction::Upload(upload) => {
@@ -205,6 +213,13 @@ fn shared(action: &SharedAction) -> Row {
             row(Kind::Image, name, Action::Upload, Some(reason))
         }
     }
+}
+
+/// `10.0.0.36 for worker-node-1`.
+fn reservation(kept: &Reservation) -> String {
+    let part = |part: Option<String>| part.unwrap_or_else(|| "?".to_owned());
+    let name = kept.name.clone().or_else(|| kept.mac.map(|mac| mac.to_string()));
+    format!("{} for {}", part(kept.address.map(|address| address.to_string())), part(name))
 }
 
 /// Said of what only a build will tell.

@@ -9,7 +9,7 @@ use super::{
     Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, cloud_config, containerd,
     kubelet, network, preloaded, proxy, seal,
 };
-use crate::config::{Config, Mac, Node};
+use crate::config::{Config, Macs, Node};
 use crate::image::PayloadContents;
 
 /// Checks every structured file of a bundle. What the user's own template renders is its author's: of such a file only
@@ -18,7 +18,7 @@ pub(super) fn check(
     bundle: &NodeBundle,
     config: &Config,
     node: &Node,
-    mac: Mac,
+    macs: &Macs,
     contents: &PayloadContents,
     place: PayloadPlace,
     templates: &Templates,
@@ -26,13 +26,13 @@ pub(super) fn check(
     let own = |name| matches!(templates.origin(name), Origin::Own(_));
     let ours = |name, result: &dyn Fn() -> Result<(), String>| if own(name) { Ok(()) } else { result() };
     let own_network = network::is_own(node);
-    let checks: [(&'static str, Result<(), String>); 15] = [
+    let checks: [(&'static str, Result<(), String>); 18] = [
         ("user-data", cloud_config::check(&bundle.user_data, node, own("user-data"))),
         ("vendor-data", vendor_data(&bundle.vendor_data)),
         (
             "network-config",
             if own_network {
-                network::check_own(&bundle.network_config, mac)
+                network::check_own(&bundle.network_config, macs.first)
             } else {
                 network::check(&bundle.network_config)
             },
@@ -42,10 +42,16 @@ pub(super) fn check(
             if own_network {
                 Ok(())
             } else {
-                ours(network::FILE.2, &|| network::check_file(bundle, config, node, mac))
+                ours(network::FILE.2, &|| network::check_file(bundle, config, node, macs.first))
             },
         ),
+        (
+            network::NIC,
+            if own_network { Ok(()) } else { ours(network::NIC, &|| network::check_nics(bundle, node, macs)) },
+        ),
+        ("guest/disks", ours("guest/disks", &|| disks(bundle, node))),
         ("kubelet/config.yaml", kubelet::check(bundle, config, node, own("kubelet/config.yaml"))),
+        ("systemd/kubelet.service", ours("systemd/kubelet.service", &|| kubelet_unit(bundle, config, node))),
         ("kubelet/kubeconfig", kubeconfig(bundle, config, node)),
         (
             "systemd/containerd-proxy.conf",
@@ -187,6 +193,21 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
 }
 
+/// The kubelet says the node's addresses as they are on its card, and as its certificate has them. Where they come by DHCP, it
+/// starts once they have.
+fn kubelet_unit(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), String> {
+    const UNIT: &str = "/etc/systemd/system/kubelet.service";
+    let waits = network::asks(config, node).then_some(network::ADDRESS);
+    let found = settings(bundle, UNIT, "ExecStartPre")?.unwrap_or_default();
+    same("ExecStartPre", &found, &Vec::from_iter(waits))?;
+    files_are_there(bundle, &Vec::from_iter(waits))?;
+    let start = settings(bundle, UNIT, "ExecStart")?.unwrap_or_default();
+    let words = start.iter().flat_map(|line| line.split(' '));
+    let got: Vec<_> = words.filter_map(|word| word.strip_prefix("--node-ip=")).collect();
+    let wanted: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
+    same("--node-ip", &got, &vec![wanted.join(",").as_str()])
+}
+
 /// The values of one setting in a file of systemd, in their order; `None` where there is no such file.
 pub(super) fn settings<'a>(bundle: &'a NodeBundle, path: &str, name: &str) -> Result<Option<Vec<&'a str>>, String> {
     if bundle.file(path).is_none() {
@@ -233,10 +254,34 @@ fn modules(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
 fn sysctls(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
     let lines = text(bundle, "/etc/sysctl.d/90-nodebake.conf")?.lines();
     let got: Vec<_> = lines.map(|line| line.split_once(" = ").unwrap_or((line, ""))).collect();
-    let ours = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables", "net.ipv4.ip_forward"]
-        .map(|name| (name, "1"));
+    let ours = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables", "net.ipv4.ip_forward"];
+    let forwarding6 = node.address6.map(|_| "net.ipv6.conf.all.forwarding");
+    let ours = ours.into_iter().chain(forwarding6).map(|name| (name, "1"));
     let own = node.settings.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    same("the kernel parameters", &got, &ours.into_iter().chain(own).collect())
+    same("the kernel parameters", &got, &ours.chain(own).collect())
+}
+
+/// Both programs that fill data disks wait for their unit, where there is one, and it mounts each disk where it belongs.
+fn disks(bundle: &NodeBundle, node: &Node) -> Result<(), String> {
+    let mounted = super::mounted(node);
+    let wanted = !mounted.is_empty();
+    let there = super::DISKS.map(|path| bundle.file(path).is_some());
+    same("the presence of the unit and its script", &there, &[wanted; 2])?;
+    for unit in ["containerd.service", "kubelet.service"] {
+        let path = format!("/etc/systemd/system/{unit}");
+        for setting in ["Requires", "After"] {
+            let found = settings(bundle, &path, setting)?.unwrap_or_default();
+            let waits = found.iter().any(|units| units.split(' ').any(|unit| unit == "nodebake-disks.service"));
+            same(&format!("{setting} of {unit}"), &waits, &wanted)?;
+        }
+    }
+    if !wanted {
+        return Ok(());
+    }
+    let lines = text(bundle, super::DISKS[1])?.lines().filter_map(|line| line.strip_prefix("mount_disk "));
+    let got: Vec<_> = lines.map(|line| line.replace('\'', "")).collect();
+    let line = |disk: &super::DiskValues<'_>| format!("{} {} {}", disk.name, disk.file_system, disk.path);
+    same("the mounts", &got, &mounted.iter().map(line).collect())
 }
 
 /// Where the payload has no drive, no unit waits for one: it would never start.

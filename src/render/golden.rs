@@ -3,13 +3,14 @@
 use super::templates::Templates;
 use super::units::Units;
 use super::{Content, GuestFile, NodeBundle, PayloadPlace, RenderError, Values};
-use crate::config::{Config, Mac, Node};
+use crate::config::{Config, Mac, Macs, Node};
 use crate::image::Payload;
 
 /// Renders it for a machine that is called and sized as `node`; nothing else of a node is in it.
 pub fn render(config: &Config, node: &Node, mac: Mac, payload: &Payload) -> Result<NodeBundle, RenderError> {
     let units = Units::default();
-    let values = Values::new(config, node, mac, payload, PayloadPlace::Drive, (&[], &units));
+    let macs = Macs::from(mac);
+    let values = Values::new(config, node, &macs, payload, PayloadPlace::Drive, (&[], &units));
     let mut templates = Templates::new(&values, config, node)?;
     let script = |path: &str, template| {
         Ok(GuestFile::new(path, Content::Public(templates.render(template)?.into_bytes(), 0o755)))

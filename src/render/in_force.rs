@@ -8,7 +8,7 @@ use super::merge::merge;
 use super::templates::Templates;
 use super::units::Units;
 use super::{PayloadPlace, RenderError, Values};
-use crate::config::{Config, InForce, Mac, Node};
+use crate::config::{Config, InForce, Mac, Macs, Node};
 use crate::digest::Digest;
 use crate::image::{Payload, PayloadContents};
 
@@ -16,9 +16,9 @@ use crate::image::{Payload, PayloadContents};
 pub fn in_force(config: &Config, node: &Node) -> Result<InForce, RenderError> {
     let contents = PayloadContents::default();
     let payload = Payload { path: PathBuf::new(), digest: Digest::of(b""), size: 0, contents };
-    let mac = node.mac.unwrap_or_else(|| Mac::from([0x52, 0x54, 0, 0, 0, 0]));
+    let macs = Macs::from(node.mac.unwrap_or_else(|| Mac::from([0x52, 0x54, 0, 0, 0, 0])));
     let units = Units::default();
-    let values = Values::new(config, node, mac, &payload, PayloadPlace::Drive, (&[], &units));
+    let values = Values::new(config, node, &macs, &payload, PayloadPlace::Drive, (&[], &units));
     let templates = Templates::new(&values, config, node)?;
     let lines = |text: String| {
         let settings = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));

@@ -24,7 +24,7 @@ mod yaml;
 
 use serde::Serialize;
 
-use crate::config::{Config, Mac, Node, NodeName};
+use crate::config::{Config, Macs, Mount, Node, NodeName};
 use crate::digest::Digest;
 use crate::identity::HostKey;
 use crate::image::{Payload, PayloadContents};
@@ -75,14 +75,14 @@ pub fn payload_serial(payload: Digest) -> String {
 pub fn render(
     config: &Config,
     node: &Node,
-    mac: Mac,
+    macs: &Macs,
     credentials: Credentials,
     payload: &Payload,
     place: PayloadPlace,
 ) -> Result<NodeBundle, RenderError> {
     labels::check(config, node)?;
     let (own, units) = (own::files(config, node)?, units::units(config, node)?);
-    let values = Values::new(config, node, mac, payload, place, (&own, &units));
+    let values = Values::new(config, node, macs, payload, place, (&own, &units));
     let mut templates = Templates::new(&values, config, node)?;
     let mut files = guest_files(config, node, &payload.contents, &values, credentials, &templates)?;
     let template = |path: &str| template_at(path, config, node, &payload.contents, place);
@@ -104,7 +104,7 @@ pub fn render(
     };
     templates.set("instance_id", &bundle.instance_id());
     bundle.meta_data = templates.render("meta-data")?;
-    check::check(&bundle, config, node, mac, &payload.contents, place, &templates)?;
+    check::check(&bundle, config, node, macs, &payload.contents, place, &templates)?;
     Ok(bundle)
 }
 
@@ -149,6 +149,9 @@ const BINARIES: [(&str, &str); 5] = [
 /// Units that start at every boot.
 const ENABLED: [&str; 3] = ["containerd.service", "kubelet.service", "nodebake-report.service"];
 
+/// The unit that mounts data disks, and its script. containerd and the kubelet start it.
+const DISKS: [&str; 2] = ["/etc/systemd/system/nodebake-disks.service", "/usr/local/lib/nodebake/disks"];
+
 /// The unit that mounts a payload's drive.
 const PAYLOAD_MOUNT: &str = "opt-nodebake-payload.mount";
 
@@ -172,6 +175,7 @@ const RENDERED: [(&str, u32, &str); 14] = [
 
 /// The same, where the cluster file asks for it.
 fn rendered_when_given(
+    config: &Config,
     node: &Node,
     contents: &PayloadContents,
     place: PayloadPlace,
@@ -191,6 +195,13 @@ fn rendered_when_given(
         files.push(("/etc/systemd/system/nodebake-swap.service", 0o644, "systemd/nodebake-swap.service"));
         files.push(("/etc/systemd/system/var-lib-nodebake-swap.swap", 0o644, "systemd/var-lib-nodebake-swap.swap"));
         files.push(("/usr/local/lib/nodebake/swap", 0o755, "guest/swap"));
+    }
+    if network::asks(config, node) {
+        files.push((network::ADDRESS, 0o755, "guest/address"));
+    }
+    if !mounted(node).is_empty() {
+        files.push((DISKS[0], 0o644, "systemd/nodebake-disks.service"));
+        files.push((DISKS[1], 0o755, "guest/disks"));
     }
     if !contents.packages.is_empty() {
         files.push(("/etc/systemd/system/nodebake-packages.service", 0o644, "systemd/nodebake-packages.service"));
@@ -213,7 +224,7 @@ fn guest_files(
 ) -> Result<Vec<GuestFile>, RenderError> {
     let mut files = Vec::new();
     let mut add = |path: &str, content| files.push(GuestFile::new(path, content));
-    let given = rendered_when_given(node, contents, values.payload_place);
+    let given = rendered_when_given(config, node, contents, values.payload_place);
     let network = (!network::is_own(node)).then_some(network::FILE);
     for (path, mode, template) in RENDERED.into_iter().chain(network).chain(given) {
         let mut text = templates.render(template)?;
@@ -221,6 +232,10 @@ fn guest_files(
             text = kubelet::configuration(text, config, node, &templates.origin(template))?;
         }
         add(path, Content::Public(text.into_bytes(), mode));
+    }
+    for nic in values.nics.iter().filter(|_| network.is_some()) {
+        let text = templates.render_with(network::NIC, "nic", nic)?;
+        add(&network::nic_path(nic.name), Content::Public(text.into_bytes(), 0o644));
     }
     add(&values.paths.ca, Content::Public(credentials.ca.into(), 0o644));
     add(&values.paths.certificate, Content::Public(credentials.certificate.into(), 0o644));
@@ -266,9 +281,11 @@ fn template_at(
     contents: &PayloadContents,
     place: PayloadPlace,
 ) -> Option<&'static str> {
-    let mut rendered = RENDERED.into_iter().chain([network::FILE]).chain(rendered_when_given(node, contents, place));
+    let mut rendered =
+        RENDERED.into_iter().chain([network::FILE]).chain(rendered_when_given(config, node, contents, place));
     let found = rendered.find(|(there, ..)| *there == path).map(|(.., template)| template);
-    found.or_else(|| containerd::template_at(path, config))
+    let is_nic = node.settings.machine.nics.keys().any(|name| network::nic_path(name) == path);
+    found.or(is_nic.then_some(network::NIC)).or_else(|| containerd::template_at(path, config))
 }
 
 /// What we mask; what the cluster file says of a unit goes before it.
@@ -332,6 +349,10 @@ struct Values<'a> {
     own_units: &'a [String],
     /// Size of the swap file in bytes.
     swap: Option<u64>,
+    /// Network cards beside the first.
+    nics: Vec<network::NicValues<'a>>,
+    /// Data disks that are mounted, those first that others are mounted in.
+    disks: Vec<DiskValues<'a>>,
     /// Whether root has a password at the console.
     console_login: bool,
     /// Labels as the kubelet's flag takes them.
@@ -350,6 +371,25 @@ struct Values<'a> {
 struct SysctlValues<'a> {
     name: &'a str,
     value: &'a str,
+}
+
+#[derive(Serialize)]
+struct DiskValues<'a> {
+    name: &'a str,
+    path: &'a str,
+    file_system: &'a str,
+}
+
+/// The data disks that the guest mounts.
+fn mounted(node: &Node) -> Vec<DiskValues<'_>> {
+    let mut mounted = Vec::new();
+    for (name, disk) in &node.settings.machine.data_disks {
+        if let Some(Mount { path, file_system }) = &disk.mount {
+            mounted.push(DiskValues { name, path, file_system });
+        }
+    }
+    mounted.sort_by_key(|disk| disk.path);
+    mounted
 }
 
 #[derive(Serialize)]
@@ -414,12 +454,19 @@ struct NodeValues<'a> {
     user: String,
     address: std::net::Ipv4Addr,
     address_with_prefix: String,
+    address6: Option<std::net::Ipv6Addr>,
+    address6_with_prefix: Option<String>,
+    /// All of them, parted by commas, as the kubelet's `--node-ip` takes them.
+    addresses: String,
     mac: String,
 }
 
 #[derive(Serialize)]
 struct NetworkValues<'a> {
     gateway: std::net::Ipv4Addr,
+    gateway6: Option<std::net::Ipv6Addr>,
+    /// Whether networkd asks for the IPv4 address by DHCP.
+    dhcp: bool,
     nameservers: &'a [std::net::IpAddr],
     /// Largest packet in bytes, where it is not the network's own.
     mtu: Option<u32>,
@@ -442,7 +489,7 @@ impl<'a> Values<'a> {
     fn new(
         config: &'a Config,
         node: &'a Node,
-        mac: Mac,
+        macs: &'a Macs,
         payload: &'a Payload,
         place: PayloadPlace,
         (own, units): (&'a [Own], &'a Units),
@@ -464,10 +511,15 @@ impl<'a> Values<'a> {
                 user: format!("system:node:{}", node.name),
                 address: node.address,
                 address_with_prefix: format!("{}/{}", node.address, config.network.cidr.prefix_len()),
-                mac: mac.to_string(),
+                address6: node.address6,
+                address6_with_prefix: network::address6(config, node).map(|address| address.to_string()),
+                addresses: node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                mac: macs.first.to_string(),
             },
             network: NetworkValues {
                 gateway: config.network.gateway,
+                gateway6: config.network.ipv6.map(|ipv6| ipv6.gateway),
+                dhcp: network::asks(config, node),
                 nameservers: &config.network.nameservers,
                 mtu: config.network.mtu,
             },
@@ -496,6 +548,8 @@ impl<'a> Values<'a> {
             enabled_units: &units.enable,
             own_units: &units.start,
             swap: settings.swap,
+            nics: network::nics(node, macs),
+            disks: mounted(node),
             console_login: settings.console_login.is_some(),
             node_labels: labels::flag(node),
             taints: labels::taints(node),

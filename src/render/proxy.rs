@@ -15,6 +15,7 @@ pub(super) fn variables(config: &Config, proxy: &Proxy) -> Vec<String> {
 /// What is reached without it: the node itself, its network, the cluster; then what the cluster file adds. Each once.
 fn direct(config: &Config, proxy: &Proxy) -> Vec<String> {
     let mut hosts = vec!["localhost".to_owned(), "127.0.0.0/8".to_owned(), config.network.cidr.to_string()];
+    hosts.extend(config.network.ipv6.map(|ipv6| ipv6.cidr.to_string()));
     hosts.extend(api_server(&config.cluster.api_server));
     hosts.extend([".svc".to_owned(), format!(".{}", config.cluster.cluster_domain)]);
     hosts.extend(proxy.no.iter().cloned());

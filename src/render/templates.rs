@@ -22,7 +22,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 41] = templates![
+const TEMPLATES: [Template; 45] = templates![
     "user-data",
     "meta-data",
     "vendor-data",
@@ -35,6 +35,7 @@ const TEMPLATES: [Template; 41] = templates![
     "systemd/containerd-proxy.conf",
     "systemd/containerd.service",
     "systemd/kubelet.service",
+    "systemd/nodebake-disks.service",
     "systemd/nodebake-first-boot.service",
     "systemd/nodebake-grow.service",
     "systemd/nodebake-images.service",
@@ -48,13 +49,16 @@ const TEMPLATES: [Template; 41] = templates![
     "golden/network-config",
     "golden/user-data",
     "golden/vendor-data",
+    "guest/address",
     "guest/apt.conf",
+    "guest/disks",
     "guest/first-boot",
     "guest/grow",
     "guest/hosts",
     "guest/images",
     "guest/modules-load.conf",
     "guest/networkd.conf",
+    "guest/nic.network",
     "guest/packages",
     "guest/primary.network",
     "guest/report",

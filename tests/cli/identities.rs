@@ -168,15 +168,19 @@ fn an_identity_is_issued_anew_when_it_no_longer_fits() {
     assert_eq!(ran.stderr, said);
     let after = keys(&world);
     assert_eq!((before[0] == after[0], before[1] == after[1]), (true, false));
-    let names = world.openssl(&[
-        "x509",
-        "-in",
-        "../.nodebake/identities/worker-node-2/cert.pem",
-        "-noout",
-        "-ext",
-        "subjectAltName",
-    ]);
-    assert_eq!(names.lines().nth(1).unwrap().trim(), "DNS:worker-node-2, IP Address:10.0.0.38");
+    let names = |world: &World| {
+        let certificate = "../.nodebake/identities/worker-node-2/cert.pem";
+        let text = world.openssl(&["x509", "-in", certificate, "-noout", "-ext", "subjectAltName"]);
+        text.lines().nth(1).unwrap().trim().to_owned()
+    };
+    assert_eq!(names(&world), "DNS:worker-node-2, IP Address:10.0.0.38");
+    // With IPv6 it has two, and the node that has none keeps its own.
+    world.edit("  gateway: 10.0.0.1\n", "  gateway: 10.0.0.1\n  cidr6: fd00:10::/64\n  gateway6: fd00:10::1\n");
+    world.edit("    address: 10.0.0.38\n", "    address: 10.0.0.38\n    address6: fd00:10::38\n");
+    let ran = world.must(&["build", "--all"]);
+    assert_eq!(ran.stderr, "worker-node-2: issued a certificate: IP address fd00:10::38 is missing\n");
+    assert_eq!(names(&world), "DNS:worker-node-2, IP Address:10.0.0.38, IP Address:FD00:10:0:0:0:0:0:38");
+    assert_eq!(after[0], keys(&world)[0]);
 }
 
 #[test]

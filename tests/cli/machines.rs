@@ -370,19 +370,19 @@ fn document(world: &World, folder: &str) -> Value {
         "nodesKnown": false,
         "nodes": [
             {
-                "name": "worker-node-1", "inClusterFile": true, "address": "10.0.0.36", "uuid": first, "mac": first_mac,
+                "name": "worker-node-1", "inClusterFile": true, "address": "10.0.0.36", "address6": null, "uuid": first, "mac": first_mac,
                 "machine": machine("registered", Value::Null, payload), "node": null,
                 "certificateEnd": manifest["certificate"]["notAfter"], "boot": null,
                 "secrets": secrets("worker-node-1"), "differs": [], "takenOver": [],
             },
             {
-                "name": "worker-node-2", "inClusterFile": true, "address": "10.0.0.37", "uuid": second,
+                "name": "worker-node-2", "inClusterFile": true, "address": "10.0.0.37", "address6": null, "uuid": second,
                 "mac": second_mac, "machine": machine("failed", "containerd active".into(), &"0".repeat(64).into()),
                 "node": null, "certificateEnd": null, "boot": null, "secrets": secrets("worker-node-2"),
                 "differs": ["payload", "seed", "changed by hand"], "takenOver": [],
             },
             {
-                "name": "old-node", "inClusterFile": false, "address": null, "uuid": old, "mac": null,
+                "name": "old-node", "inClusterFile": false, "address": null, "address6": null, "uuid": old, "mac": null,
                 "machine": machine("started", Value::Null, payload), "node": null, "certificateEnd": null,
                 "boot": null, "secrets": disk, "differs": [], "takenOver": [],
             },

@@ -193,8 +193,8 @@ fn all_problems_of_a_cluster_file_are_told_at_once() {
          nodebake.yaml:{memory}:11: defaults.memory: \"4GB\" is not a size, did you mean \"4GiB\"?\n\
          nodebake.yaml:{}:11: nodes[1].name: worker-node-1 is taken by nodes[0].name in line {}\n\
          nodebake.yaml:{second}:14: nodes[1].address: 10.1.0.37 is outside the network 10.0.0.0/24 of line {cidr}\n\
-         nodebake.yaml:{}:5: nodes[1].colour: unknown key; known here: name, address, mac, group, arch, cpus, \
-         memory, disk, firmware, diskDriver, dataDisks, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, \
+         nodebake.yaml:{}:5: nodes[1].colour: unknown key; known here: name, address, address6, mac, group, arch, cpus, \
+         memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, \
          labels, taints, swap, templates, keepSeed",
         second - 1,
         first - 1,

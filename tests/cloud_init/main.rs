@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use nodebake::config::{Config, INIT, Ssh, parse};
+use nodebake::config::{Config, INIT, Mac, Macs, Ssh, parse};
 use nodebake::digest::Digest;
 use nodebake::image::iso9660::Time;
 use nodebake::image::{Payload, PayloadContents, seed};
@@ -82,7 +82,8 @@ fn bundle(config: &Config) -> Result<NodeBundle, RenderError> {
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &[] };
     let contents = PayloadContents::default();
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, PayloadPlace::Drive)
+    let macs = Macs::from(MAC.parse::<Mac>().unwrap());
+    render(config, &config.nodes[0], &macs, credentials, &payload, PayloadPlace::Drive)
 }
 
 /// Everything that a cluster file can give, of many kinds.

@@ -18,7 +18,12 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QE
 
 /// Settings of the node, below its entry in the cluster file.
 const SETTINGS: &str = "
+    address6: fd00:10::37
     group: own
+    dataDisks:
+      data: {size: 1GiB, mountPath: /var/lib/own-data}
+    nics:
+      storage: {network: seed, address: 10.9.0.37/24, address6: fd00:9::37/64}
     sysctls:
       vm.max_map_count: \"262144\"
     swap: 64MiB
@@ -87,6 +92,8 @@ pub fn ask_for_everything(cluster: &Cluster) {
     let settings = SETTINGS.trim_start_matches('\n').replace("KEY", KEY).replace("HASH", HASH);
     cluster.edit(address, &format!("{address}{settings}"));
     cluster.edit("\nnodes:\n", &format!("\n{GROUP}"));
+    let gateway = "  gateway: 10.0.0.1\n";
+    cluster.edit(gateway, &format!("{gateway}  cidr6: fd00:10::/64\n  gateway6: fd00:10::1\n"));
 }
 
 /// Looks for it in the cluster and, once the guest is off, on its disk.
@@ -115,6 +122,10 @@ fn in_the_cluster(cluster: &Cluster) {
     let wanted = json!({"key": "lab.example/dedicated", "value": "batch", "effect": "NoSchedule"});
     findings.same("its taint", taint, Some(wanted));
     findings.same("pods", &node["status"]["capacity"]["pods"], &json!("42"));
+    let internal = |address: &&Value| address["type"] == "InternalIP";
+    let addresses = node["status"]["addresses"].as_array().into_iter().flatten().filter(internal);
+    let addresses: Vec<_> = addresses.map(|address| address["address"].clone()).collect();
+    findings.same("its addresses", addresses, vec![json!("10.0.0.37"), json!("fd00:10::37")]);
     findings.end();
 }
 
@@ -126,8 +137,34 @@ fn by_its_report(audit: &Audit, findings: &mut Findings) {
     findings.same("swap", swaps, vec![vec!["/var/lib/nodebake/swap", "file", "65532"]]);
     let listens = |line: &&String| line.contains(":22 ");
     findings.holds("the SSH server listens", audit.listening.iter().any(|line| listens(&line)), &audit.listening);
+    on_its_cards(audit, findings);
+    let mounts = audit.mounts["filesystems"].as_array().cloned().unwrap_or_default();
+    let data = mounts.iter().find(|mount| mount["target"] == "/var/lib/own-data").cloned().unwrap_or_default();
+    findings.same("the data disk's file system", &data["fstype"], &json!("ext4"));
     let drop_ins = audit.unit("kubelet.service", "DropInPaths");
     findings.same("the kubelet's drop-ins", drop_ins, "/etc/systemd/system/kubelet.service.d/50-own.conf");
+}
+
+/// Addresses that are not link-local, with their prefixes, of each card that has any; and that IPv6 is forwarded.
+fn on_its_cards(audit: &Audit, findings: &mut Findings) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let cards = audit.addresses.as_array().into_iter().flatten().filter(|link| link["link_type"] == "ether");
+    let addresses = |link: &Value| {
+        let global = link["addr_info"].as_array().into_iter().flatten().filter(|info| info["scope"] == "global");
+        let mut addresses: Vec<_> =
+            global.map(|info| format!("{}/{}", text(&info["local"]), info["prefixlen"])).collect();
+        addresses.sort();
+        addresses.join(" ")
+    };
+    let mut found: Vec<_> = cards.map(addresses).filter(|addresses| !addresses.is_empty()).collect();
+    found.sort();
+    findings.same(
+        "addresses of its network cards",
+        found,
+        vec!["10.0.0.37/24 fd00:10::37/64".to_owned(), "10.9.0.37/24 fd00:9::37/64".to_owned()],
+    );
+    let forwards = audit.sysctls.get("net.ipv6.conf.all.forwarding").cloned().flatten();
+    findings.same("forwarding of IPv6", forwards.as_deref(), Some("1"));
 }
 
 fn on_its_disk(cluster: &Cluster, tree: &Path, findings: &mut Findings) {

@@ -12,7 +12,7 @@ const APISERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 0, 4), 6443);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const KUBELET: u16 = 10250;
 
-/// Only ARP, the apiserver's TCP, DNS and NTP, which the gateway is asked for and does not have; from the hypervisor itself also nodebake's question whether an address is
+/// Only ARP and its like of IPv6, the apiserver's TCP, DNS and NTP, which the gateway is asked for and does not have; from the hypervisor itself also nodebake's question whether an address is
 /// free, which is a connection to the kubelet's port.
 pub fn only_what_belongs_there(lab: &Lab) {
     step("what crossed the bridge");
@@ -53,8 +53,23 @@ fn kind(frame: &[u8]) -> String {
     match frame.get(12..14) {
         Some([0x08, 0x06]) => "ARP".to_owned(),
         Some([0x08, 0x00]) => ipv4(&frame[14..]),
+        Some([0x86, 0xdd]) => ipv6(&frame[14..]),
         Some([high, low]) => format!("foreign: EtherType {high:02x}{low:02x}, {:02x?}", &frame[..frame.len().min(60)]),
         _ => "foreign: a frame without a type".to_owned(),
+    }
+}
+
+/// The customised node has IPv6: it looks for neighbours (RFC 4861) and joins their groups (RFC 3810); nobody else answers.
+fn ipv6(packet: &[u8]) -> String {
+    // The options before those reports, in units of eight bytes (RFC 8200, 4.3).
+    let (protocol, at) = match (packet.get(6), packet.get(40), packet.get(41)) {
+        (Some(0), Some(next), Some(length)) => (*next, 48 + 8 * usize::from(*length)),
+        (Some(next), ..) => (*next, 40),
+        _ => return "foreign: an IPv6 packet without a head".to_owned(),
+    };
+    match (protocol, packet.get(at)) {
+        (58, Some(133..=136 | 143)) => "IPv6 neighbours".to_owned(),
+        (protocol, kind) => format!("foreign: IPv6 protocol {protocol}, type {kind:?}"),
     }
 }
 

@@ -327,6 +327,11 @@ pub fn go(cluster: &Cluster, users: &Things) {
         (Some(0), "worker-node-1 removed\nworker-node-2 removed\n"),
         "{ran:#?}"
     );
+    // The customised node's data disk stays until it is asked for.
+    let disks = || cluster.lab.virsh(&["vol-list", "nodebake"]).matches(".worker-node-2.data.data.qcow2 ").count();
+    assert_eq!(disks(), 1);
+    cluster.run(&["down", "--with-data", "--yes"]).succeeded();
+    assert_eq!(disks(), 0);
     let added = users.are_whole_in(&cluster.lab.users_things());
     assert_eq!(added, ["pool nodebake", "pool nodebake-logs"]);
     let kinds = |pool: &str| {

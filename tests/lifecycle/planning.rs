@@ -1,10 +1,13 @@
 //! What becomes of a machine, and how a plan tells it.
 
 use nodebake::cluster::{NodeStatus, Nodes};
+use nodebake::config::{FurtherNic, Mac, Network6, NicSource};
 use nodebake::digest::Digest;
-use nodebake::machine::{DomainInfo, DomainState, MarkState, NetworkInfo, PoolInfo, VolumeName};
+use nodebake::machine::{
+    DomainInfo, DomainState, Hypervisor as _, MarkState, NetworkInfo, PoolInfo, Reservation, VolumeName,
+};
 use nodebake::plan;
-use nodebake::plan::{ImageFile, Images, Plan, SharedAction};
+use nodebake::plan::{ImageFile, Images, Plan, SharedAction, Step};
 
 use crate::world::{NOW, POOL, World, holdings, network, pool, steps};
 
@@ -283,6 +286,167 @@ fn what_stands_in_the_way_is_told_before_anything_is_made() {
     // A lease that has run out, or a node that we removed a moment ago, stands in nobody's way.
     for nodes in [node("worker-node-1", "10.0.0.99", NOW - 40), node("worker-node-1", "10.0.0.36", NOW)] {
         assert!(World::new().plan_with(nodes, plan::up).is_ok());
+    }
+}
+
+/// The same for the second family of addresses.
+#[test]
+fn what_stands_in_the_way_of_ipv6_is_told_too() {
+    let mut world = World::new();
+    let (cidr, gateway) = ("fd00:10::/64".parse().unwrap(), "fd00:10::1".parse().unwrap());
+    world.config.network.ipv6 = Some(Network6 { cidr, gateway });
+    world.config.nodes[0].address6 = "fd00:10::36".parse().ok();
+    let Some(SharedAction::CreateNetwork(spec)) = world.plan().shared.first().cloned() else { panic!() };
+    assert_eq!(spec.ipv6, world.config.network.ipv6);
+    let node = NodeStatus {
+        name: "db-1".to_owned(),
+        internal_ip: "10.0.0.99".to_owned(),
+        other_ips: vec!["fd00:10::36".to_owned()],
+        ..NodeStatus::default()
+    };
+    let taken = world.plan_with(Some(Nodes::from([(node.name.clone(), node)])), plan::up).unwrap_err();
+    assert_eq!(taken.to_string(), "the address fd00:10::36 of worker-node-1 is taken by node db-1");
+    for (address6, wanted) in [
+        ("fd00:10::1/64", None),
+        ("fd00:11::1/64", Some("network nodebake has the address fd00:11::/64, the cluster file says fd00:10::/64")),
+    ] {
+        world.host.put_network(NetworkInfo { address6: address6.parse().ok(), ..network("10.0.0.1/24") });
+        let blocked = world.plan_with(None, plan::up).err().map(|blocked| blocked.to_string());
+        assert_eq!(blocked.as_deref(), wanted);
+    }
+}
+
+/// Networks of further cards are the user's: they must be there, and are started; another one is another machine.
+#[test]
+fn further_cards_are_on_networks_that_are_there() {
+    let mut world = World::with_good_guests();
+    let nic = |source| FurtherNic { source, mtu: None, address: None, address6: None };
+    let nics = &mut world.config.nodes[0].settings.machine.nics;
+    nics.insert("a".to_owned(), nic(NicSource::Network("storage".to_owned())));
+    nics.insert("b".to_owned(), nic(NicSource::Bridge("br1".to_owned())));
+    // The one that is made.
+    nics.insert("c".to_owned(), nic(NicSource::Network("nodebake".to_owned())));
+    let missing = world.plan_with(None, plan::up).unwrap_err();
+    assert_eq!(missing.to_string(), "there is no network storage, which worker-node-1 has a card on");
+    let hint = "nodebake makes no network but the nodes' own: define it with virsh, or name another under nics";
+    assert_eq!(missing.hint().as_deref(), Some(hint));
+
+    let storage = NetworkInfo { name: "storage".to_owned(), active: false, ..network("10.1.0.1/24") };
+    world.host.put_network(storage.clone());
+    let started = |plan: &Plan| {
+        let name = |action: &SharedAction| match action {
+            SharedAction::StartNetwork(name) => Some(name.clone()),
+            _ => None,
+        };
+        plan.shared.iter().filter_map(name).collect::<Vec<_>>()
+    };
+    let plan = world.plan();
+    assert_eq!(started(&plan), ["storage"]);
+    let Step::Create(creation) = &plan.nodes[0].step else { panic!("{plan:?}") };
+    let cards: Vec<_> = creation.domain.cards.iter().map(|card| (card.mac, card.source.clone())).collect();
+    let name = &world.config.nodes[0].name;
+    let net = |name: &str| NicSource::Network(name.to_owned());
+    let wanted = [
+        (world.id.mac(name), net("nodebake")),
+        (world.id.nic_mac(name, "a"), net("storage")),
+        (world.id.nic_mac(name, "b"), NicSource::Bridge("br1".to_owned())),
+        (world.id.nic_mac(name, "c"), net("nodebake")),
+    ];
+    assert_eq!(cards, wanted);
+    world.carry_out(&plan).unwrap();
+    assert_eq!(started(&world.plan()), Vec::<String>::new());
+
+    // `start` brings it up too, for the node that needs it.
+    world.host.put_network(storage);
+    for node in ["worker-node-1", "worker-node-2"] {
+        world.host.destroy(world.uuid(node)).unwrap();
+    }
+    let start = |world: &World, node: usize| {
+        let inventory = world.inventory(None);
+        started(&plan::start(&world.config, &world.id, &[&world.config.nodes[node]], &inventory).unwrap())
+    };
+    assert_eq!((start(&world, 0), start(&world, 1)), (vec!["storage".to_owned()], Vec::new()));
+
+    world.config.nodes[0].settings.machine.nics.remove("b");
+    let drift: Vec<_> = world.plan().nodes[0].drift.iter().map(ToString::to_string).collect();
+    assert_eq!(drift, ["machine changed in the cluster file"]);
+}
+
+/// What the network keeps for nodes: address and name.
+fn kept(world: &World) -> Vec<String> {
+    let reservations = world.inventory(None).network.unwrap().reservations;
+    let text = |kept: &Reservation| format!("{} {}", kept.address.unwrap(), kept.name.as_deref().unwrap_or("?"));
+    reservations.iter().map(text).collect()
+}
+
+#[test]
+fn a_network_of_ours_keeps_the_addresses_that_nodes_ask_for() {
+    let mut world = World::with_good_guests();
+    world.config.network.dhcp = true;
+    let plan = world.plan();
+    assert_eq!(shown(&plan, &[])[0], "network nodebake create [up] 10.0.0.0/24");
+    world.carry_out(&plan).unwrap();
+    assert_eq!(kept(&world), ["10.0.0.36 worker-node-1", "10.0.0.37 worker-node-2"]);
+    assert_eq!(world.plan().shared, []);
+
+    // Addresses that change places, a node that is no more, and what is another guest's.
+    let addresses = [0, 1].map(|node| world.config.nodes[node].address);
+    for (node, address) in world.config.nodes.iter_mut().zip([addresses[1], addresses[0]]) {
+        node.address = address;
+    }
+    let info = world.inventory(None).network.unwrap();
+    let other = |mac, name: &str, address: [u8; 4]| Reservation {
+        mac: Some(mac),
+        name: Some(name.to_owned()),
+        address: Some(address.into()),
+    };
+    let gone = other(world.id.mac(&"gone".parse().unwrap()), "gone", [10, 0, 0, 40]);
+    let users = other(Mac::from([0x52, 0x54, 0, 0, 0, 1]), "users", [10, 0, 0, 41]);
+    let reservations = [info.reservations.clone(), vec![gone, users]].concat();
+    world.host.put_network(NetworkInfo { reservations, ..info });
+    world.host.destroy(world.uuid("worker-node-1")).unwrap();
+    let wanted = "network nodebake reserve [up] no more 10.0.0.36 for worker-node-1; no more 10.0.0.37 for worker-node-2; no \
+                  more 10.0.0.40 for gone; 10.0.0.37 for worker-node-1; 10.0.0.36 for worker-node-2";
+    let plan = world.plan();
+    assert_eq!(shown(&plan, &[])[0], wanted);
+    let inventory = world.inventory(None);
+    let start = plan::start(&world.config, &world.id, &[&world.config.nodes[0]], &inventory).unwrap();
+    assert_eq!(shown(&start, &[])[0], wanted);
+    world.carry_out(&plan).unwrap();
+    assert_eq!(kept(&world), ["10.0.0.41 users", "10.0.0.37 worker-node-1", "10.0.0.36 worker-node-2"]);
+}
+
+#[test]
+fn a_users_network_must_keep_what_nodes_ask_for() {
+    let mut world = World::new();
+    world.config.network.dhcp = true;
+    world.built.truncate(1);
+    let mac = world.id.mac(&world.config.nodes[0].name);
+    // In the range or not: it is kept for one guest.
+    let dhcp = vec![([10, 0, 0, 30].into(), [10, 0, 0, 40].into())];
+    let users = NetworkInfo { dhcp, ..network("10.0.0.1/24") };
+    world.host.put_network(users.clone());
+    let blocked = world.plan_with(None, plan::up).unwrap_err();
+    let text = format!(
+        "worker-node-1 asks for its address by DHCP, and network nodebake does not keep 10.0.0.36 for its MAC {mac}"
+    );
+    let hint = format!(
+        "virsh net-update nodebake add ip-dhcp-host \"<host mac='{mac}' name='worker-node-1' ip='10.0.0.36'/>\" --live --config"
+    );
+    assert_eq!((blocked.to_string(), blocked.hint()), (text, Some(hint)));
+    let kept = |mac| Reservation { mac: Some(mac), name: None, address: Some([10, 0, 0, 36].into()) };
+    for (network, fits) in [
+        (NetworkInfo { reservations: vec![kept(mac)], ..users.clone() }, true),
+        (NetworkInfo { reservations: vec![kept(Mac::from([0x52, 0x54, 0, 0, 0, 1]))], ..users.clone() }, false),
+        // On a bridge of the host's, with a server that nobody here can ask.
+        (NetworkInfo { address: None, dhcp: Vec::new(), ..users }, true),
+    ] {
+        world.host.put_network(network.clone());
+        let plan = world.plan_with(None, plan::up);
+        assert_eq!(plan.is_ok(), fits, "{network:?}");
+        // What is the user's is never changed.
+        let of_network = |action: &SharedAction| matches!(action, SharedAction::Reserve { .. });
+        assert!(!plan.is_ok_and(|plan| plan.shared.iter().any(of_network)));
     }
 }
 

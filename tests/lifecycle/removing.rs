@@ -14,7 +14,7 @@ use crate::world::{POOL, World, changed, holdings, network};
 #[test]
 fn data_disks_outlast_their_machines() {
     let data = |world: &mut World, size| {
-        let disk = DataDisk { size };
+        let disk = DataDisk { size, mount: None };
         world.config.nodes[0].settings.machine.data_disks = [("data".to_owned(), disk)].into();
     };
     let down = |world: &World, all: bool| {

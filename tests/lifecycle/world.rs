@@ -193,6 +193,7 @@ pub(crate) fn network(address: &str) -> NetworkInfo {
         bridge: Some("virbr1".to_owned()),
         forward: Some("nat".to_owned()),
         address: Some(address.parse().unwrap()),
+        address6: None,
         dhcp: Vec::new(),
         reservations: Vec::new(),
         ours: false,

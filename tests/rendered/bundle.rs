@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use nodebake::config::{Config, INIT, parse};
+use nodebake::config::{Config, INIT, Mac, Macs, parse};
 use nodebake::digest::Digest;
 use nodebake::image::{Payload, PayloadContents, PreloadedImage};
 use nodebake::render::{Content, Credentials, NodeBundle, PayloadPlace, render};
@@ -38,7 +38,8 @@ pub(crate) fn bundle_from(config: &Config, contents: PayloadContents, place: Pay
     let key = Secret::new("SECRET BYTES\n");
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &[] };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], "52:54:00:12:34:56".parse().unwrap(), credentials, &payload, place).unwrap()
+    let macs = Macs::from("52:54:00:12:34:56".parse::<Mac>().unwrap());
+    render(config, &config.nodes[0], &macs, credentials, &payload, place).unwrap()
 }
 
 /// Writes what first boot would put below a folder of the guest to the same place below `root`.

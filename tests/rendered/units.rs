@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use nodebake::config::{Body, Config, OwnFile, OwnUnit, Proxy};
+use nodebake::config::{Body, Config, DataDisk, Mount, OwnFile, OwnUnit, Proxy};
 use nodebake::image::PayloadContents;
 use nodebake::render::PayloadPlace;
 
@@ -90,8 +90,16 @@ fn nothing_is_said_of_units_that_are_made_for_what_is_given() {
         no: vec![".own.example".to_owned()],
     });
     settings.swap = Some(2 << 30);
-    let errands =
-        ["nodebake-images.service", "nodebake-packages.service", "nodebake-swap.service", "var-lib-nodebake-swap.swap"];
+    let mount = Some(Mount { path: "/data".to_owned(), file_system: "ext4".to_owned() });
+    settings.machine.data_disks = [("data".to_owned(), DataDisk { size: 1 << 30, mount })].into();
+    config.network.dhcp = true;
+    let errands = [
+        "nodebake-disks.service",
+        "nodebake-images.service",
+        "nodebake-packages.service",
+        "nodebake-swap.service",
+        "var-lib-nodebake-swap.swap",
+    ];
     for (place, mount) in [(PayloadPlace::Drive, &["opt-nodebake-payload.mount"][..]), (PayloadPlace::Seed, &[])] {
         let (said, units) = verified(&config, contents(), place);
         assert_eq!((said.as_str(), units), ("", plain_and(&[&errands, mount].concat())));

@@ -149,6 +149,7 @@ impl View<'_> {
             name: name.to_string(),
             in_cluster_file: node.is_some(),
             address: node.map(|node| node.address.to_string()),
+            address6: node.and_then(|node| node.address6).map(|address| address.to_string()),
             uuid: id.uuid(name),
             mac: node.map(|node| session.config.mac(id, node).to_string()),
             machine: domain.map(Machine::of),

@@ -30,6 +30,8 @@ pub(super) struct Report {
     pub(super) in_cluster_file: bool,
     /// IPv4 address, by the cluster file.
     pub(super) address: Option<String>,
+    /// The same of IPv6, where it has one.
+    pub(super) address6: Option<String>,
     pub(super) uuid: uuid::Uuid,
     /// By the cluster file.
     pub(super) mac: Option<String>,
@@ -250,6 +252,8 @@ impl Report {
         let heads = std::iter::once("secrets").chain(std::iter::repeat(""));
         let places = heads.zip(&self.secrets).map(|(head, place)| (head.to_owned(), place.what.clone()));
         lines.splice(at..=at, places.collect::<Vec<_>>());
+        let at = lines.iter().position(|(head, _)| head == "address").map_or(lines.len(), |at| at + 1);
+        lines.splice(at..at, self.address6.iter().map(|address| (String::new(), address.clone())));
         if let Some(mark) = self.mark() {
             for (head, digest) in [("payload", &mark.payload), ("seed", &mark.seed), ("base image", &mark.base_image)] {
                 lines.push((head.to_owned(), format!("sha256:{digest}")));

@@ -86,6 +86,13 @@ impl Libvirt {
         })
     }
 
+    /// Whether a domain has a file of UEFI variables, and libvirt can make it anew (8.1 and later; before, it stays).
+    pub(super) fn can_reset_nvram(&self, domain: &Domain) -> std::result::Result<bool, VirtError> {
+        const SINCE: u32 = 8_001_000;
+        let uefi = domain_xml::is_uefi(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?);
+        Ok(uefi && self.connection.lib_version()? >= SINCE)
+    }
+
     /// `None` if the domain went away meanwhile.
     pub(super) fn describe_domain(&self, domain: &Domain) -> Result<Option<DomainInfo>> {
         let name = domain.name().map_err(self.failed("name a domain"))?;

@@ -21,13 +21,13 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys;
 
-use super::host_xml::{self, Running};
+use super::host_xml::{self, DomainCapabilities, Running};
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::Passing;
 use super::taken_over::{self, TakenOver};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, VolumeInfo, VolumeSpec, check_disk, check_note,
+    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeInfo, VolumeSpec, check_disk, check_note,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -207,7 +207,7 @@ impl Hypervisor for Libvirt {
             }
             Err(error) => return Err(MachineError::NoArch { arch, source: cause(&error) }),
         };
-        let (emulator, machine, uefi) =
+        let DomainCapabilities { emulator, machine, uefi, secure_boot } =
             host_xml::read_domain_capabilities(&emulated).map_err(answer("host", "capabilities"))?;
         let unusable = match ask("kvm") {
             Err(error) => Some(cause(&error).message),
@@ -227,6 +227,7 @@ impl Hypervisor for Libvirt {
             cpus: host.cpus,
             memory: host.memory * 1024,
             uefi,
+            secure_boot,
         })
     }
 
@@ -284,6 +285,26 @@ impl Hypervisor for Libvirt {
             Err(_) if network.is_active().unwrap_or(false) => Ok(()),
             Err(error) => Err(failed()(error)),
         }
+    }
+
+    fn reserve(&self, name: &str, gone: &[Reservation], wanted: &[Reservation]) -> Result<()> {
+        let network = self.find_network(name)?.ok_or_else(|| missing("network", name))?;
+        let info = self.describe_network(&network, name)?;
+        if !info.ours {
+            return Err(MachineError::Foreign { kind: "network", name: name.to_owned() });
+        }
+        let live = if info.active { sys::VIR_NETWORK_UPDATE_AFFECT_LIVE } else { 0 };
+        let update = |command, kept: &Reservation| {
+            let (section, xml) = (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, host_xml::reservation(kept));
+            // The one <ip> with DHCP, or else the first.
+            network
+                .update(command, section, -1, &xml, live | sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG)
+                .map_err(self.failed(format!("change what DHCP of network {name:?} keeps")))
+        };
+        let there = |kept: &&Reservation| info.reservations.contains(kept);
+        gone.iter().filter(there).try_for_each(|kept| update(sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, kept))?;
+        let missing = wanted.iter().filter(|kept| !there(kept));
+        missing.into_iter().try_for_each(|kept| update(sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, kept))
     }
 
     fn pool(&self, name: &str) -> Result<Option<PoolInfo>> {
@@ -498,11 +519,12 @@ impl Hypervisor for Libvirt {
         self.describe_domain(&domain)?.ok_or_else(|| missing("domain", &name))
     }
 
-    fn start(&self, uuid: Uuid) -> Result<()> {
+    fn start(&self, uuid: Uuid, fresh: bool) -> Result<()> {
         let domain = self.held(uuid)?;
         let running = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
         self.until(&domain, "start", running, || match Self::state(&domain)? {
             DomainState::Paused => domain.resume(),
+            _ if fresh && self.can_reset_nvram(&domain)? => domain.create_with_flags(sys::VIR_DOMAIN_START_RESET_NVRAM),
             _ => domain.create(),
         })
     }

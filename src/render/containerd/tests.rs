@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
-use crate::config::{Credentials, INIT, Layer, Origin, Registry, parse};
+use crate::config::{Credentials, INIT, Layer, Mac, Macs, Origin, Registry, parse};
 use crate::digest::Digest;
 use crate::image::{Payload, PreloadedImage};
 
@@ -25,7 +25,7 @@ fn render_with(config: &Config, contents: PayloadContents) -> Result<NodeBundle,
     crate::render::render(
         config,
         &config.nodes[0],
-        "52:54:00:12:34:56".parse().unwrap(),
+        &Macs::from("52:54:00:12:34:56".parse::<Mac>().unwrap()),
         credentials,
         &payload,
         crate::render::PayloadPlace::Drive,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::{INIT, Proxy, Ssh, parse};
+use crate::config::{INIT, Mac, Proxy, Ssh, parse};
 use crate::image::PreloadedImage;
 
 /// Damages a bundle.
@@ -41,7 +41,14 @@ fn try_bundle(config: &Config, contents: PayloadContents, place: PayloadPlace) -
     });
     let credentials = Credentials { ca: "the CA\n", certificate: "the certificate\n", key: &key, host_keys: &keys };
     let payload = Payload { path: "payload.iso".into(), digest: Digest::of(b"payload"), size: 1, contents };
-    render(config, &config.nodes[0], MAC.parse().unwrap(), credentials, &payload, place)
+    render(config, &config.nodes[0], &macs(config), credentials, &payload, place)
+}
+
+/// The first node's; of further cards the last byte is their number.
+fn macs(config: &Config) -> Macs {
+    let further = config.nodes[0].settings.machine.nics.keys().cloned().zip(1..);
+    let further = further.map(|(name, number)| (name, Mac::from([0x52, 0x54, 0, 0, 0, number])));
+    Macs { further: further.collect(), ..Macs::from(MAC.parse::<Mac>().unwrap()) }
 }
 
 fn checked(
@@ -51,7 +58,7 @@ fn checked(
     place: PayloadPlace,
 ) -> Result<(), RenderError> {
     let templates = Templates::new(&serde_json::json!({}), config, &config.nodes[0])?;
-    check::check(bundle, config, &config.nodes[0], MAC.parse().unwrap(), contents, place, &templates)
+    check::check(bundle, config, &config.nodes[0], &macs(config), contents, place, &templates)
 }
 
 /// Something of every kind that a user can give.
@@ -504,6 +511,7 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
 }
 
 mod custom;
+mod machine;
 
 #[test]
 fn a_machine_that_makes_a_golden_image_has_no_identity() {
