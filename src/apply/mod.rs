@@ -175,7 +175,6 @@ impl ApplyError {
                 "the node is what it was; `nodebake logs {node} --previous` tells of the new machine: mend the cause, and run \
                  `nodebake rebuild {node}` again"
             )),
-            Self::PutBack { cause, .. } => cause.hint(),
             Self::NotPutBack { node, .. } => {
                 Some(format!("the old machine was kept: see `nodebake logs {node}`, and run `nodebake up {node}`"))
             }
@@ -183,7 +182,7 @@ impl ApplyError {
                 "the node is what it was; `nodebake logs {node}` tells of the new machine: mend the cause, and run `nodebake \
                  rebuild {node} --take-over` again"
             )),
-            Self::GivenBack { cause, .. } => cause.hint(),
+            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } => cause.hint(),
             Self::NotGivenBack { node, .. } => Some(format!(
                 "nothing of it is lost: `nodebake rebuild {node} --take-over` goes on, and `virsh list --all` shows it"
             )),

@@ -177,7 +177,7 @@ fn cards_have_macs_of_their_own_that_stay() {
 
 #[test]
 fn cards_that_cannot_be_are_refused() {
-    let nine: String = (0..9).map(|number| format!("n{number}: {{network: x}}, ")).collect();
+    let nine = (0..9).map(|number| format!("n{number}: {{network: x}}")).collect::<Vec<_>>().join(", ");
     let nine = format!("nics: {{{nine}}}");
     for (defaults, expected) in [
         (

@@ -4,7 +4,8 @@ use super::*;
 
 /// [`INIT`] with further lines under `network` and `defaults`, and beside its first node.
 fn with(network: &str, defaults: &str, node: &str) -> Config {
-    let under = |text: &str, indent: &str| text.lines().map(|line| format!("{indent}{line}\n")).collect::<String>();
+    let under =
+        |text: &str, indent: &str| text.lines().map(|line| format!("{indent}{line}\n")).collect::<Vec<_>>().concat();
     let text = INIT
         .replacen("  name: nodebake\n", &format!("  name: nodebake\n{}", under(network, "  ")), 1)
         .replacen("  arch: amd64\n", &format!("  arch: amd64\n{}", under(defaults, "  ")), 1)

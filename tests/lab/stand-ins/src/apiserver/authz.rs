@@ -315,26 +315,26 @@ mod tests {
         let node = who("system:node:a", &["system:nodes"]);
         let unknown = who("system:node:c", &["system:nodes"]);
         let storage = "storage.k8s.io";
-        let none = "no relationship found between node 'a' and this object";
+        let unrelated = "no relationship found between node 'a' and this object";
         for (asked, want) in [
             (ask("get", "", "pods", "default", "on-a"), Ok(())),
-            (ask("get", "", "pods", "default", "on-b"), Err(none)),
-            (ask("get", "", "pods", "default", "none"), Err(none)),
+            (ask("get", "", "pods", "default", "on-b"), Err(unrelated)),
+            (ask("get", "", "pods", "default", "none"), Err(unrelated)),
             (ask("create", "", "pods/eviction", "default", "on-b"), Ok(())),
             (ask("delete", "", "pods", "default", "on-b"), Ok(())),
             (ask("patch", "", "pods/status", "default", "on-b"), Ok(())),
             (ask("patch", "", "pods", "default", "on-a"), Err("")),
             (ask("create", "", "pods/binding", "default", "on-a"), Err("")),
             (ask("get", "", "persistentvolumeclaims", "default", "claim-a"), Ok(())),
-            (ask("get", "", "persistentvolumeclaims", "default", "claim-b"), Err(none)),
+            (ask("get", "", "persistentvolumeclaims", "default", "claim-b"), Err(unrelated)),
             (
                 ask("list", "", "persistentvolumeclaims", "default", ""),
                 Err("can only get individual resources of this type"),
             ),
             (ask("get", "", "persistentvolumes", "", "volume-a"), Ok(())),
-            (ask("get", "", "persistentvolumes", "", "volume-b"), Err(none)),
+            (ask("get", "", "persistentvolumes", "", "volume-b"), Err(unrelated)),
             (ask("get", storage, "volumeattachments", "", "att-a"), Ok(())),
-            (ask("get", storage, "volumeattachments", "", "att-b"), Err(none)),
+            (ask("get", storage, "volumeattachments", "", "att-b"), Err(unrelated)),
             (ask("list", "policy", "poddisruptionbudgets", "", ""), Err("")),
         ] {
             let decided = authorize(&node, &asked, &registered()).map(|_| ());

@@ -72,7 +72,9 @@ pub async fn run(store: Arc<Store>, tasks: Tasks) {
             if steps.is_empty() {
                 break;
             }
-            steps.into_iter().for_each(|step| step.take(&store));
+            for step in steps {
+                step.take(&store);
+            }
         }
         tokio::select! {
             written = writes.changed() => if written.is_err() { return },

@@ -29,7 +29,7 @@ pub struct Flags {
     /// Where orders are taken: faults, compaction, a new certificate (one JSON object a line; see the lab's README)
     #[arg(long, value_name = "SOCKET")]
     pub control: Option<PathBuf>,
-    /// Keep the pods of ReplicaSets, and put pods on nodes
+    /// Keep the pods of replica sets, and put pods on nodes
     #[arg(long)]
     pub replicaset_controller: bool,
     /// Play the kubelet of every node for its pods: they become ready, and end when they are deleted

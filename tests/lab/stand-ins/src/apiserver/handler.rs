@@ -57,6 +57,17 @@ struct Said {
 }
 
 impl Said {
+    fn of(headers: &header::HeaderMap, body: Bytes) -> Self {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let content_type = header(header::CONTENT_TYPE);
+        Self {
+            accept: header(header::ACCEPT),
+            content_type: content_type.split(';').next().unwrap_or_default().trim().to_owned(),
+            agent: header(header::USER_AGENT),
+            body,
+        }
+    }
+
     /// The name of the field manager: the parameter, else the program's name.
     fn manager<'a>(&'a self, request: &'a ResourceRequest) -> &'a str {
         match request.query.get("fieldManager") {
@@ -105,36 +116,17 @@ impl Api {
             Target::Resource(request) => request.verb.to_owned(),
             Target::Path => path_verb(&parts.method),
         };
-        let header = |name| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value: &header::HeaderValue| value.to_str().ok())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let content_type = header(header::CONTENT_TYPE);
         let body = read(body).await;
-        let said = Said {
-            accept: header(header::ACCEPT),
-            content_type: content_type.split(';').next().unwrap_or_default().trim().to_owned(),
-            agent: header(header::USER_AGENT),
-            body: body.as_ref().map(Bytes::clone).unwrap_or_default(),
-        };
+        let said = Said::of(&parts.headers, body.clone().unwrap_or_default());
         let (what, name) = match &target {
             Target::Resource(request) => (request.what(), said.name(request)),
             Target::Path => (path.clone(), String::new()),
         };
-        let asked = match &target {
-            Target::Resource(request) => faults::Request {
-                verb: &verb,
-                what: &what,
-                namespace: &request.namespace,
-                name: &name,
-                resource: Some(request.resource),
-            },
-            Target::Path => faults::Request { verb: &verb, what: &what, namespace: "", name: "", resource: None },
+        let (namespace, resource) = match &target {
+            Target::Resource(request) => (request.namespace.as_str(), Some(request.resource)),
+            Target::Path => ("", None),
         };
+        let asked = faults::Request { verb: &verb, what: &what, namespace, name: &name, resource };
         let fault = self.faults.meet(&asked);
         let whole = parts.uri.path_and_query().map_or(path.as_str(), |whole| whole.as_str());
         let line = (parts.method.as_str(), whole, said.agent.as_str());
@@ -397,7 +389,7 @@ impl Api {
             check_preconditions(resource, &request.name, old, &object["metadata"])?;
             keep_the_rest(&request.subresource, resource, old, &mut object);
             restrict(Some(old), &object, objects)?;
-            validate::refuse(resource, &request.name, values::forbidden_changes(resource, old, &object))?;
+            validate::refuse(resource, &request.name, &values::forbidden_changes(resource, old, &object))?;
             if ["rules", "roleRef", "subjects"].iter().any(|field| old[field] != object[field]) {
                 rbac::confirm_no_escalation(identity, resource, &object, objects)?;
             }

@@ -277,7 +277,6 @@ pub fn bootstrap() -> Vec<(&'static Resource, Value)> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

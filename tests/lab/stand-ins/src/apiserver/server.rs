@@ -20,7 +20,7 @@ use super::control;
 use super::controllers::{self, Tasks};
 use super::faults::{Fault, Faults};
 use super::flags::Flags;
-use super::handler::{Api, Cut};
+use super::handler::Api;
 use super::identity::Identity;
 use super::storage::{Interruption, Store};
 use crate::tls;
@@ -243,13 +243,11 @@ impl Apiserver {
         let service = hyper::service::service_fn(move |request| {
             let (api, identity, cut) = (Arc::clone(&api), Arc::clone(&identity), Arc::clone(&cutter));
             async move {
-                match api.serve(remote, identity.as_ref().as_ref(), request).await {
-                    Ok(answer) => Ok::<_, Infallible>(answer),
-                    Err(Cut) => {
-                        cut.notify_one();
-                        std::future::pending().await
-                    }
+                if let Ok(answer) = api.serve(remote, identity.as_ref().as_ref(), request).await {
+                    return Ok::<_, Infallible>(answer);
                 }
+                cut.notify_one();
+                std::future::pending().await
             }
         });
         let builder = auto::Builder::new(TokioExecutor::new());

@@ -14,7 +14,7 @@ pub struct ApiError {
     /// What a person reads.
     pub message: String,
     /// Resource and object concerned.
-    pub details: Option<Details>,
+    pub details: Option<Box<Details>>,
     /// More about why: reason and message of each cause.
     pub causes: Vec<(&'static str, String)>,
     /// Seconds after which the client may try again; also said in the header `Retry-After`.
@@ -44,7 +44,7 @@ impl ApiError {
     }
 
     fn about(code: u16, reason: &'static str, message: String, resource: &Resource, name: &str) -> Self {
-        Self { details: Some(Details::new(resource, name)), ..Self::plain(code, reason, message) }
+        Self { details: Some(Box::new(Details::new(resource, name))), ..Self::plain(code, reason, message) }
     }
 
     /// 400: the request cannot be understood.
@@ -130,7 +130,7 @@ impl ApiError {
     pub fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.kind);
         let details = Details { kind: resource.kind.to_owned(), ..Details::new(resource, name) };
-        Self { details: Some(details), ..Self::plain(409, "Conflict", message) }
+        Self { details: Some(Box::new(details)), ..Self::plain(409, "Conflict", message) }
     }
 
     /// 410: the resource version is older than what is remembered.

@@ -30,7 +30,7 @@ use super::server::{self, Apiserver, Order, ServerError};
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    server: Arc<Apiserver>,
+    running: Arc<Apiserver>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -66,8 +66,8 @@ impl Server {
         let told = starting.recv().unwrap_or_else(|_| {
             Err(ServerError::Runtime(std::io::Error::other("the server's thread ended before it listened")))
         });
-        let (server, address) = told?;
-        Ok(Self { address, server, stop: Some(stop), thread: Some(thread) })
+        let (running, address) = told?;
+        Ok(Self { address, running, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -81,13 +81,13 @@ impl Server {
     /// # Errors
     /// A new certificate cannot be used.
     pub fn obey(&self, order: Order) -> Result<(), ServerError> {
-        self.server.obey(order)
+        self.running.obey(order)
     }
 
     /// Asks for a fault.
     pub fn fault(&self, fault: Fault) {
         // Only a certificate can be refused.
-        let _ = self.server.obey(Order::Fault(fault));
+        let _ = self.running.obey(Order::Fault(fault));
     }
 }
 

@@ -40,7 +40,7 @@ pub fn canonical(resource: &Resource, object: Value) -> Result<Value, ApiError> 
     drop_empty(&mut object);
     defaults::fill(resource, &mut object);
     let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    refuse(resource, name, values::problems(resource, &object))?;
+    refuse(resource, name, &values::problems(resource, &object))?;
     Ok(object)
 }
 
@@ -48,8 +48,8 @@ pub fn canonical(resource: &Resource, object: Value) -> Result<Value, ApiError> 
 ///
 /// # Errors
 /// See above.
-pub fn refuse(resource: &Resource, name: &str, problems: Vec<String>) -> Result<(), ApiError> {
-    match problems.as_slice() {
+pub fn refuse(resource: &Resource, name: &str, problems: &[String]) -> Result<(), ApiError> {
+    match problems {
         [] => Ok(()),
         [one] => Err(ApiError::invalid(resource, name, one)),
         several => Err(ApiError::invalid(resource, name, &format!("[{}]", several.join(", ")))),
