@@ -340,7 +340,9 @@ fn domain_xml(value: &Value<'_>) -> Option<String> {
 const DEEPEST: usize = 32;
 
 fn check_xml(text: &str) -> Result<(), String> {
-    let document = roxmltree::Document::parse(text).map_err(|error| format!("this is not well-formed XML: {error}"))?;
+    // The error quotes what it met, whatever that is.
+    let malformed = |error: roxmltree::Error| crate::printable::line(&format!("this is not well-formed XML: {error}"));
+    let document = roxmltree::Document::parse(text).map_err(malformed)?;
     let root = document.root_element();
     if root.tag_name().name() != "domain" || root.tag_name().namespace().is_some() {
         return Err(format!("this begins with <{}>, not with <domain>", root.tag_name().name()));
@@ -409,5 +411,7 @@ mod tests {
         assert_eq!(check_xml(open), Err(wanted.to_owned()));
         let error = check_xml("<domain>").err().unwrap_or_default();
         assert!(error.starts_with("this is not well-formed XML: "), "{error}");
+        let tab = check_xml("<domain><a/\t></domain>");
+        assert_eq!(tab, Err("this is not well-formed XML: expected '>' not '\\t' at 1:12".to_owned()));
     }
 }

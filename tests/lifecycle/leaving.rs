@@ -307,9 +307,9 @@ fn whatever_fails_at_the_apiserver_the_end_is_the_same() {
             let ended = member.run(plan::rebuild);
             member.api.clear_faults();
             if ended.is_ok() {
-                at_once += 1
+                at_once += 1;
             } else {
-                later += 1
+                later += 1;
             }
             comes_to_an_end(&member, &wanted, &format!("{when}: {ended:?}"));
         }
