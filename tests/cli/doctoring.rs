@@ -365,7 +365,8 @@ fn what_others_have_is_told_and_up_builds_nothing() {
             "names",
             "failure",
             "domain worker-node-2 exists and is not of this cluster",
-            "rename the node in the cluster file, or remove the domain yourself: virsh undefine worker-node-2",
+            "`nodebake rebuild worker-node-2 --take-over` stops and keeps it, and puts a machine of its own in its place; else \
+             rename the node in the cluster file, or remove the domain yourself: virsh undefine worker-node-2",
         ),
         finding(
             "macs",

@@ -73,9 +73,11 @@ cpus                                              8                             
 memory                                            16GiB                                          group large, nodebake.yaml:38
 disk                                              20GiB                                          built in
 firmware                                          -                                              built in
+secureBoot                                        -                                              built in
 diskDriver.cache                                  writeback                                      built in
 diskDriver.discard                                unmap                                          built in
 dataDisks                                         -                                              built in
+nics                                              -                                              built in
 domainXml                                         -                                              built in
 ntp                                               10.0.0.1, ntp.example                          defaults, nodebake.yaml:9
 proxy.http                                        http://10.0.0.1:3128                           the node, nodebake.yaml:49
@@ -165,7 +167,7 @@ fn what_is_not_there_is_an_error() {
     let hint = "`nodebake status` lists the nodes";
     let ran = world.run(&["explain", "c"]);
     assert_eq!(ran, Ran::failed(2, "the cluster file has no node c; did you mean a?", hint));
-    let hint = "`nodebake explain NODE` lists all that are set; there are arch, cpus, memory, disk, firmware, diskDriver, dataDisks, domainXml, ntp, proxy, ssh, \
+    let hint = "`nodebake explain NODE` lists all that are set; there are arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, \
                 consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, \
                 templates, keepSeed";
     for (field, problem) in [
