@@ -125,16 +125,16 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let (server, listener, address) = Apiserver::listen(flags).await?;
-        let version = crate::KUBERNETES_VERSION;
-        crate::log::say(format!("stand-in for kube-apiserver {version} serves https://{address}"));
-        // Nobody has to read it.
-        let _ = crate::log::tell(&format!("listening on {address}"));
         let signal = |kind| signal(kind).map_err(ServerError::Runtime);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
         if let Some(socket) = &flags.control {
             tokio::spawn(control::listen(socket, Arc::clone(&server))?);
         }
+        let version = crate::KUBERNETES_VERSION;
+        crate::log::say(format!("stand-in for kube-apiserver {version} serves https://{address}"));
+        // Who reads it finds the socket and may send signals; nobody has to read it.
+        let _ = crate::log::tell(&format!("listening on {address}"));
         let serving = Arc::clone(&server).serve(listener);
         tokio::pin!(serving);
         loop {
