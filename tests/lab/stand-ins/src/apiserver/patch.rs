@@ -260,6 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_two_families_replace_what_was_there() {
+        let address = |address: &str| json!({"type": "InternalIP", "address": address});
+        let node = json!({"status": {"addresses": [address("10.0.0.9")]}});
+        let both = json!([address("10.0.0.36"), address("fd00::36")]);
+        let merged =
+            |list: Value| strategic_merge("Node", node.clone(), json!({"status": {"addresses": list}})).unwrap();
+        // By their type they are one.
+        assert_eq!(merged(both.clone()), json!({"status": {"addresses": [address("fd00::36")]}}));
+        let replace = json!([address("10.0.0.36"), address("fd00::36"), {"$patch": "replace"}]);
+        assert_eq!(merged(replace), json!({"status": {"addresses": both}}));
+    }
+
+    #[test]
     fn directives_are_obeyed_and_unknown_ones_refused() {
         let current = json!({"metadata": {"finalizers": ["x", "y"], "labels": {"a": "1", "b": "2"}}});
         let cases = [

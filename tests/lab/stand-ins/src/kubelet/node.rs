@@ -158,7 +158,8 @@ impl Node {
     pub async fn update_status(&self, client: &Client, runtime: &RuntimeState) -> Result<(), ApiError> {
         let existing = client.get(&self.path()).await?;
         let status = self.status(runtime, &existing["status"]["conditions"]);
-        client.patch(&format!("{}/status", self.path()), &json!({"status": status})).await.map(|_| ())
+        let patch = json!({"status": replacing_addresses(status)});
+        client.patch(&format!("{}/status", self.path()), &patch).await.map(|_| ())
     }
 
     fn status(&self, runtime: &RuntimeState, conditions: &Value) -> Value {
@@ -197,6 +198,15 @@ impl Node {
         addresses.push(json!({"type": "Hostname", "address": self.name}));
         Value::Array(addresses)
     }
+}
+
+/// The API merges addresses by their type, of which a node of two families has one twice: so the kubelet has the list
+/// replaced (`fixupPatchForNodeStatusAddresses`).
+fn replacing_addresses(mut status: Value) -> Value {
+    if let Some(addresses) = status["addresses"].as_array_mut() {
+        addresses.push(json!({"$patch": "replace"}));
+    }
+    status
 }
 
 /// The conditions, each with the time since which it holds: `before` is what the node had.
