@@ -68,7 +68,8 @@ pub enum Verb {
     Restart(Stop),
     /// Wait until machines are where they should be, whoever brings them there.
     Wait(WaitFor),
-    /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie.
+    /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie; exit with 7 if the
+    /// certificate of one is near its end.
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address.
     Rebuild(Rebuild),
@@ -86,6 +87,8 @@ pub enum Verb {
     Image(Image),
     /// Remove from the cache what no lock and no machine of any cluster needs, and from the pool what no machine uses.
     Gc(Gc),
+    /// Look after certificates and keys: list them, renew them, have them signed elsewhere.
+    Identity(Identity),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
     Kubeconfig(KubeconfigArgs),
     /// Print the lines that /etc/hosts of the control plane needs for the nodes.
@@ -273,17 +276,27 @@ impl Which {
     }
 }
 
-/// How `status` is printed.
+/// How `status` and `identity list` are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum StatusFormat {
     /// For people.
     Table,
-    /// The same with UUID, MAC, boot id, end of the certificate and the heads of the images' digests.
+    /// The same with more columns.
     Wide,
     /// JSON (RFC 8259): everything.
     Json,
     /// YAML 1.2: everything.
     Yaml,
+}
+
+impl From<StatusFormat> for Format {
+    fn from(format: StatusFormat) -> Self {
+        match format {
+            StatusFormat::Table | StatusFormat::Wide => Self::Table,
+            StatusFormat::Json => Self::Json,
+            StatusFormat::Yaml => Self::Yaml,
+        }
+    }
 }
 
 /// Arguments of `plan`.
@@ -620,6 +633,80 @@ pub struct Gc {
     /// A cluster file that has used the cache and counts no more, as where its disk or its hypervisor is lost.
     #[arg(long, value_name = "FILE")]
     pub forget: Vec<PathBuf>,
+}
+
+/// Arguments of `identity`.
+#[derive(Debug, Args)]
+pub struct Identity {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: IdentityVerb,
+}
+
+/// The verbs of `identity`.
+#[derive(Debug, Subcommand)]
+pub enum IdentityVerb {
+    /// Show the certificates of nodes, administrator and CA, and how long they last; exit with 7 if one is near its end.
+    List(IdentityList),
+    /// Write a request for a node's certificate, for whoever signs it; its key is made here, and stays here.
+    Csr(IdentityCsr),
+    /// Take in a node's certificate that was signed elsewhere, once it fits the node, its key and the CA.
+    Import(IdentityImport),
+    /// Issue nodes a new key and certificate, however good the old ones are; `rebuild` brings them to the machines.
+    Renew(IdentityRenew),
+}
+
+/// Arguments of `identity list`.
+#[derive(Debug, Args)]
+pub struct IdentityList {
+    /// Which nodes; without any, administrator and CA too.
+    #[command(flatten)]
+    pub which: Which,
+    /// How it is printed.
+    #[arg(short = 'o', long, value_enum, default_value_t = StatusFormat::Table)]
+    pub output: StatusFormat,
+}
+
+/// Arguments of `identity csr`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
+pub struct IdentityCsr {
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
+    /// Every node of the cluster file.
+    #[arg(long, conflicts_with_all = ["nodes", "groups"])]
+    pub all: bool,
+    /// Folder for NODE.csr.
+    #[arg(long = "out", value_name = "DIR", default_value = "build")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `identity import`.
+#[derive(Debug, Args)]
+pub struct IdentityImport {
+    /// Which node.
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// The certificate, with the CAs above it behind it if they are not in ca.pem (PEM); or a folder with cert.pem and
+    /// key.pem, or tls.crt and tls.key.
+    #[arg(value_name = "FILE|DIR")]
+    pub file: PathBuf,
+    /// Let another certificate go that was brought along before, and its key.
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Arguments of `identity renew`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
+pub struct IdentityRenew {
+    /// Which nodes.
+    #[command(flatten)]
+    pub which: Which,
+    /// Every node of the cluster file.
+    #[arg(long, conflicts_with_all = ["nodes", "groups"])]
+    pub all: bool,
 }
 
 /// Arguments of `kubeconfig`.

@@ -38,6 +38,8 @@ pub enum ExitCode {
     NodeDown = 5,
     /// `plan` has something to do; no error.
     Pending = 6,
+    /// A certificate is near its end, or past it; no error.
+    Expiring = 7,
 }
 
 /// Any failure of a verb.

@@ -5,6 +5,19 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::secret::Secret;
+
+const CTRL_C: u8 = 3;
+const CTRL_D: u8 = 4;
+const BACKSPACE: u8 = 8;
+const CTRL_U: u8 = 21;
+const DELETE: u8 = 127;
+
+/// Takes the last character away, all of its bytes in UTF-8.
+fn erase(line: &mut Vec<u8>) {
+    while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+}
+
 /// Standard input as a terminal that gives every key as it is pressed, Ctrl-C too, and shows none by itself. Dropping it,
 /// also while a panic unwinds, makes the terminal what it was.
 #[derive(Debug)]
@@ -27,11 +40,43 @@ impl RawTerminal {
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
         Ok(Some(Self { terminal, before }))
     }
+
+    /// A line that nobody sees, as it is typed up to Enter. Backspace and Ctrl-U work; Ctrl-C is an error, since it ends
+    /// nothing here.
+    pub fn line(&self) -> io::Result<Secret> {
+        let mut line = Vec::new();
+        let mut key = [0];
+        while rustix::io::read(&self.terminal, &mut key)? == 1 {
+            match key[0] {
+                b'\r' | b'\n' => return Ok(Secret::new(line)),
+                CTRL_C => return Err(io::Error::new(io::ErrorKind::Interrupted, "given up")),
+                CTRL_D if line.is_empty() => break,
+                CTRL_U => line.clear(),
+                BACKSPACE | DELETE => erase(&mut line),
+                byte => line.push(byte),
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing more.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_is_erased_whole() {
+        for (line, wanted) in [("", ""), ("a", ""), ("ab", "a"), ("aä", "a"), ("€", ""), ("ä€a", "ä€")] {
+            let mut bytes = line.as_bytes().to_vec();
+            erase(&mut bytes);
+            assert_eq!(bytes, wanted.as_bytes(), "{line}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -13,13 +13,15 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::apply::ApplyError;
 use crate::error::{Error, chain};
 use crate::progress::{Progress, Task};
+use crate::secret::Secret;
+use crate::terminal::RawTerminal;
 use crate::verify::{Check, Outcome};
 
 /// What the user sees.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ui {
     /// Live lines; `None` where stderr is no terminal, which gets plain lines instead.
-    live: Option<Live>,
+    live: Option<Arc<Live>>,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ struct Live {
 impl Ui {
     /// Looks at stderr.
     pub fn new() -> Self {
-        let live = || Live { bars: MultiProgress::new(), subjects: Mutex::default() };
+        let live = || Arc::new(Live { bars: MultiProgress::new(), subjects: Mutex::default() });
         Self { live: std::io::stderr().is_terminal().then(live) }
     }
 
@@ -89,6 +91,22 @@ impl Ui {
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).ok()?;
         Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// Asks for what must not be seen; `None` where there is nobody to ask.
+    pub fn ask_secret(&self, question: &str) -> io::Result<Option<Secret>> {
+        if !self.can_ask() {
+            return Ok(None);
+        }
+        self.calmly(|| {
+            // First of all: what is typed early must not be seen either.
+            let terminal = RawTerminal::take()?;
+            eprint!("{question}");
+            let typed = terminal.as_ref().map(RawTerminal::line).transpose();
+            drop(terminal);
+            eprintln!();
+            typed
+        })
     }
 
     /// An error with its log and hint.

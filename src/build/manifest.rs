@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Build;
 use crate::artifacts::{Entry, Kind};
-use crate::config::Node;
+use crate::config::{Node, Rotation};
 use crate::digest::Digest;
-use crate::identity::NodeIdentity;
+use crate::identity::{Facts, NodeIdentity, Origin, State, Validity};
 use crate::image::Payload;
 use crate::plan::ImageFile;
 use crate::render::{Content, NodeBundle, may_hold_secrets};
@@ -51,11 +52,71 @@ struct Artifact {
     checksum: String,
 }
 
+/// The certificate in a node's seed. What manifests of before did not tell is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Certificate {
-    serial: String,
-    not_after: String,
+pub struct Certificate {
+    /// Serial number in lowercase hexadecimal digits.
+    pub serial: String,
+    /// DNS names and IP addresses that it is for.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Its issuer's name.
+    #[serde(default)]
+    pub issuer: String,
+    /// Start of its validity, RFC 3339.
+    #[serde(default)]
+    pub not_before: String,
+    /// End of its validity, RFC 3339.
+    pub not_after: String,
+    /// Whether it was brought along, and nodebake issues no other in its place.
+    #[serde(default)]
+    pub brought_along: bool,
+    /// What of it the kubelet replaces by itself: `client`, `server`.
+    #[serde(default)]
+    pub rotates: Vec<String>,
+}
+
+impl Certificate {
+    fn of(identity: &NodeIdentity, rotation: Rotation) -> Self {
+        let Facts { serial, names, issuer, validity } = identity.facts.clone();
+        let rotates = [(rotation.client, "client"), (rotation.server, "server")];
+        Self {
+            serial,
+            names,
+            issuer,
+            not_before: validity.not_before.to_string(),
+            not_after: validity.not_after.to_string(),
+            brought_along: identity.origin == Origin::Provided,
+            rotates: rotates.into_iter().filter(|(does, _)| *does).map(|(_, what)| what.to_owned()).collect(),
+        }
+    }
+
+    /// When it is valid; of what does not tell its start, one that began a year before its end.
+    fn validity(&self) -> Option<Validity> {
+        let not_after: Timestamp = self.not_after.parse().ok()?;
+        let year = SignedDuration::from_hours(365 * 24);
+        let not_before = self.not_before.parse().ok().or_else(|| not_after.checked_sub(year).ok())?;
+        Some(Validity { not_before, not_after })
+    }
+
+    /// How good it is; none where its dates cannot be read.
+    pub fn state(&self, now: Timestamp) -> Option<State> {
+        self.validity().map(|validity| State::by_end(validity, now))
+    }
+
+    /// What of it the kubelet replaces by itself.
+    pub fn rotation(&self) -> Rotation {
+        let rotates = |what: &str| self.rotates.iter().any(|word| word == what);
+        Rotation { client: rotates("client"), server: rotates("server") }
+    }
+
+    /// Whether the machine that was made with it needs another one: its end is near, or past, and its kubelet does not
+    /// replace all of it by itself.
+    pub fn needs_another(&self, now: Timestamp) -> bool {
+        let Rotation { client, server } = self.rotation();
+        self.state(now).is_some_and(State::is_ending) && !(client && server)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +150,7 @@ impl Manifest {
             ca: build.ca.digest(),
             node: node.name.to_string(),
             artifacts: artifacts.collect(),
-            certificate: Certificate { serial: identity.serial.clone(), not_after: identity.not_after.to_string() },
+            certificate: Certificate::of(identity, node.settings.rotation()),
             instance_id: bundle.instance_id(),
             files: files(node, bundle),
             payload: Image { file: file_name(&payload.path), digest: payload.digest, size: payload.size },
@@ -115,9 +176,9 @@ impl Manifest {
         (self.payload.digest, self.seed.digest)
     }
 
-    /// End of the validity of the certificate in the seed, as in RFC 3339.
-    pub fn certificate_end(&self) -> &str {
-        &self.certificate.not_after
+    /// The certificate in the seed.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 }
 

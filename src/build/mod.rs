@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-pub use manifest::Manifest;
+pub use manifest::{Certificate, Manifest};
 pub(crate) use output::folder as make_output_folder;
 
 use crate::artifacts::{BaseImage, Blob, Checksum, Entry, Kind, Lock, Source, Store, fetch};
@@ -19,8 +19,7 @@ use crate::config::{Arch, ClusterId, Config, Location, Node, NodeName};
 use crate::digest::Digest;
 use crate::error::ExitCode;
 use crate::identity::{
-    Ca, HostKey, IdentityError, NodeIdentity, NodeRequest, host_keys, node_identity, standing_host_keys,
-    standing_identity,
+    Ca, HostKey, Identities, IdentityError, NodeIdentity, NodeRequest, host_keys, standing_host_keys,
 };
 use crate::image::iso9660::Time;
 use crate::image::payload::{self, Ingredient, PayloadError, PayloadInputs};
@@ -231,6 +230,20 @@ impl Build<'_> {
         self.config.folder().join(".nodebake")
     }
 
+    fn identities(&self) -> Identities<'_> {
+        let cluster = &self.config.cluster;
+        let (lifetime, now) = (cluster.certificate_lifetime, self.now);
+        Identities { ca: self.ca, pki: &cluster.pki, state: self.state(), lifetime, now }
+    }
+
+    /// Sees to it that the identity of a node whose machine is to be made is good for a first boot: of a kubelet that rotates
+    /// it, an old one is no fault else. Says what was done, if anything was.
+    pub fn freshen(&self, node: &Node) -> Result<Option<NodeIdentity>, BuildError> {
+        let request = NodeRequest { rotates: false, ..NodeRequest::of(node) };
+        let standing = !NodeRequest::of(node).rotates || self.identities().present(&request)?.is_some();
+        if standing { Ok(None) } else { Ok(Some(self.identities().of(&request)?)) }
+    }
+
     /// A lock that fits holds every kind, so this is not met; it is an error all the same.
     fn lacking(&self) -> BuildError {
         BuildError::File {
@@ -248,8 +261,7 @@ impl Build<'_> {
     /// there is none.
     pub fn node(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<NodeOutput, BuildError> {
         self.check_disk(node, payload, place)?;
-        let request = NodeRequest { node: &node.name, addresses: &node.addresses() };
-        let identity = node_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
+        let identity = self.identities().of(&NodeRequest::of(node))?;
         let host_keys = node.settings.ssh.as_ref().map(|_| host_keys(&self.state(), &node.name)).transpose()?;
         let prepared = self.prepare_as(node, payload, place, identity, &host_keys.unwrap_or_default())?;
         self.finish(node, payload, prepared)
@@ -269,8 +281,7 @@ impl Build<'_> {
     /// All of a node that can be made without writing anything; none where an identity would have to be issued first.
     pub fn prepare(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<Option<Prepared>, BuildError> {
         self.check_disk(node, payload, place)?;
-        let request = NodeRequest { node: &node.name, addresses: &node.addresses() };
-        let identity = standing_identity(self.ca, &request, &self.config.cluster.pki, &self.state(), self.now)?;
+        let identity = self.identities().present(&NodeRequest::of(node))?;
         let host_keys = node
             .settings
             .ssh

@@ -25,7 +25,7 @@ use crate::render::{KUBELET_CONFIGURATION, NodeBundle};
 pub(super) fn of(build: &Build, node: &Node, bundle: &NodeBundle, identity: &NodeIdentity, payload: Digest) -> Parts {
     let mut parts = locked(build, node);
     parts.insert("nodebake".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    parts.insert("certificate".to_owned(), identity.serial.clone());
+    parts.insert("certificate".to_owned(), identity.facts.serial.clone());
     for (name, text) in manifest::texts(node, bundle) {
         match name {
             // Its instance-id is a digest of all the rest.

@@ -7,7 +7,7 @@ use crate::build::{Build, BuildError, NodeOutput};
 use crate::cli;
 use crate::config::{Arch, Node};
 use crate::error::Error;
-use crate::identity::Origin;
+use crate::identity::{NodeIdentity, Origin};
 use crate::image::Payload;
 use crate::parallel;
 use crate::render::PayloadPlace;
@@ -90,8 +90,21 @@ fn tell(session: &Session, node: &Node, output: &NodeOutput) {
     for warning in &output.identity.warnings {
         session.ui.say(&format!("warning: {}: {warning}", node.name));
     }
-    if output.identity.origin == Origin::Issued {
-        let reasons: Vec<_> = output.identity.replaced.iter().map(ToString::to_string).collect();
+    tell_identity(session, node, &output.identity);
+}
+
+/// Says what was done for an identity, or should be.
+pub(super) fn tell_identity(session: &Session, node: &Node, identity: &NodeIdentity) {
+    let validity = identity.facts.validity;
+    if validity.is_over(session.now) {
+        session.ui.say(&format!(
+            "warning: {0}: its certificate expired at {1}, which is no fault as long as its kubelet rotates it; for another \
+             machine: `nodebake identity renew {0}`",
+            node.name, validity.not_after
+        ));
+    }
+    if identity.origin == Origin::Issued {
+        let reasons: Vec<_> = identity.replaced.iter().map(ToString::to_string).collect();
         let because = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };
         session.ui.say(&format!("{}: issued a certificate{because}", node.name));
     }

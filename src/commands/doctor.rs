@@ -11,7 +11,6 @@ use crate::cli::Doctor;
 use crate::config::{Arch, Node};
 use crate::doctor::{Case, Check, Files, Finding, Remedy, Status, examine, mend, mend_files};
 use crate::error::Error;
-use crate::identity::Ca;
 use crate::machine;
 use crate::plan::{ByHand, Images};
 
@@ -43,7 +42,7 @@ pub(super) fn run(session: &Session, args: &Doctor) -> Result<bool, Error> {
 fn look(session: &Session, nodes: &[&Node], out: &Path) -> Vec<Finding> {
     let id = session.cluster_id().ok();
     let case = Case { config: &session.config, nodes, id: id.as_ref(), now: session.now, by_hand: ByHand::InTheWay };
-    let ca = Ca::load(&session.config.cluster.pki, session.now);
+    let ca = session.load_ca();
     let foreseen = foreseen(session, nodes, out);
     let (images, trouble) = match foreseen {
         Some(Ok(images)) => (Some(images), None),
@@ -62,7 +61,7 @@ fn look(session: &Session, nodes: &[&Node], out: &Path) -> Vec<Finding> {
 fn foreseen(session: &Session, nodes: &[&Node], out: &Path) -> Option<Result<BTreeMap<Arch, Option<Images>>, Error>> {
     let inputs = Inputs {
         lock: session.lock().ok()?,
-        ca: Ca::load(&session.config.cluster.pki, session.now).ok()?,
+        ca: session.load_ca().ok()?,
         store: session.store().ok()?,
         source: match session.source() {
             Ok(source) => source,

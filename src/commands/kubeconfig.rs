@@ -7,12 +7,12 @@ use crate::identity::{admin_kubeconfig, write_private};
 
 pub(super) fn run(session: &Session, args: &KubeconfigArgs) -> Result<(), Error> {
     let cluster = &session.config.cluster;
-    let beside = || session.config.folder().join("admin.kubeconfig");
-    let path = args.file.clone().or_else(|| cluster.kubeconfig.clone()).unwrap_or_else(beside);
+    let path = args.file.clone().unwrap_or_else(|| session.kubeconfig());
     if std::fs::read(&path).is_ok_and(|old| !is_ours(&old, &format!("kubernetes-admin@{}", cluster.name))) {
         return Err(Error::Exists { path });
     }
-    let secret = admin_kubeconfig(&session.ca()?, &cluster.name, &cluster.api_server, session.now)?;
+    let (ca, lifetime) = (session.ca()?, cluster.certificate_lifetime);
+    let secret = admin_kubeconfig(&ca, &cluster.name, &cluster.api_server, lifetime, session.now)?;
     write_private(&path, &secret)?;
     session.ui.say(&format!("wrote {} (cluster administrator, {})", path.display(), cluster.api_server));
     Ok(())

@@ -10,6 +10,7 @@ mod fetch;
 mod gc;
 mod holder;
 mod hosts;
+mod identity;
 mod image;
 mod init;
 mod inspect;
@@ -40,7 +41,7 @@ use crate::cli::{Bundle, BundleVerb, Cli, Consent, Format, Verb, Which};
 use crate::cluster::Cluster;
 use crate::config::{ClusterId, Config, Download, Node, NodeName};
 use crate::error::{Error, ExitCode};
-use crate::identity::Ca;
+use crate::identity::{Ca, Identities, IdentityError};
 use crate::image::iso9660::Time;
 use crate::ui::Ui;
 
@@ -69,6 +70,8 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Init | Verb::Gc(_) | Verb::Inspect(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Doctor(args) => return Ok(doctor::run(session, args)?.then_some(ExitCode::Configuration)),
         Verb::Plan(args) => return Ok(plan::run(session, args)?.then_some(ExitCode::Pending)),
+        Verb::Status(args) => return Ok(status::run(session, args)?.then_some(ExitCode::Expiring)),
+        Verb::Identity(args) => return Ok(identity::run(session, args)?.then_some(ExitCode::Expiring)),
         Verb::Lock(args) => lock::run(session, *args),
         Verb::Fetch(args) => fetch::run(session, args),
         Verb::Bundle(Bundle { verb: BundleVerb::Export(args) }) => bundle::export(session, args),
@@ -81,7 +84,6 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Stop(args) => power::stop(session, args),
         Verb::Restart(args) => power::restart(session, args),
         Verb::Wait(args) => wait::run(session, args),
-        Verb::Status(args) => status::run(session, args),
         Verb::Down(args) => down::run(session, args),
         Verb::Remove(args) if args.taken_over => taken_over::remove(session, args),
         Verb::Remove(args) => down::remove(session, args),
@@ -128,11 +130,30 @@ impl Session<'_> {
         Ok(ClusterId { name: cluster.name.clone(), ca: Ca::digest_of(&cluster.pki)? })
     }
 
-    /// The CA, with what is to be said of it.
+    /// The CA, whose key is asked for on the terminal where it needs a passphrase that comes from nowhere else.
+    fn load_ca(&self) -> Result<Ca, IdentityError> {
+        let (cluster, ui) = (&self.config.cluster, self.ui.clone());
+        Ca::load(&cluster.pki, &cluster.ca_key, Box::new(move |question| ui.ask_secret(question)), self.now)
+    }
+
+    /// The same, with what is to be said of it.
     fn ca(&self) -> Result<Ca, Error> {
-        let ca = Ca::load(&self.config.cluster.pki, self.now)?;
+        let ca = self.load_ca()?;
         ca.warnings().iter().for_each(|warning| self.ui.say(&format!("warning: {warning}")));
         Ok(ca)
+    }
+
+    /// The identities of the cluster's nodes.
+    fn identities<'a>(&'a self, ca: &'a Ca) -> Identities<'a> {
+        let cluster = &self.config.cluster;
+        let (lifetime, now) = (cluster.certificate_lifetime, self.now);
+        Identities { ca, pki: &cluster.pki, state: self.state(), lifetime, now }
+    }
+
+    /// Where the administrator's kubeconfig is, or would be written.
+    fn kubeconfig(&self) -> PathBuf {
+        let beside = || self.config.folder().join("admin.kubeconfig");
+        self.config.cluster.kubeconfig.clone().unwrap_or_else(beside)
     }
 
     /// The mirrors of the flag or the environment, else of the cluster file, else upstream.

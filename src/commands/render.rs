@@ -7,7 +7,7 @@ use crate::cli::Render;
 use crate::config::{ClusterId, Node};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::identity::{HostKey, NodeIdentity, NodeRequest, standing_host_keys, standing_identity};
+use crate::identity::{HostKey, NodeIdentity, NodeRequest, standing_host_keys};
 use crate::image::{Payload, PayloadContents, PreloadedImage};
 use crate::render::{self, Content, Credentials, NodeBundle, Owner, PayloadPlace};
 use crate::secret::Secret;
@@ -50,9 +50,8 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
         session.ui.say(&format!("{}: {text}", node.name));
         placeholder(session, node)
     });
-    let request = NodeRequest { node: &node.name, addresses: &node.addresses() };
-    let state = config.folder().join(".nodebake");
-    let identity = standing_identity(&ca, &request, &config.cluster.pki, &state, session.now)?;
+    let state = session.state();
+    let identity = session.identities(&ca).present(&NodeRequest::of(node))?;
     let host_keys = match node.settings.ssh {
         Some(_) => standing_host_keys(&state, &node.name)?,
         None => Some(Vec::new()),
@@ -62,15 +61,13 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
             .ui
             .say(&format!("{}: not all of its identity is issued: certificates and keys are placeholders", node.name));
     }
-    let (not_issued, no_keys) = (Secret::new(NOT_ISSUED), no_host_keys());
+    let (not_issued, no_keys, trusted) = (Secret::new(NOT_ISSUED), no_host_keys(), ca.certificates_pem());
     let host_keys = host_keys.unwrap_or(no_keys);
     let credentials = match &identity {
         Some(NodeIdentity { ca_pem, certificate_pem, key_pem, .. }) => {
             Credentials { ca: ca_pem, certificate: certificate_pem, key: key_pem, host_keys: &host_keys }
         }
-        None => {
-            Credentials { ca: ca.certificate_pem(), certificate: NOT_ISSUED, key: &not_issued, host_keys: &host_keys }
-        }
+        None => Credentials { ca: &trusted, certificate: NOT_ISSUED, key: &not_issued, host_keys: &host_keys },
     };
     let id = ClusterId { name: config.cluster.name.clone(), ca: ca.digest() };
     let bundle = render::render(config, node, &config.macs(&id, node), credentials, &payload, PayloadPlace::Drive);

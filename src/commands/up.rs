@@ -127,10 +127,14 @@ fn bring(
     let build = session.build(&inputs, out);
     let id = build.cluster_id();
     examine(session, nodes, &id, &*hypervisor, known.clone(), beside, how)?;
-    let built = built(session, &build, &*hypervisor, nodes)?;
+    let made_of = built(session, &build, &*hypervisor, nodes)?;
     let inventory = Inventory::read(config, &*hypervisor, known)?;
     let now = session.now.as_second();
-    let plan = make(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
+    let mut plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
+    if freshen(session, &build, nodes, &plan)? {
+        let made_of = built(session, &build, &*hypervisor, nodes)?;
+        plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
+    }
     check_addresses(config, &plan, &inventory, &id, now)?;
     match how.consent {
         Some(_) if plan.nodes.is_empty() && how.by_hand != ByHand::InTheWay => {
@@ -257,6 +261,21 @@ pub(super) fn carry_out(
         session.ui.say(&format!("not begun after a failure: {}", untouched.join(", ")));
     }
     report(session, apply.cluster, nodes, results.into_iter().flatten().collect())
+}
+
+/// Gives nodes whose machines are to be made an identity for their first boot, where their kubelets are to rotate it from
+/// there on: that of the machine that stands may have run out long ago. Says whether any was given one.
+fn freshen(session: &Session, build: &Build, nodes: &[&Node], plan: &Plan) -> Result<bool, Error> {
+    let made =
+        |node: &&&Node| plan.nodes.iter().any(|plan| plan.node == node.name && matches!(plan.step, Step::Create(_)));
+    let mut any = false;
+    for node in nodes.iter().filter(made) {
+        if let Some(identity) = build.freshen(node)? {
+            super::build::tell_identity(session, node, &identity);
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// What the nodes are made from: images, and what the host can run of their architectures.

@@ -14,6 +14,7 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use url::Url;
 
 use crate::artifacts::{Checksum, Kind};
@@ -31,6 +32,7 @@ mod problem;
 mod read;
 mod scalar;
 mod settings;
+mod signing;
 mod supply;
 mod tree;
 mod value;
@@ -44,8 +46,10 @@ pub use machine::{Bootware, DataDisk, DiskDriver, FurtherNic, Machine, Mount, Ni
 pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{
-    Body, Credentials, Layer, Origin, Origins, OwnFile, OwnUnit, PasswordHash, Registry, Settings, TaintEffect,
+    Body, Credentials, Layer, Origin, Origins, OwnFile, OwnUnit, PasswordHash, Registry, Rotation, Settings,
+    TaintEffect,
 };
+pub use signing::{CaKey, SecretSource};
 
 use problem::Problems;
 use tree::Tree;
@@ -126,8 +130,12 @@ pub struct Cluster {
     pub cluster_domain: String,
     /// Addresses of the cluster's DNS service.
     pub cluster_dns: Vec<IpAddr>,
-    /// Folder with ca.pem and, to sign, ca-key.pem.
+    /// Folder with ca.pem, what was brought along for nodes and, to sign, ca-key.pem.
     pub pki: PathBuf,
+    /// Where the CA's key comes from when something must be signed.
+    pub ca_key: CaKey,
+    /// How long certificates last that are issued, in whole hours.
+    pub certificate_lifetime: SignedDuration,
     /// Admin kubeconfig; without it `up` stops at "kubelet active".
     pub kubeconfig: Option<PathBuf>,
     /// Whom the apiserver is to its kubelets: the user name (CN) of its `--kubelet-client-certificate`. With it `up` sees to a

@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use jiff::SignedDuration;
 
 use super::crowd::Crowd;
 use super::layer::{self, DEFAULT_CPUS, DEFAULT_DISK, DEFAULT_MEMORY, Said};
 use super::layers::Layers;
 use super::problem::Problems;
 use super::scalar::{self, ApiServer};
+use super::signing::{self, CaKey};
 use super::supply;
 use super::tree::Tree;
 use super::value::{Fields, Placed, Value};
@@ -104,6 +106,8 @@ pub(super) struct ClusterDraft {
     cluster_domain: String,
     cluster_dns: Option<Vec<Placed<IpAddr>>>,
     pki: Option<Placed<PathBuf>>,
+    ca_key: CaKey,
+    certificate_lifetime: SignedDuration,
     kubeconfig: Option<PathBuf>,
     kubelet_client_user: Option<String>,
 }
@@ -115,8 +119,18 @@ pub(super) struct HostDraft {
 }
 
 fn cluster(value: &Value<'_>, folder: &Path) -> Option<ClusterDraft> {
-    const KEYS: &[&str] =
-        &["name", "apiServer", "controlPlane", "clusterDomain", "clusterDNS", "pki", "kubeconfig", "kubeletClientUser"];
+    const KEYS: &[&str] = &[
+        "name",
+        "apiServer",
+        "controlPlane",
+        "clusterDomain",
+        "clusterDNS",
+        "pki",
+        "caKey",
+        "certificateLifetime",
+        "kubeconfig",
+        "kubeletClientUser",
+    ];
     let fields = value.fields(KEYS)?;
     let domain = fields.optional("clusterDomain", "a DNS domain such as cluster.local", scalar::domain);
     let kubeconfig = fields.optional("kubeconfig", "the path of an admin kubeconfig", scalar::path(folder));
@@ -124,6 +138,8 @@ fn cluster(value: &Value<'_>, folder: &Path) -> Option<ClusterDraft> {
     if let Some(user) = fields.get("kubeletClientUser").filter(|_| fields.get("kubeconfig").is_none()) {
         user.report(NEEDS_KUBECONFIG);
     }
+    let lifetime = fields.optional("certificateLifetime", "a time such as 365d", signing::lifetime);
+    let default_lifetime = || SignedDuration::from_hours(24 * signing::DEFAULT_LIFETIME);
     Some(ClusterDraft {
         name: fields.required("name", "a cluster name such as seed", scalar::own),
         api_server: fields.required("apiServer", "a URL such as https://10.0.0.4:6443", scalar::api_server),
@@ -131,6 +147,8 @@ fn cluster(value: &Value<'_>, folder: &Path) -> Option<ClusterDraft> {
         cluster_domain: domain.map_or_else(|| "cluster.local".to_owned(), |domain| domain.value),
         cluster_dns: fields.list("clusterDNS", "addresses such as 10.96.0.10", scalar::server),
         pki: fields.required("pki", "the path of the folder with ca.pem", scalar::path(folder)),
+        ca_key: fields.get("caKey").and_then(|value| signing::ca_key(&value, folder)).unwrap_or_default(),
+        certificate_lifetime: lifetime.map_or_else(default_lifetime, |lifetime| lifetime.value),
         kubeconfig: kubeconfig.map(|kubeconfig| kubeconfig.value),
         kubelet_client_user: user.map(|user| user.value),
     })
@@ -157,6 +175,8 @@ impl ClusterDraft {
             cluster_domain: self.cluster_domain,
             cluster_dns: values(self.cluster_dns?),
             pki: self.pki?.value,
+            ca_key: self.ca_key,
+            certificate_lifetime: self.certificate_lifetime,
             kubeconfig: self.kubeconfig,
             kubelet_client_user: self.kubelet_client_user,
         })

@@ -55,6 +55,24 @@ pub struct Settings {
     pub origins: Origins,
 }
 
+/// What of its identity a kubelet replaces by itself, by requests to the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// The certificate that it shows the apiserver (`rotateCertificates`).
+    pub client: bool,
+    /// The certificate that it serves with (`serverTLSBootstrap`).
+    pub server: bool,
+}
+
+impl Settings {
+    /// What the kubelet replaces by itself, as far as the cluster file says so; what a template of the user's own says is
+    /// not known.
+    pub fn rotation(&self) -> Rotation {
+        let says = |field: &str| self.kubelet.get(field) == Some(&Value::Bool(true));
+        Rotation { client: says("rotateCertificates"), server: says("serverTLSBootstrap") }
+    }
+}
+
 /// A password as crypt(5) writes it; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);

@@ -82,6 +82,8 @@ fn seed() -> Config {
             cluster_domain: "cluster.local".to_owned(),
             cluster_dns: vec![[10, 96, 0, 10].into()],
             pki: "/srv/lab/pki".into(),
+            ca_key: CaKey::default(),
+            certificate_lifetime: SignedDuration::from_hours(365 * 24),
             kubeconfig: Some("/srv/lab/admin.kubeconfig".into()),
             kubelet_client_user: None,
         },
@@ -181,6 +183,14 @@ fn what_init_shows_as_a_comment_is_valid_too() {
         mirrors: vec!["https://mirror.example/upstream".to_owned()],
         fallback: false,
         ca_file: Some("/srv/lab/mirror-ca.pem".into()),
+    };
+    expected.cluster.ca_key = CaKey {
+        from: Some(SecretSource::Command {
+            program: "pass".into(),
+            arguments: ["show", "lab/ca-key"].map(str::to_owned).to_vec(),
+            folder: "/srv/lab".into(),
+        }),
+        passphrase: Some(SecretSource::Descriptor(3)),
     };
     let sha256 = |text: &[u8]| Checksum::Sha256(Digest::of(text));
     expected.artifacts = vec![
@@ -299,7 +309,11 @@ fn everything_can_be_given() {
     let text = LEAST
         .replace("name: seed", "name: other")
         .replace("https://10.0.0.4:6443", "https://api.example:443/")
-        .replace("pki: pki", "pki: /etc/pki\n  clusterDomain: k8s.example\n  kubeconfig: ../admin\n  controlPlane: []\n  kubeletClientUser: system:kube-apiserver")
+        .replace(
+            "pki: pki",
+            "pki: /etc/pki\n  clusterDomain: k8s.example\n  kubeconfig: ../admin\n  caKey: x\n  \
+             certificateLifetime: 72h\n  controlPlane: []\n  kubeletClientUser: system:kube-apiserver",
+        )
         .replace("[10.96.0.10]", "[10.96.0.10, 'fd00::a']")
         .replace("cidr:", "name: my net\n  cidr:")
         .replace(
@@ -319,6 +333,8 @@ fn everything_can_be_given() {
         cluster_domain: "k8s.example".to_owned(),
         cluster_dns: vec![[10, 96, 0, 10].into(), "fd00::a".parse().unwrap()],
         pki: "/etc/pki".into(),
+        ca_key: CaKey { from: Some(SecretSource::Path("/srv/lab/x".into())), passphrase: None },
+        certificate_lifetime: SignedDuration::from_hours(72),
         kubeconfig: Some("/srv/lab/../admin".into()),
         kubelet_client_user: Some("system:kube-apiserver".to_owned()),
     };
@@ -546,8 +562,8 @@ fn unknown_keys_are_named_with_what_was_probably_meant() {
     assert_eq!(key("cluster_domain"), meant("cluster_domain", "clusterDomain"));
     assert_eq!(key("kubeconfg"), meant("kubeconfg", "kubeconfig"));
     assert_eq!(key("kubeConfig"), meant("kubeConfig", "kubeconfig"));
-    let known =
-        "known here: name, apiServer, controlPlane, clusterDomain, clusterDNS, pki, kubeconfig, kubeletClientUser";
+    let known = "known here: name, apiServer, controlPlane, clusterDomain, clusterDNS, pki, caKey, certificateLifetime, \
+                 kubeconfig, kubeletClientUser";
     for other in ["dns", "x", "<<", &"k".repeat(50)] {
         let shown = if other == "<<" { "\"<<\"" } else { other };
         assert_eq!(key(other), [format!("7:3: cluster.{shown}: unknown key; {known}")]);
@@ -887,5 +903,74 @@ fn what_nodes_use_of_their_surroundings_is_checked() {
         ("download: {mirrors: [m], fallback: yes}", "16:36: download.fallback: \"yes\" is not one of true, false"),
     ] {
         assert_eq!(more(text), [problem], "{text}");
+    }
+}
+
+#[test]
+fn the_ca_key_comes_from_one_place() {
+    let key = |said: &str| {
+        let text = LEAST.replace("pki: pki\n", &format!("pki: pki\n  caKey: {said}\n"));
+        read(&text).map(|config| config.cluster.ca_key).map_err(|_| problems(&text))
+    };
+    let path = |path: &str| SecretSource::Path(path.into());
+    let command = |program: &str| SecretSource::Command {
+        program: program.into(),
+        arguments: ["no", "1"].map(str::to_owned).to_vec(),
+        folder: "/srv/lab".into(),
+    };
+    let variable = |name: &str| SecretSource::Environment(name.to_owned());
+    let valid = |from: Option<SecretSource>, passphrase| Ok(CaKey { from, passphrase });
+    let one = "one of path, command, env and fd says where it comes from";
+    let wrong = |place: &str, problem: &str| Err(vec![format!("{place}: {problem}")]);
+    for (said, wanted) in [
+        ("keys/ca.pem", valid(Some(path("/srv/lab/keys/ca.pem")), None)),
+        ("{path: /ca.pem}", valid(Some(path("/ca.pem")), None)),
+        ("{command: [bin/key, no, '1']}", valid(Some(command("/srv/lab/bin/key")), None)),
+        ("{command: [key, no, '1']}", valid(Some(command("key")), None)),
+        ("{env: CA_KEY2}", valid(Some(variable("CA_KEY2")), None)),
+        ("{fd: 0}", valid(Some(SecretSource::Descriptor(0)), None)),
+        ("{passphrase: {env: P}}", valid(None, Some(variable("P")))),
+        ("{env: K, passphrase: {path: p}}", valid(Some(variable("K")), Some(path("/srv/lab/p")))),
+        ("{}", wrong("7:10: cluster.caKey", &format!("missing key: {one}"))),
+        ("{env: K, fd: 3}", wrong("7:10: cluster.caKey", &format!("there are several: {one}"))),
+        ("{passphrase: {}}", wrong("7:23: cluster.caKey.passphrase", &format!("missing key: {one}"))),
+        (
+            "{passphrase: secret}",
+            wrong("7:23: cluster.caKey.passphrase", "expected a map with path, command, env, fd, found a single value"),
+        ),
+        (
+            "{command: pass}",
+            wrong(
+                "7:20: cluster.caKey.command",
+                "expected a list of words of a command such as [pass, show, ca-key], found a single value",
+            ),
+        ),
+        (
+            "{command: []}",
+            wrong(
+                "7:20: cluster.caKey.command",
+                "expected at least one of words of a command such as [pass, show, ca-key], found an empty list",
+            ),
+        ),
+        ("{env: 2K}", wrong("7:16: cluster.caKey.env", "\"2K\" is not the name of a variable: letters, digits and _")),
+        (
+            "{fd: 1024}",
+            wrong("7:15: cluster.caKey.fd", "\"1024\" is not the number of a file descriptor, from 0 to 1023"),
+        ),
+        ("{fd: -1}", wrong("7:15: cluster.caKey.fd", "\"-1\" is not the number of a file descriptor, from 0 to 1023")),
+        (
+            "~",
+            wrong(
+                "7:10: cluster.caKey",
+                "expected a map with path, command, env, fd, passphrase, found no value: YAML reads ~ as null; quote it if \
+             the text is meant",
+            ),
+        ),
+        (
+            "~/ca.pem",
+            wrong("7:10: cluster.caKey", "\"~/ca.pem\": a shell knows ~, a file does not; write the path out"),
+        ),
+    ] {
+        assert_eq!(key(said), wanted, "{said}");
     }
 }

@@ -5,21 +5,18 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
 use rustix::process::geteuid;
 
 use super::access::User;
-use super::apiserver::SOON;
 use super::finding::{Check, Finding, Remedy, or_ok, size};
 use super::{Case, Host};
 use crate::artifacts::{Kind, Lock, Store};
 use crate::build::Manifest;
 use crate::error::Error;
-use crate::identity::{Ca, IdentityError, NodeRequest, standing_identity};
+use crate::identity::{Ca, Identities, IdentityError, NodeRequest, rotation_note};
 
-/// A CA takes all certificates with it, and to replace it takes long.
-const CA_SOON: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// What an archive of programs becomes when it is unpacked, at most, as far as upstream's go.
 const UNPACKED: u64 = 4;
 
@@ -45,8 +42,9 @@ pub(super) fn ca(ca: &Result<Ca, IdentityError>, now: Timestamp) -> Vec<Finding>
         .iter()
         .map(|warning| Finding::warning(Check::Ca, warning.to_string(), "make the key its owner's alone: chmod 600"))
         .collect();
-    if ca.not_after().duration_since(now) < CA_SOON {
-        let found = format!("the CA ends soon, at {}, and with it every certificate of the cluster", ca.not_after());
+    let end = ca.validity().not_after;
+    if ca.ends_soon(now) {
+        let found = format!("the CA ends soon, at {end}, and with it every certificate of the cluster");
         findings.push(Finding::warning(
             Check::Ca,
             found,
@@ -54,8 +52,12 @@ pub(super) fn ca(ca: &Result<Ca, IdentityError>, now: Timestamp) -> Vec<Finding>
         ));
     }
     or_ok(findings, Check::Ca, || {
-        let key = if ca.has_key() { "with its key" } else { "without its key, so that certificates must be brought" };
-        format!("valid until {}, {key}", ca.not_after())
+        let key = match (ca.has_key(), ca.asks_for_key()) {
+            (false, _) => "without its key, so that certificates must be brought".to_owned(),
+            (true, false) => "with its key".to_owned(),
+            (true, true) => format!("with its key when one is issued, from {}", ca.key_place()),
+        };
+        format!("valid until {end}, {key}")
     })
 }
 
@@ -67,24 +69,23 @@ pub(super) fn certificates(
     out: &Path,
 ) -> Vec<Finding> {
     let Ok(ca) = ca else { return vec![Finding::skipped(Check::Certificates, "the CA cannot be used")] };
-    let pki = &case.config.cluster.pki;
-    let state = case.config.folder().join(".nodebake");
+    let cluster = &case.config.cluster;
+    let (pki, state) = (&cluster.pki, case.config.folder().join(".nodebake"));
+    let identities = Identities { ca, pki, state, lifetime: cluster.certificate_lifetime, now: case.now };
     let mut findings = Vec::new();
     for node in case.nodes {
         let name = &node.name;
-        let request = NodeRequest { node: name, addresses: &node.addresses() };
-        match standing_identity(ca, &request, pki, &state, case.now) {
+        let request = NodeRequest::of(node);
+        match identities.present(&request) {
             Err(error) => findings.push(Finding::of_error(Check::Certificates, &error, error.hint())),
             Ok(None) if !ca.has_key() => {
                 let found = format!("there is no certificate for {name}, and no ca-key.pem to issue one");
-                let fix = format!(
-                    "put the CA's key at {}, or bring {name}.pem and {name}-key.pem there",
-                    pki.join("ca-key.pem").display()
-                );
+                let fix =
+                    format!("put the CA's key at {}, or bring {name}.pem and {name}-key.pem there", ca.key_place());
                 findings.push(Finding::failure(Check::Certificates, found, fix));
             }
-            Ok(Some(identity)) if identity.not_after.duration_since(case.now) < SOON => {
-                let found = format!("the certificate of {name} ends soon, at {}", identity.not_after);
+            Ok(Some(identity)) if !request.rotates && identity.facts.validity.ends_soon(case.now) => {
+                let found = format!("the certificate of {name} ends soon, at {}", identity.facts.validity.not_after);
                 findings.push(Finding::warning(
                     Check::Certificates,
                     found,
@@ -104,10 +105,13 @@ fn used(case: Case, host: Option<&Host>, out: &Path, node: &crate::config::NodeN
     let uuid = case.id?.uuid(node);
     let domain = host?.inventory.domains.iter().find(|domain| domain.uuid == uuid)?;
     let manifest = Manifest::load(out, &node.to_string())?;
-    let end: Timestamp = manifest.certificate_end().parse().ok()?;
+    let certificate = manifest.certificate();
     let same = manifest.images().1 == domain.mark()?.seed;
-    (same && end.duration_since(case.now) < SOON).then(|| {
+    (same && certificate.needs_another(case.now)).then(|| {
+        let end = &certificate.not_after;
         let found = format!("the certificate that the machine of {node} was made with ends soon, at {end}");
+        let found = [found.as_str(), rotation_note(certificate.rotation())].join("; ");
+        let found = found.trim_end_matches("; ").to_owned();
         Finding::warning(Check::Certificates, found, format!("nodebake rebuild {node}"))
     })
 }

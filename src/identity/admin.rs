@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::ca::Ca;
-use super::error::IdentityError;
+use super::certificate::Certificate;
+use super::chain::{Chain, refused};
+use super::error::{IdentityError, Problem};
 use super::issue::{self, Subject};
 use crate::config::ClusterName;
 use crate::secret::Secret;
@@ -17,20 +19,25 @@ const USER: &str = "kubernetes-admin";
 const GROUP: &str = "system:masters";
 
 /// A kubeconfig with all rights on the cluster, in JSON (which is YAML), with its certificates inside: a client certificate
-/// CN=kubernetes-admin, O=system:masters, issued now for one year (or until the CA ends), for the apiserver at
+/// CN=kubernetes-admin, O=system:masters, issued now for so long (or until the CA ends), for the apiserver at
 /// `api_server` (`https://10.0.0.4:6443`).
 pub fn admin_kubeconfig(
     ca: &Ca,
     cluster: &ClusterName,
     api_server: &str,
+    lifetime: SignedDuration,
     now: Timestamp,
 ) -> Result<Secret, IdentityError> {
-    let Some(ca_key) = ca.key() else {
-        let (node, ca_key) = (USER.to_owned(), ca.key_path().to_owned());
+    let Some(ca_key) = ca.signer()? else {
+        let (node, ca_key) = (USER.to_owned(), ca.key_source().clone());
         return Err(IdentityError::NoCaKey { node, ca_key, certificate: None, replaced: Vec::new() });
     };
     let subject = Subject { common_name: USER.to_owned(), organization: GROUP, server: None };
-    let (key, certificate) = issue::issue(ca.certificate(), ca_key, &subject, now)?;
+    let (key, certificate) = issue::issue(ca, &ca_key, &subject, lifetime, now)?;
+    let (presented, problems) = judged(&certificate, ca, now);
+    if !problems.is_empty() {
+        return Err(IdentityError::Unissuable { ca: ca.path().to_owned(), node: USER.to_owned(), problems });
+    }
     let context = format!("{USER}@{cluster}");
     let kubeconfig = Kubeconfig {
         api_version: "v1",
@@ -39,13 +46,13 @@ pub fn admin_kubeconfig(
             name: &cluster.to_string(),
             entry: Entry::Cluster {
                 server: api_server,
-                certificate_authority_data: STANDARD.encode(ca.certificate_pem()),
+                certificate_authority_data: STANDARD.encode(ca.certificates_pem()),
             },
         }],
         users: [Named {
             name: USER,
             entry: Entry::User {
-                client_certificate_data: STANDARD.encode(certificate.to_pem()),
+                client_certificate_data: STANDARD.encode(presented),
                 client_key_data: STANDARD.encode(key.to_pem().expose()),
             },
         }],
@@ -56,6 +63,18 @@ pub fn admin_kubeconfig(
     let mut json = serde_json::to_vec_pretty(&kubeconfig).map_err(IdentityError::Kubeconfig)?;
     json.push(b'\n');
     Ok(Secret::new(json))
+}
+
+/// What a client's certificate presents, and all that is wrong with it.
+pub(super) fn judged(certificate: &Certificate, ca: &Ca, now: Timestamp) -> (String, Vec<Problem>) {
+    let way = ca.chain().way(certificate, &[], now);
+    let mut problems = way.as_ref().err().cloned().unwrap_or_default();
+    problems.extend(certificate.client_problems(now));
+    let way = way.unwrap_or_default();
+    if problems.is_empty() {
+        problems.extend(refused(certificate, &way, None, now));
+    }
+    (Chain::presented(certificate, &way), problems)
 }
 
 /// The kubeconfig's file format, as far as it is used here (k8s.io/client-go/tools/clientcmd/api/v1).

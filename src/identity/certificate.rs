@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
@@ -35,11 +35,11 @@ pub enum CertificateError {
 pub(super) struct Certificate {
     der: Vec<u8>,
     subject: Vec<u8>,
+    subject_text: String,
     issuer: Vec<u8>,
     issuer_text: String,
     serial: Vec<u8>,
-    not_before: Timestamp,
-    not_after: Timestamp,
+    validity: Validity,
     public_key: Vec<u8>,
     common_names: Vec<String>,
     organizations: Vec<String>,
@@ -48,7 +48,34 @@ pub(super) struct Certificate {
     other_names: Vec<String>,
     subject_key_id: Option<Vec<u8>>,
     ca: bool,
+    /// How many CAs may stand between this one and a certificate that is none (RFC 5280, 4.2.1.9).
+    path_length: Option<u32>,
     usage: Usage,
+}
+
+/// From when to when a certificate is valid, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// Its first second.
+    pub not_before: Timestamp,
+    /// Its last second.
+    pub not_after: Timestamp,
+}
+
+/// A certificate is near its end for so long, if it lasts three times as long at all.
+const NEAR_END: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+impl Validity {
+    /// Whether the end is near, or past: the last 30 days, or the last third of what lasts less than 90.
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        let third = self.not_before.duration_until(self.not_after) / 3;
+        now.duration_until(self.not_after) < NEAR_END.min(third)
+    }
+
+    /// Whether the end is past.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now > self.not_after
+    }
 }
 
 /// What the key usage extensions allow; an extension that is absent forbids nothing (RFC 5280, 4.2.1.3 and 4.2.1.12).
@@ -61,13 +88,14 @@ struct Usage {
     client: bool,
 }
 
-/// What a node's certificate must be.
+/// What a node's certificate must be, whoever issued it.
 pub(super) struct Wanted<'a> {
-    pub(super) ca: &'a Certificate,
     pub(super) common_name: String,
     pub(super) organization: &'static str,
     pub(super) name: String,
     pub(super) addresses: &'a [IpAddr],
+    /// Whether it counts at a first boot alone, so that its end is no fault.
+    pub(super) rotates: bool,
     pub(super) now: Timestamp,
 }
 
@@ -103,13 +131,17 @@ impl Certificate {
                 other => other_names.push(other.to_string()),
             }
         }
+        let constraints = x509.basic_constraints().map_err(malformed)?;
         let certificate = Self {
             subject: x509.subject().as_raw().to_vec(),
+            subject_text: x509.subject().to_string(),
             issuer: x509.issuer().as_raw().to_vec(),
             issuer_text: x509.issuer().to_string(),
             serial: x509.raw_serial().iter().copied().skip_while(|byte| *byte == 0).collect(),
-            not_before: time(&x509.validity().not_before),
-            not_after: time(&x509.validity().not_after),
+            validity: Validity {
+                not_before: time(&x509.validity().not_before),
+                not_after: time(&x509.validity().not_after),
+            },
             public_key: x509.public_key().subject_public_key.data.to_vec(),
             common_names: x509.subject().iter_common_name().map(text).collect(),
             organizations: x509.subject().iter_organization().map(text).collect(),
@@ -120,7 +152,8 @@ impl Certificate {
                 ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
                 _ => None,
             }),
-            ca: x509.basic_constraints().map_err(malformed)?.is_some_and(|extension| extension.value.ca),
+            ca: constraints.as_ref().is_some_and(|extension| extension.value.ca),
+            path_length: constraints.and_then(|extension| extension.value.path_len_constraint),
             usage: Usage::of(&x509)?,
             der: Vec::new(),
         };
@@ -135,9 +168,38 @@ impl Certificate {
         Digest::of(&self.der)
     }
 
+    /// In DER.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// The subject's name in DER.
     pub(super) fn subject(&self) -> &[u8] {
         &self.subject
+    }
+
+    /// The subject's name as people read it.
+    pub(super) fn subject_text(&self) -> &str {
+        &self.subject_text
+    }
+
+    /// The issuer's name as people read it.
+    pub(super) fn issuer_text(&self) -> &str {
+        &self.issuer_text
+    }
+
+    /// Whether it names itself as its issuer, as roots do.
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.issuer == self.subject
+    }
+
+    /// Whether the subject of `ca` is named as its issuer: compared as Go does, byte for byte.
+    pub(super) fn names_issuer(&self, ca: &Self) -> bool {
+        self.issuer == ca.subject
+    }
+
+    pub(super) fn path_length(&self) -> Option<u32> {
+        self.path_length
     }
 
     /// The subjectPublicKey: a point for EC, an `RSAPublicKey` for RSA.
@@ -154,12 +216,8 @@ impl Certificate {
         self.serial.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 
-    pub(super) fn not_before(&self) -> Timestamp {
-        self.not_before
-    }
-
-    pub(super) fn not_after(&self) -> Timestamp {
-        self.not_after
+    pub(super) fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// All that keeps this certificate from being the CA of a cluster at `now`.
@@ -173,15 +231,15 @@ impl Certificate {
         }
         // Clients trust the CA for its key and do not look at its own signature, but that shows a damaged file. One of an
         // algorithm that we cannot check, such as SHA-1, is no fault there.
-        if self.issuer == self.subject && self.signature_problem(self) == Some(Problem::BadSignature) {
+        if self.is_self_issued() && self.signature_problem(self) == Some(Problem::BadSignature) {
             problems.push(Problem::BadSelfSignature);
         }
         problems
     }
 
-    /// All that keeps this certificate from being that of a node: who signed it, whose it is, what it is for, when.
-    pub(super) fn problems(&self, wanted: &Wanted<'_>) -> Vec<Problem> {
-        let mut problems: Vec<_> = self.signature_problem(wanted.ca).into_iter().collect();
+    /// All that keeps this certificate from being that of a node but who signed it: whose it is, what it is for, whether it is valid at `now`.
+    pub(super) fn problems(&self, wanted: &Wanted<'_>, now: Timestamp) -> Vec<Problem> {
+        let mut problems = Vec::new();
         if self.common_names != [wanted.common_name.as_str()] {
             let (found, wanted) = (self.common_names.clone(), wanted.common_name.clone());
             problems.push(Problem::CommonName { found, wanted });
@@ -196,7 +254,7 @@ impl Certificate {
         }
         let missing = wanted.addresses.iter().filter(|address| !self.addresses.contains(address));
         problems.extend(missing.copied().map(Problem::MissingAddress));
-        problems.extend(self.date_problems(wanted.now));
+        problems.extend(self.date_problems(now));
         let usage = [
             (self.usage.digital_signature, "digital signatures"),
             (self.usage.server, "servers"),
@@ -225,15 +283,22 @@ impl Certificate {
         self.names.iter().cloned().chain(self.addresses.iter().map(ToString::to_string)).collect()
     }
 
+    /// What is wrong with it as a client's certificate at `now`, whoever's it is.
+    pub(super) fn client_problems(&self, now: Timestamp) -> Vec<Problem> {
+        let usage = (!self.usage.client).then_some(Problem::Usage("clients"));
+        self.date_problems(now).into_iter().chain(usage).collect()
+    }
+
     fn date_problems(&self, now: Timestamp) -> Vec<Problem> {
-        let early = (now < self.not_before).then_some(Problem::NotYetValid(self.not_before));
-        let late = (now > self.not_after).then_some(Problem::Expired(self.not_after));
+        let Validity { not_before, not_after } = self.validity;
+        let early = (now < not_before).then_some(Problem::NotYetValid(not_before));
+        let late = (now > not_after).then_some(Problem::Expired(not_after));
         early.into_iter().chain(late).collect()
     }
 
-    fn signature_problem(&self, ca: &Self) -> Option<Problem> {
-        // Compared as Go does: byte for byte.
-        if self.issuer != ca.subject {
+    /// Why it is not signed by this CA, if it is not.
+    pub(super) fn signature_problem(&self, ca: &Self) -> Option<Problem> {
+        if !self.names_issuer(ca) {
             return Some(Problem::ForeignIssuer(self.issuer_text.clone()));
         }
         let (Ok((_, x509)), Ok((_, ca))) = (X509Certificate::from_der(&self.der), X509Certificate::from_der(&ca.der))
@@ -293,4 +358,26 @@ fn time(time: &ASN1Time) -> Timestamp {
 fn address(bytes: &[u8]) -> Result<IpAddr, CertificateError> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).map_err(|_| CertificateError::Malformed)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_near_for_a_month_or_a_third() {
+        let day = SignedDuration::from_hours(24);
+        let second = SignedDuration::from_secs(1);
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (days, near) in [(365, 30), (3650, 30), (90, 30), (60, 20), (3, 1)] {
+            let validity = Validity { not_before: start, not_after: start + days * day };
+            let at = |time| (validity.ends_soon(time), validity.is_over(time));
+            let end = validity.not_after;
+            assert_eq!(at(start), (false, false), "{days}");
+            assert_eq!(at(end - near * day), (false, false), "{days}");
+            assert_eq!(at(end - near * day + second), (true, false), "{days}");
+            assert_eq!((at(end), at(end + second)), ((true, false), (true, true)), "{days}");
+        }
+    }
 }

@@ -11,14 +11,15 @@ use rcgen::{
     KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
 };
 
+use super::ca::Ca;
 use super::certificate::Certificate;
 use super::der::{elements, sequence};
 use super::error::IdentityError;
 use super::keys::PrivateKey;
+use super::node::{self, NodeRequest};
+use super::pem;
 use crate::digest::Digest;
 
-/// How long an issued certificate lasts, unless the CA ends before.
-const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// How far `NotBefore` lies back: a guest's clock may be behind ours until it has found its time server.
 pub const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -31,40 +32,60 @@ pub(super) struct Subject<'a> {
     pub(super) server: Option<(String, &'a [IpAddr])>,
 }
 
+impl<'a> Subject<'a> {
+    /// A node, as client and as server.
+    pub(super) fn node(request: &'a NodeRequest<'_>) -> Self {
+        let server = Some((request.node.to_string(), request.addresses.as_slice()));
+        Self { common_name: node::common_name(request.node), organization: node::GROUP, server }
+    }
+
+    /// What it says of whoever holds it, signed or asked for.
+    fn params(&self) -> Result<CertificateParams, rcgen::Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, self.organization);
+        params.distinguished_name.push(DnType::CommonName, self.common_name.as_str());
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if let Some((name, addresses)) = &self.server {
+            params.extended_key_usages.insert(0, ExtendedKeyUsagePurpose::ServerAuth);
+            params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+            params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
+        }
+        Ok(params)
+    }
+}
+
 /// When a certificate ends that is issued now.
-pub(super) fn end(ca: &Certificate, now: Timestamp) -> Timestamp {
-    seconds(now).saturating_add(LIFETIME).unwrap_or(Timestamp::MAX).min(ca.not_after())
+pub(super) fn end(ca: &Ca, lifetime: SignedDuration, now: Timestamp) -> Timestamp {
+    seconds(now).saturating_add(lifetime).unwrap_or(Timestamp::MAX).min(ca.validity().not_after)
 }
 
 /// A fresh key and its certificate.
 pub(super) fn issue(
-    ca: &Certificate,
+    ca: &Ca,
     ca_key: &PrivateKey,
     subject: &Subject<'_>,
+    lifetime: SignedDuration,
     now: Timestamp,
 ) -> Result<(PrivateKey, Certificate), IdentityError> {
     let key = PrivateKey::generate().map_err(IdentityError::Sign)?;
-    let start = seconds(now).saturating_sub(BACKDATED).unwrap_or(Timestamp::MIN).max(ca.not_before());
-    let mut params = CertificateParams::default();
+    let start = seconds(now).saturating_sub(BACKDATED).unwrap_or(Timestamp::MIN).max(ca.validity().not_before);
+    let mut params = subject.params().map_err(IdentityError::Sign)?;
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_1970(start);
-    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970(end(ca, now));
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970(end(ca, lifetime, now));
     params.serial_number = Some(serial(key.pair()));
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, subject.organization);
-    params.distinguished_name.push(DnType::CommonName, subject.common_name.as_str());
-    params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    if let Some((name, addresses)) = &subject.server {
-        params.extended_key_usages.insert(0, ExtendedKeyUsagePurpose::ServerAuth);
-        let name = name.as_str().try_into().map_err(IdentityError::Sign)?;
-        params.subject_alt_names.push(SanType::DnsName(name));
-        params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
-    }
-    let der = sign(&params, key.pair(), ca, ca_key.pair())?;
+    let der = sign(&params, key.pair(), ca.certificate(), ca_key.pair())?;
     let certificate = Certificate::parse(der).map_err(IdentityError::Issued)?;
     Ok((key, certificate))
+}
+
+/// A request for somebody else to sign (PKCS#10, RFC 2986), in PEM: with the names, and with the uses that are wanted.
+pub(super) fn request(key: &PrivateKey, subject: &Subject<'_>) -> Result<String, IdentityError> {
+    let signed = subject.params().and_then(|params| params.serialize_request(key.pair()));
+    Ok(pem::encode("CERTIFICATE REQUEST", signed.map_err(IdentityError::Sign)?.der()))
 }
 
 /// 126 bits of the digest of a fresh public key, as unforeseeable as the key; positive and always of 16 bytes

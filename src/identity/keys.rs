@@ -1,13 +1,14 @@
 //! Private keys, from any of the forms in which cfssl and openssl write them to the one that is used here (PKCS#8).
 
-use pkcs8::PrivateKeyInfoRef;
 use pkcs8::der::asn1::{ObjectIdentifier, OctetStringRef};
 use pkcs8::der::{Decode as _, Encode as _};
+use pkcs8::pkcs5::pbes2::Kdf;
 use pkcs8::spki::AlgorithmIdentifierRef;
+use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use sec1::EcPrivateKey;
 
 use super::certificate::Certificate;
-use super::pem::{self, Block, PemError};
+use super::pem::{self, Block, Encryption, PemError};
 use crate::secret::Secret;
 
 /// id-ecPublicKey (RFC 5480, 2.1.1).
@@ -29,9 +30,15 @@ pub enum KeyError {
     /// No block of a private key.
     #[error("no private key in it")]
     Missing,
-    /// Encrypted with a passphrase.
+    /// Encrypted with a passphrase, where none is asked for.
     #[error("the private key is encrypted")]
     Encrypted,
+    /// Encrypted in a way that is not read.
+    #[error("the private key is encrypted in a way that is not supported: PKCS#8 with AES or 3DES is")]
+    Encryption,
+    /// Encrypted with another passphrase.
+    #[error("the passphrase is not its own")]
+    Passphrase,
     /// Not what its label says.
     #[error("the {0} block holds no such key")]
     Malformed(String),
@@ -54,15 +61,25 @@ impl PrivateKey {
         rcgen::KeyPair::generate().map(|pair| Self { pair })
     }
 
-    /// The first private key of a PEM file, as Go's TLS takes it; it must be that of `certificate`.
+    /// The private key of a PEM file, which must be that of `certificate`, and not encrypted.
     pub(super) fn read(file: &[u8], certificate: &Certificate) -> Result<Self, KeyError> {
-        let blocks = pem::blocks(file).map_err(KeyError::Pem)?;
-        let block = blocks.into_iter().find(|block| block.label.ends_with("PRIVATE KEY")).ok_or(KeyError::Missing)?;
-        if block.encrypted {
+        Self::of(&find(file)?, certificate)
+    }
+
+    /// A private key that we wrote.
+    pub(super) fn read_own(file: &[u8]) -> Result<Self, KeyError> {
+        let block = find(file)?;
+        let pair = rcgen::KeyPair::try_from(block.der).map_err(|_| KeyError::Malformed(block.label))?;
+        Ok(Self { pair })
+    }
+
+    /// The private key of a block, which must be that of `certificate`, and not encrypted.
+    pub(super) fn of(block: &Block, certificate: &Certificate) -> Result<Self, KeyError> {
+        if block.encryption != Encryption::None {
             return Err(KeyError::Encrypted);
         }
         let malformed = || KeyError::Malformed(block.label.clone());
-        let key = Form::parse(&block)?;
+        let key = Form::parse(block)?;
         let pkcs8 = key.to_pkcs8(certificate.public_key()).map_err(|_| malformed())?;
         let pair = rcgen::KeyPair::try_from(pkcs8).map_err(|_| match key {
             // It was tried with the public key of the certificate, for want of its own.
@@ -84,6 +101,48 @@ impl PrivateKey {
     pub(super) fn to_pem(&self) -> Secret {
         Secret::new(pem::encode("PRIVATE KEY", self.pair.serialized_der()))
     }
+}
+
+/// The first private key of a PEM file, as Go's TLS takes it.
+pub(super) fn find(file: &[u8]) -> Result<Block, KeyError> {
+    let blocks = pem::blocks(file).map_err(KeyError::Pem)?;
+    blocks.into_iter().find(|block| block.label.ends_with("PRIVATE KEY")).ok_or(KeyError::Missing)
+}
+
+/// Whether a passphrase becomes a key in seconds: by ten million iterations of PBKDF2 at most, where openssl has 2048; or by
+/// scrypt in 1 GiB, a few times over, where openssl has 16 MiB, once. A cost that is no power of two is none (RFC 7914, 2).
+fn is_bearable(kdf: &Kdf) -> bool {
+    match kdf {
+        Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= 10_000_000,
+        Kdf::Scrypt(scrypt) => {
+            let (cost, times) = (scrypt.cost_parameter, scrypt.parallelization);
+            let memory = cost.saturating_add(u64::from(times)).saturating_mul(128 * u64::from(scrypt.block_size));
+            cost.is_power_of_two() && memory <= 1 << 30 && times <= 16
+        }
+        _ => false,
+    }
+}
+
+/// A private key that needs a passphrase no more.
+pub(super) fn decrypt(block: &Block, passphrase: &Secret) -> Result<Block, KeyError> {
+    if block.encryption != Encryption::Pkcs8 {
+        return Err(KeyError::Encryption);
+    }
+    let sealed = EncryptedPrivateKeyInfoRef::from_der(&block.der).map_err(|_| KeyError::Encryption)?;
+    let kdf = sealed.encryption_algorithm.pbes2().map(|parameters| &parameters.kdf).ok_or(KeyError::Encryption)?;
+    if !is_bearable(kdf) {
+        return Err(KeyError::Encryption);
+    }
+    // Another passphrase is told by the padding, or, once in 256 times, by what is then no key.
+    let opened = sealed.decrypt(passphrase.expose()).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(
+            pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. } | pkcs8::pkcs5::Error::AlgorithmParametersInvalid { .. },
+        ) => KeyError::Encryption,
+        _ => KeyError::Passphrase,
+    })?;
+    let der = opened.as_bytes().to_vec();
+    PrivateKeyInfoRef::from_der(&der).map_err(|_| KeyError::Passphrase)?;
+    Ok(Block { label: "PRIVATE KEY".to_owned(), encryption: Encryption::None, der })
 }
 
 /// A private key taken out of its wrapping.
@@ -188,6 +247,7 @@ fn explicit_curve() -> KeyError {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use super::super::der::sequence;
     use super::*;
 
     /// The generators of P-256 and P-384 (SEC2, 2.4.2 and 2.5.1), so the public keys of the private key 1.
@@ -206,7 +266,7 @@ mod tests {
         for public_key in [hex(G256), hex(G384)] {
             let key = EcPrivateKey { private_key: &[1], parameters: None, public_key: None };
             let der = key.to_der().unwrap();
-            let block = Block { label: "EC PRIVATE KEY".to_owned(), encrypted: false, der };
+            let block = Block { label: "EC PRIVATE KEY".to_owned(), encryption: Encryption::None, der };
             let pkcs8 = Form::parse(&block).unwrap().to_pkcs8(&public_key).unwrap();
             let pair = rcgen::KeyPair::try_from(pkcs8).unwrap();
             assert_eq!(pair.public_key_raw(), public_key);
@@ -217,6 +277,45 @@ mod tests {
     fn bits_of_a_number() {
         for (number, wanted) in [(&[][..], 0), (&[0], 0), (&[1], 1), (&[0, 0x80], 8), (&[0, 1, 0], 9)] {
             assert_eq!(bits(number), wanted, "{number:?}");
+        }
+    }
+
+    /// An encrypted key that says how much work its passphrase is to make: cost, block size and parallelization of scrypt
+    /// (RFC 7914, 7.1), or iterations of PBKDF2.
+    fn sealed(work: &[u64]) -> Block {
+        let oid = |dotted: &str| ObjectIdentifier::new_unwrap(dotted).to_der().unwrap();
+        let octets = |bytes: &[u8]| OctetStringRef::new(bytes).unwrap().to_der().unwrap();
+        let salt = octets(&[7; 16]);
+        let numbers: Vec<_> = work.iter().map(|number| number.to_der().unwrap()).collect();
+        let settings: Vec<&[u8]> = std::iter::once(&salt).chain(&numbers).map(Vec::as_slice).collect();
+        let settings = sequence(&settings).unwrap();
+        let scrypt = work.len() > 1;
+        let kdf = oid(if scrypt { "1.3.6.1.4.1.11591.4.11" } else { "1.2.840.113549.1.5.12" });
+        let kdf = sequence(&[&kdf, &settings]).unwrap();
+        let cipher = sequence(&[&oid("2.16.840.1.101.3.4.1.42"), &octets(&[0; 16])]).unwrap();
+        let parameters = sequence(&[&kdf, &cipher]).unwrap();
+        let algorithm = sequence(&[&oid("1.2.840.113549.1.5.13"), &parameters]).unwrap();
+        let der = sequence(&[&algorithm, &octets(&[0; 48])]).unwrap();
+        Block { label: "ENCRYPTED PRIVATE KEY".to_owned(), encryption: Encryption::Pkcs8, der }
+    }
+
+    #[test]
+    fn a_key_that_asks_for_too_much_work_is_refused() {
+        for (work, wanted) in [
+            (&[1024_u64, 8, 1][..], KeyError::Passphrase),
+            (&[1 << 23, 8, 1], KeyError::Encryption),
+            (&[1 << 62, 8, 1], KeyError::Encryption),
+            (&[1024, 65535, 1], KeyError::Encryption),
+            (&[1024, 8, 17], KeyError::Encryption),
+            // No power of two.
+            (&[1000, 8, 1], KeyError::Encryption),
+            (&[0, 8, 1], KeyError::Encryption),
+            (&[1024, 0, 1], KeyError::Encryption),
+            (&[1000], KeyError::Passphrase),
+            (&[10_000_001], KeyError::Encryption),
+        ] {
+            let found = decrypt(&sealed(work), &Secret::new("secret")).err();
+            assert_eq!(found, Some(wanted), "{work:?}");
         }
     }
 }

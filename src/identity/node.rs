@@ -5,33 +5,60 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::brought::{self, Pair, Place, Unreadable};
 use super::ca::Ca;
-use super::certificate::{self, Certificate, Wanted};
+use super::certificate::{Validity, Wanted};
 use super::error::{IdentityError, Problem, Warning};
 use super::issue::{self, Subject};
-use super::keys::{KeyError, PrivateKey};
-use super::store::{self, Kept};
-use crate::config::NodeName;
+use super::store::Kept;
+use crate::config::{Node, NodeName, Rotation};
 use crate::secret::Secret;
 
 /// The group of all nodes, which the Node authorizer and the `NodeRestriction` admission plugin ask for.
-const GROUP: &str = "system:nodes";
-/// What we issued is renewed this long before its end, if a new one would last longer.
-const RENEWED_BEFORE_END: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(super) const GROUP: &str = "system:nodes";
+
+/// Where the identities of a cluster's nodes stand, and who signs those that do not.
+#[derive(Debug, Clone)]
+pub struct Identities<'a> {
+    /// The cluster's CA.
+    pub ca: &'a Ca,
+    /// The folder of what is brought along.
+    pub pki: &'a Path,
+    /// The folder in which issued pairs are kept, `identities/NAME/{cert.pem,key.pem}`.
+    pub state: PathBuf,
+    /// How long a new one lasts, unless the CA ends before.
+    pub lifetime: SignedDuration,
+    /// The present.
+    pub now: Timestamp,
+}
 
 /// Whose identity is wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NodeRequest<'a> {
     /// Name of the node: CN=system:node:NAME, and a DNS name of its certificate.
     pub node: &'a NodeName,
     /// Addresses under which the apiserver reaches the kubelet; IP addresses of its certificate.
-    pub addresses: &'a [IpAddr],
+    pub addresses: Vec<IpAddr>,
+    /// Whether its kubelet replaces all of it by itself, so that only a machine that is made anew needs one that is still
+    /// valid.
+    pub rotates: bool,
+}
+
+impl<'a> NodeRequest<'a> {
+    /// Of a node as the cluster file has it.
+    pub fn of(node: &'a Node) -> Self {
+        Self {
+            node: &node.name,
+            addresses: node.addresses(),
+            rotates: node.settings.rotation() == Rotation { client: true, server: true },
+        }
+    }
 }
 
 /// Where an identity came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// NAME.pem and NAME-key.pem stand in the pki folder.
+    /// It stands in the pki folder.
     Provided,
     /// Signed just now.
     Issued,
@@ -42,18 +69,14 @@ pub enum Origin {
 /// A node's key and certificate, as they go into its seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeIdentity {
-    /// The node's certificate, and behind it any other that its file holds, in PEM.
+    /// The node's certificate, and behind it the CAs between it and the root, in PEM.
     pub certificate_pem: String,
     /// Its private key, PKCS#8 in PEM.
     pub key_pem: Secret,
-    /// The CA's certificate in PEM.
+    /// The CA's certificate and those above it, in PEM.
     pub ca_pem: String,
-    /// Serial number in lowercase hexadecimal digits, two for each byte, no leading zero byte.
-    pub serial: String,
-    /// Start of its validity, in whole seconds.
-    pub not_before: Timestamp,
-    /// End of its validity, in whole seconds.
-    pub not_after: Timestamp,
+    /// What its certificate says.
+    pub facts: Facts,
     /// Where it came from.
     pub origin: Origin,
     /// Why the one that was issued before is not used any more; empty when there was none, or it still is.
@@ -62,57 +85,27 @@ pub struct NodeIdentity {
     pub warnings: Vec<Warning>,
 }
 
-/// The identity of a node: NAME.pem and NAME-key.pem of the pki folder if they are there, else what was issued before if it
-/// still fits, else a new one, signed by the CA and kept under `state_dir/identities/NAME`.
-///
-/// A pair in the pki folder that does not fit is an error, never replaced. What was issued is kept while the CA has
-/// signed it, its names and addresses are exactly the node's, key and certificate belong together, and it does not end
-/// within 30 days, unless the CA itself ends then and a new one would not last longer.
-pub fn node_identity(
-    ca: &Ca,
-    request: &NodeRequest<'_>,
-    pki_dir: &Path,
-    state_dir: &Path,
-    now: Timestamp,
-) -> Result<NodeIdentity, IdentityError> {
-    let replaced = match standing(ca, request, pki_dir, state_dir, now)? {
-        Standing::Fits(identity) => return Ok(*identity),
-        Standing::Unfit(problems) => problems,
-    };
-    let Some(ca_key) = ca.key() else {
-        let (node, ca_key) = (request.node.to_string(), ca.key_path().to_owned());
-        let certificate = Some(certificate_path(pki_dir, request.node));
-        return Err(IdentityError::NoCaKey { node, ca_key, certificate, replaced });
-    };
-    let kept = Kept::new(state_dir, &request.node.to_string());
-    let lock = kept.lock()?;
-    // Another process may have issued one while we waited.
-    let replaced = match standing(ca, request, pki_dir, state_dir, now)? {
-        Standing::Fits(identity) => return Ok(*identity),
-        Standing::Unfit(problems) => problems,
-    };
-    let subject = Subject {
-        common_name: common_name(request.node),
-        organization: GROUP,
-        server: Some((request.node.to_string(), request.addresses)),
-    };
-    let (key, certificate) = issue::issue(ca.certificate(), ca_key, &subject, now)?;
-    let pair = Pair { certificate_pem: certificate.to_pem(), certificate, key, warning: None };
-    kept.write(&lock, &pair.certificate_pem, &pair.key.to_pem())?;
-    Ok(NodeIdentity { replaced, ..pair.into_identity(ca, Origin::Issued) })
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Serial number in lowercase hexadecimal digits, two for each byte, no leading zero byte.
+    pub serial: String,
+    /// DNS names and IP addresses that it is for, each kind sorted.
+    pub names: Vec<String>,
+    /// Name of its issuer as people read it.
+    pub issuer: String,
+    /// When it is valid.
+    pub validity: Validity,
 }
 
-/// The identity that [`node_identity`] would return without issuing one; writes nothing. None: it would issue.
-pub fn standing_identity(
-    ca: &Ca,
-    request: &NodeRequest<'_>,
-    pki_dir: &Path,
-    state_dir: &Path,
-    now: Timestamp,
-) -> Result<Option<NodeIdentity>, IdentityError> {
-    match standing(ca, request, pki_dir, state_dir, now)? {
-        Standing::Fits(identity) => Ok(Some(*identity)),
-        Standing::Unfit(_) => Ok(None),
+impl Facts {
+    pub(super) fn of(certificate: &super::certificate::Certificate) -> Self {
+        Self {
+            serial: certificate.serial(),
+            names: certificate.all_names(),
+            issuer: certificate.issuer_text().to_owned(),
+            validity: certificate.validity(),
+        }
     }
 }
 
@@ -123,138 +116,208 @@ enum Standing {
     Unfit(Vec<Problem>),
 }
 
-/// A certificate and its key, read and found to belong together.
-struct Pair {
-    certificate: Certificate,
-    certificate_pem: String,
-    key: PrivateKey,
-    warning: Option<Warning>,
-}
+impl Identities<'_> {
+    /// The identity of a node: what the pki folder holds for it, else what was issued before if it still fits, else a new
+    /// one, signed by the CA and kept.
+    ///
+    /// A pair in the pki folder that does not fit is an error, never replaced. What was issued is kept while the CA has
+    /// signed it, its names and addresses are exactly the node's, key and certificate belong together, and its end is not
+    /// near, unless a new one would not last longer.
+    pub fn of(&self, request: &NodeRequest<'_>) -> Result<NodeIdentity, IdentityError> {
+        match self.standing(request)? {
+            Standing::Fits(identity) => Ok(*identity),
+            Standing::Unfit(replaced) => self.issue(request, replaced, false),
+        }
+    }
 
-impl Pair {
-    fn into_identity(self, ca: &Ca, origin: Origin) -> NodeIdentity {
-        NodeIdentity {
-            certificate_pem: self.certificate_pem,
-            key_pem: self.key.to_pem(),
-            ca_pem: ca.certificate_pem().to_owned(),
-            serial: self.certificate.serial(),
-            not_before: self.certificate.not_before(),
-            not_after: self.certificate.not_after(),
+    /// The identity that [`of`](Self::of) would return without issuing one; writes nothing. None: it would issue.
+    pub fn present(&self, request: &NodeRequest<'_>) -> Result<Option<NodeIdentity>, IdentityError> {
+        match self.standing(request)? {
+            Standing::Fits(identity) => Ok(Some(*identity)),
+            Standing::Unfit(_) => Ok(None),
+        }
+    }
+
+    /// A new identity in place of the one that was issued, however good that is.
+    pub fn renew(&self, request: &NodeRequest<'_>) -> Result<NodeIdentity, IdentityError> {
+        self.renewable(request)?;
+        self.issue(request, Vec::new(), true)
+    }
+
+    /// Whether [`renew`](Self::renew) may issue one: nothing was brought along.
+    pub fn renewable(&self, request: &NodeRequest<'_>) -> Result<(), IdentityError> {
+        match Place::brought(self.pki, request.node)? {
+            Some(Place { certificate: path, .. }) => {
+                Err(IdentityError::BroughtAlong { node: request.node.clone(), path })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Issues one; `anew` also where another process has made one while we waited.
+    fn issue(
+        &self,
+        request: &NodeRequest<'_>,
+        replaced: Vec<Problem>,
+        anew: bool,
+    ) -> Result<NodeIdentity, IdentityError> {
+        let Some(ca_key) = self.ca.signer()? else {
+            let (node, ca_key) = (request.node.to_string(), self.ca.key_source().clone());
+            let certificate = Some(Place::to_bring(self.pki, request.node));
+            return Err(IdentityError::NoCaKey { node, ca_key, certificate, replaced });
+        };
+        let kept = self.kept(request.node);
+        let lock = kept.lock()?;
+        let replaced = match self.standing(request)? {
+            Standing::Fits(identity) if !anew => return Ok(*identity),
+            Standing::Fits(_) => Vec::new(),
+            Standing::Unfit(problems) => problems,
+        };
+        let wanted = self.wanted(request);
+        let subject = Subject::node(request);
+        let (key, certificate) = issue::issue(self.ca, &ca_key, &subject, self.lifetime, self.now)?;
+        let (presented, problems) = brought::judge(&certificate, &[], self.ca, &wanted);
+        if !problems.is_empty() {
+            let (ca, node) = (self.ca.path().to_owned(), request.node.to_string());
+            return Err(IdentityError::Unissuable { ca, node, problems });
+        }
+        let key_pem = key.to_pem();
+        kept.write(&lock, &presented, &key_pem)?;
+        Ok(NodeIdentity {
+            certificate_pem: presented,
+            key_pem,
+            ca_pem: self.ca.certificates_pem(),
+            facts: Facts::of(&certificate),
+            origin: Origin::Issued,
+            replaced,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn standing(&self, request: &NodeRequest<'_>) -> Result<Standing, IdentityError> {
+        let wanted = self.wanted(request);
+        if let Some(place) = Place::brought(self.pki, request.node)? {
+            let pair = self.provided(&place, request.node, &wanted)?;
+            return Ok(pair.map_or(Standing::Unfit(Vec::new()), |(pair, key)| self.fits(pair, key, Origin::Provided)));
+        }
+        Ok(match self.issued(request.node, &wanted)? {
+            Ok((pair, key)) => self.fits(pair, key, Origin::Reused),
+            Err(problems) => Standing::Unfit(problems),
+        })
+    }
+
+    fn fits(&self, pair: Pair, key_pem: Secret, origin: Origin) -> Standing {
+        Standing::Fits(Box::new(NodeIdentity {
+            facts: Facts::of(&pair.certificate),
+            certificate_pem: pair.presented,
+            key_pem,
+            ca_pem: self.ca.certificates_pem(),
             origin,
             replaced: Vec::new(),
-            warnings: self.warning.into_iter().collect(),
+            warnings: pair.warning.into_iter().collect(),
+        }))
+    }
+
+    /// What was brought along, which must be right.
+    fn provided(
+        &self,
+        place: &Place,
+        node: &NodeName,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<(Pair, Secret)>, IdentityError> {
+        let Some(pair) = brought::read(place, self.ca, wanted).map_err(refuse)? else { return Ok(None) };
+        match pair.key.as_ref().map(super::keys::PrivateKey::to_pem) {
+            Some(key) if pair.problems.is_empty() => Ok(Some((pair, key))),
+            _ => {
+                let (path, node) = (place.certificate.clone(), node.clone());
+                Err(IdentityError::Unfit { path, node, problems: pair.problems })
+            }
         }
     }
-}
 
-fn standing(
-    ca: &Ca,
-    request: &NodeRequest<'_>,
-    pki_dir: &Path,
-    state_dir: &Path,
-    now: Timestamp,
-) -> Result<Standing, IdentityError> {
-    let wanted = Wanted {
-        ca: ca.certificate(),
-        common_name: common_name(request.node),
-        organization: GROUP,
-        name: request.node.to_string(),
-        addresses: request.addresses,
-        now,
-    };
-    if let Some(pair) = provided(&wanted, request.node, pki_dir)? {
-        return Ok(Standing::Fits(Box::new(pair.into_identity(ca, Origin::Provided))));
-    }
-    Ok(match kept(&wanted, &Kept::new(state_dir, &wanted.name))? {
-        Ok(pair) => Standing::Fits(Box::new(pair.into_identity(ca, Origin::Reused))),
-        Err(problems) => Standing::Unfit(problems),
-    })
-}
-
-fn provided(wanted: &Wanted<'_>, node: &NodeName, pki_dir: &Path) -> Result<Option<Pair>, IdentityError> {
-    let path = certificate_path(pki_dir, node);
-    let key_path = key_path(pki_dir, node);
-    let (file, key_file) = match (store::read_file(&path)?, store::read_key(&key_path)?) {
-        (None, None) => return Ok(None),
-        (Some(_), None) => return Err(IdentityError::HalfPair { present: path, missing: key_path }),
-        (None, Some(_)) => return Err(IdentityError::HalfPair { present: key_path, missing: path }),
-        (Some(file), Some(key_file)) => (file, key_file),
-    };
-    let (certificate, certificate_pem) =
-        read_chain(&file).map_err(|source| IdentityError::Certificate { path: path.clone(), source })?;
-    let mut problems = certificate.problems(wanted);
-    let key = match PrivateKey::read(key_file.0.expose(), &certificate) {
-        Ok(key) => Some(key),
-        Err(KeyError::Mismatch) => None,
-        Err(source) => return Err(IdentityError::Key { path: key_path, source }),
-    };
-    match key {
-        Some(key) if problems.is_empty() => Ok(Some(Pair { certificate, certificate_pem, key, warning: key_file.1 })),
-        key => {
-            problems.extend(key.is_none().then_some(Problem::KeyMismatch));
-            Err(IdentityError::Unfit { path, node: node.clone(), problems })
+    /// What was issued before, or why it is of no use; no reason at all when there is nothing.
+    fn issued(
+        &self,
+        node: &NodeName,
+        wanted: &Wanted<'_>,
+    ) -> Result<Result<(Pair, Secret), Vec<Problem>>, IdentityError> {
+        let pair = match brought::read(&self.kept(node).place(), self.ca, wanted) {
+            Ok(Some(pair)) => pair,
+            Ok(None) => return Ok(Err(Vec::new())),
+            Err(why) => return damaged(why).map(|problem| Err(vec![problem])),
+        };
+        let mut problems = self.faults(&pair, wanted);
+        match pair.key.as_ref().map(super::keys::PrivateKey::to_pem) {
+            Some(key) if problems.is_empty() => Ok(Ok((pair, key))),
+            _ => {
+                problems.dedup();
+                Ok(Err(problems))
+            }
         }
     }
-}
 
-/// What was issued before, or why it is of no use; no reason at all when there is nothing.
-fn kept(wanted: &Wanted<'_>, kept: &Kept) -> Result<Result<Pair, Vec<Problem>>, IdentityError> {
-    let (certificate_path, key_path) = (kept.certificate(), kept.key());
-    let damaged = |path: &Path, error: &dyn std::error::Error| {
-        Ok(Err(vec![Problem::Damaged(format!("{}: {error}", path.display()))]))
-    };
-    let missing = |path: &Path| Ok(Err(vec![Problem::Damaged(format!("{} is missing", path.display()))]));
-    let (file, (key_file, warning)) = match (store::read_file(&certificate_path)?, store::read_key(&key_path)?) {
-        (None, None) => return Ok(Err(Vec::new())),
-        (Some(_), None) => return missing(&key_path),
-        (None, Some(_)) => return missing(&certificate_path),
-        (Some(file), Some(key_file)) => (file, key_file),
-    };
-    let (certificate, certificate_pem) = match read_chain(&file) {
-        Ok(read) => read,
-        Err(error) => return damaged(&certificate_path, &error),
-    };
-    let mut problems = certificate.problems(wanted);
-    problems.extend(certificate.foreign_names(wanted));
-    problems.extend(renewal(&certificate, wanted));
-    match PrivateKey::read(key_file.expose(), &certificate) {
-        Ok(key) if problems.is_empty() => Ok(Ok(Pair { certificate, certificate_pem, key, warning })),
-        Ok(_) => Ok(Err(problems)),
-        Err(KeyError::Mismatch) => {
-            problems.push(Problem::KeyMismatch);
-            Ok(Err(problems))
+    /// All that is wrong with what was issued; of what was brought along, less is asked.
+    pub(super) fn faults(&self, pair: &Pair, wanted: &Wanted<'_>) -> Vec<Problem> {
+        let mut problems = pair.problems.clone();
+        // Of the key it is said last.
+        let at = problems.iter().position(|problem| *problem == Problem::KeyMismatch).unwrap_or(problems.len());
+        let more = pair.certificate.foreign_names(wanted).into_iter().chain(self.renewal(pair, wanted));
+        problems.splice(at..at, more);
+        problems
+    }
+
+    fn renewal(&self, pair: &Pair, wanted: &Wanted<'_>) -> Option<Problem> {
+        let validity = pair.certificate.validity();
+        let soon = !wanted.rotates && validity.ends_soon(self.now) && !validity.is_over(self.now);
+        let longer = issue::end(self.ca, self.lifetime, self.now) > validity.not_after;
+        (soon && longer).then_some(Problem::EndsSoon(validity.not_after))
+    }
+
+    pub(super) fn wanted<'r>(&self, request: &'r NodeRequest<'_>) -> Wanted<'r> {
+        Wanted {
+            common_name: common_name(request.node),
+            organization: GROUP,
+            name: request.node.to_string(),
+            addresses: &request.addresses,
+            rotates: request.rotates,
+            now: self.now,
         }
-        Err(error) => damaged(&key_path, &error),
+    }
+
+    pub(super) fn kept(&self, node: &NodeName) -> Kept {
+        Kept::new(&self.state, &node.to_string())
     }
 }
 
-fn renewal(certificate: &Certificate, wanted: &Wanted<'_>) -> Option<Problem> {
-    let end = certificate.not_after();
-    let soon = wanted.now <= end && wanted.now.duration_until(end) < RENEWED_BEFORE_END;
-    (soon && issue::end(wanted.ca, wanted.now) > end).then_some(Problem::EndsSoon(end))
+/// What was brought along and cannot be read is an error.
+pub(super) fn refuse(why: Unreadable) -> IdentityError {
+    match why {
+        Unreadable::Half { present, missing } => IdentityError::HalfPair { present, missing },
+        Unreadable::Certificate(path, source) => IdentityError::Certificate { path, source },
+        Unreadable::Key(path, source) => IdentityError::Key { path, source },
+        Unreadable::File(error) => error,
+    }
 }
 
-/// The first certificate of a file, which is the node's own, and all of them in PEM.
-fn read_chain(file: &[u8]) -> Result<(Certificate, String), certificate::CertificateError> {
-    let mut certificates = certificate::read(file)?;
-    let pem = certificates.iter().map(Certificate::to_pem).collect();
-    Ok((certificates.swap_remove(0), pem))
+/// What was issued and cannot be read is issued again.
+pub(super) fn damaged(why: Unreadable) -> Result<Problem, IdentityError> {
+    let damaged = |path: &Path, error: &dyn std::error::Error| Problem::Damaged(format!("{}: {error}", path.display()));
+    match why {
+        Unreadable::Half { missing, .. } => Ok(Problem::Damaged(format!("{} is missing", missing.display()))),
+        Unreadable::Certificate(path, error) => Ok(damaged(&path, &error)),
+        Unreadable::Key(path, error) => Ok(damaged(&path, &error)),
+        Unreadable::File(error) => Err(error),
+    }
 }
 
-fn certificate_path(pki_dir: &Path, node: &NodeName) -> PathBuf {
-    pki_dir.join(format!("{node}.pem"))
+/// The files of the node's private keys that are there: in the pki folder, and of what was issued or asked for.
+pub fn private_keys(node: &NodeName, pki: &Path, state: &Path) -> Vec<PathBuf> {
+    let kept = Kept::new(state, &node.to_string());
+    let places = Place::keys(pki, node).into_iter().chain([kept.place().key, kept.requested_key()]);
+    places.filter(|path| path.exists()).collect()
 }
 
-fn key_path(pki_dir: &Path, node: &NodeName) -> PathBuf {
-    pki_dir.join(format!("{node}-key.pem"))
-}
-
-/// The files of the node's private keys that are there: in the pki folder, and of what was issued.
-pub fn private_keys(node: &NodeName, pki_dir: &Path, state_dir: &Path) -> Vec<PathBuf> {
-    let places = [key_path(pki_dir, node), Kept::new(state_dir, &node.to_string()).key()];
-    places.into_iter().filter(|path| path.exists()).collect()
-}
-
-fn common_name(node: &NodeName) -> String {
+/// The user that the Node authorizer takes for the node.
+pub(super) fn common_name(node: &NodeName) -> String {
     format!("system:node:{node}")
 }

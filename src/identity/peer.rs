@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::certificate::{Certificate, CertificateError};
+use super::certificate::{Certificate, CertificateError, Validity};
 
 /// What a server's certificate says of itself; whether to believe it is not asked here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl PeerCertificate {
     /// Reads a certificate in DER form.
     pub fn read(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = Certificate::parse(der.to_vec())?;
-        let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
+        let Validity { not_before, not_after } = certificate.validity();
         Ok(Self { not_before, not_after, names: certificate.all_names() })
     }
 }

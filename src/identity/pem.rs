@@ -6,14 +6,26 @@ use base64::engine::general_purpose::STANDARD;
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
+/// RFC 7468, 11.
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
-/// One block: its label, whether its content is encrypted, and its DER.
+/// One block: its label, how its content is encrypted, and its DER.
 #[derive(PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) label: String,
-    /// `Proc-Type: 4,ENCRYPTED` (RFC 1421) or the label of an encrypted PKCS#8 key (RFC 5958).
-    pub(super) encrypted: bool,
+    pub(super) encryption: Encryption,
+    /// What is encrypted in the way of RFC 1421 is not looked at.
     pub(super) der: Vec<u8>,
+}
+
+/// Whether a passphrase is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encryption {
+    None,
+    /// An `EncryptedPrivateKeyInfo` (RFC 5958, 3), known by its label.
+    Pkcs8,
+    /// `Proc-Type: 4,ENCRYPTED` (RFC 1421), with openssl's own way from passphrase to key.
+    Legacy,
 }
 
 /// What is wrong with a block; counted from 1 in the file's order.
@@ -42,20 +54,20 @@ pub(super) fn blocks(file: &[u8]) -> Result<Vec<Block>, PemError> {
 }
 
 fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>, number: usize) -> Result<Block, PemError> {
-    let mut encrypted = label == "ENCRYPTED PRIVATE KEY";
+    let mut encryption = if label == ENCRYPTED { Encryption::Pkcs8 } else { Encryption::None };
     let mut base64 = String::new();
     for line in lines {
         if let Some(end) = line.strip_prefix(END) {
             if end.strip_suffix(DASHES) != Some(label) {
                 return Err(PemError::Unfinished(number));
             }
-            // The content of an encrypted block is not looked at.
-            let der = if encrypted { Vec::new() } else { decode(&base64, number)? };
-            return Ok(Block { label: label.to_owned(), encrypted, der });
+            let der = if encryption == Encryption::Legacy { Vec::new() } else { decode(&base64, number)? };
+            return Ok(Block { label: label.to_owned(), encryption, der });
         }
         // RFC 1421 headers; base64 has no colon.
         match line.split_once(':') {
-            Some((name, value)) => encrypted |= name == "Proc-Type" && value.contains("ENCRYPTED"),
+            Some(("Proc-Type", value)) if value.contains("ENCRYPTED") => encryption = Encryption::Legacy,
+            Some(_) => {}
             None => base64.push_str(line),
         }
     }
@@ -81,26 +93,27 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn summary(file: &[u8]) -> Result<Vec<(String, bool, Vec<u8>)>, PemError> {
-        Ok(blocks(file)?.into_iter().map(|block| (block.label, block.encrypted, block.der)).collect())
+    fn summary(file: &[u8]) -> Result<Vec<(String, Encryption, Vec<u8>)>, PemError> {
+        Ok(blocks(file)?.into_iter().map(|block| (block.label, block.encryption, block.der)).collect())
     }
 
     #[test]
     fn reads_what_stands_between_the_lines() {
-        let one = |label: &str, encrypted, der: &[u8]| Ok(vec![(label.to_owned(), encrypted, der.to_vec())]);
+        let with = |label: &str, encryption, der: &[u8]| Ok(vec![(label.to_owned(), encryption, der.to_vec())]);
+        let one = |label, der| with(label, Encryption::None, der);
         let cases: &[(&[u8], Result<_, _>)] = &[
             (b"", Ok(vec![])),
             (b"no block here\n", Ok(vec![])),
-            (b"-----BEGIN A-----\nYWJj\n-----END A-----", one("A", false, b"abc")),
-            (b"\xef\xbb\xbf-----BEGIN A B-----\r\nYW\r\nJj\r\n-----END A B-----\r\n", one("A B", false, b"abc")),
-            (b"Certificate:\n \xff Data\n-----BEGIN A-----\n\nYWJj\n-----END A-----\n", one("A", false, b"abc")),
+            (b"-----BEGIN A-----\nYWJj\n-----END A-----", one("A", b"abc")),
+            (b"\xef\xbb\xbf-----BEGIN A B-----\r\nYW\r\nJj\r\n-----END A B-----\r\n", one("A B", b"abc")),
+            (b"Certificate:\n \xff Data\n-----BEGIN A-----\n\nYWJj\n-----END A-----\n", one("A", b"abc")),
             (
                 b"-----BEGIN A-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n!!\n-----END A-----\n",
-                one("A", true, b""),
+                with("A", Encryption::Legacy, b""),
             ),
             (
                 b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nYWJj\n-----END ENCRYPTED PRIVATE KEY-----\n",
-                one("ENCRYPTED PRIVATE KEY", true, b""),
+                with("ENCRYPTED PRIVATE KEY", Encryption::Pkcs8, b"abc"),
             ),
             (b"-----BEGIN A-----\nYWJj\n", Err(PemError::Unfinished(1))),
             (b"-----BEGIN A-----\nYWJj\n-----END B-----\n", Err(PemError::Unfinished(1))),
@@ -123,7 +136,7 @@ mod tests {
             MDE=\n\
             -----END CERTIFICATE-----\n";
         assert_eq!(encode("CERTIFICATE", &der), wanted);
-        assert_eq!(summary(wanted.as_bytes()), Ok(vec![("CERTIFICATE".to_owned(), false, der)]));
+        assert_eq!(summary(wanted.as_bytes()), Ok(vec![("CERTIFICATE".to_owned(), Encryption::None, der)]));
         assert_eq!(encode("A", &[0; 48]).lines().count(), 3);
     }
 }

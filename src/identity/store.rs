@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::brought::Place;
 use super::error::{IdentityError, Warning};
 use crate::secret::Secret;
 use crate::whole_file;
@@ -55,12 +56,14 @@ impl Kept {
         Self { folder: identities.join(node), identities }
     }
 
-    pub(super) fn certificate(&self) -> PathBuf {
-        self.folder.join("cert.pem")
+    /// The pair; nothing stands beside it.
+    pub(super) fn place(&self) -> Place {
+        Place { ca: None, ..Place::folder(&self.folder) }
     }
 
-    pub(super) fn key(&self) -> PathBuf {
-        self.folder.join("key.pem")
+    /// The key of a request that went elsewhere to be signed.
+    pub(super) fn requested_key(&self) -> PathBuf {
+        self.folder.join("csr-key.pem")
     }
 
     /// Another secret of the node.
@@ -82,21 +85,22 @@ impl Kept {
 
     /// Replaces the pair; the lock is asked for so that nobody writes without it.
     pub(super) fn write(&self, _lock: &File, certificate_pem: &str, key_pem: &Secret) -> Result<(), IdentityError> {
-        let files = [(self.key(), key_pem.expose()), (self.certificate(), certificate_pem.as_bytes())];
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| IdentityError::write(&path, source)
-        };
-        // Both are on disk before the first gets its name: a full disk must not part the pair that is there.
-        let mut ready = Vec::new();
-        for (path, bytes) in files {
-            ready.push((whole_file::filled(&path, bytes).map_err(failed(&path))?, path));
-        }
-        for (file, path) in ready {
-            whole_file::publish(file, 0o600, &path).map_err(failed(&path))?;
-        }
-        Ok(())
+        write_pair(&self.place(), certificate_pem, key_pem)
     }
+}
+
+/// Replaces the pair at a place, whose folder is there; both files are their owner's alone.
+pub(super) fn write_pair(place: &Place, certificate_pem: &str, key_pem: &Secret) -> Result<(), IdentityError> {
+    let files = [(&place.key, key_pem.expose()), (&place.certificate, certificate_pem.as_bytes())];
+    // Both are on disk before the first gets its name: a full disk must not part the pair that is there.
+    let mut ready = Vec::new();
+    for (path, bytes) in files {
+        ready.push((whole_file::filled(path, bytes).map_err(|source| IdentityError::write(path, source))?, path));
+    }
+    for (file, path) in ready {
+        whole_file::publish(file, 0o600, path).map_err(|source| IdentityError::write(path, source))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -380,7 +380,10 @@ fn the_manifest_tells_what_went_in_and_came_out() {
     world.openssl(&["x509", "-in", "ca.pem", "-outform", "DER", "-out", "ca.der"]);
     let certificate = "../.nodebake/identities/worker-node-1/cert.pem";
     let serial = world.openssl(&["x509", "-in", certificate, "-noout", "-serial"]);
-    let end = world.openssl(&["x509", "-in", certificate, "-noout", "-enddate", "-dateopt", "iso_8601"]);
+    let date = |which: &str| {
+        let printed = world.openssl(&["x509", "-in", certificate, "-noout", which, "-dateopt", "iso_8601"]);
+        printed.trim().split_once('=').unwrap().1.replace(' ', "T")
+    };
     let meta_data: Value = serde_yaml::from_str(&world.read("build/worker-node-1/meta-data")).unwrap();
     let wanted = json!({
         "apiVersion": "nodebake/v1",
@@ -390,7 +393,12 @@ fn the_manifest_tells_what_went_in_and_came_out() {
         "artifacts": artifacts,
         "certificate": {
             "serial": serial.trim_start_matches("serial=").trim().to_lowercase(),
-            "notAfter": end.trim_start_matches("notAfter=").trim().replace(' ', "T"),
+            "names": ["worker-node-1", "10.0.0.36"],
+            "issuer": "C=DE, O=Kubernetes, OU=CA, CN=Kubernetes CA",
+            "notBefore": date("-startdate"),
+            "notAfter": date("-enddate"),
+            "broughtAlong": false,
+            "rotates": [],
         },
         "instanceId": meta_data["instance-id"],
         "files": files,

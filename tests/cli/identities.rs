@@ -59,15 +59,18 @@ fn a_ca_that_cannot_sign_is_refused() {
     }
 
     fs::write(world.path("pki/ca.pem"), format!("{ca}{}", String::from_utf8(foreign).unwrap())).unwrap();
-    let several = "FOLDER/pki/ca.pem holds 2 certificates instead of one";
-    refused(&world, &Ran::failed(2, several, "keep only the certificate that signs the nodes' certificates"));
+    let several = "FOLDER/pki/ca.pem is no chain: its certificate 2 did not issue the one before";
+    let hint = "put the CA first that signs the nodes' certificates, then the one that issued it, and so on; leave out all \
+                others";
+    refused(&world, &Ran::failed(2, several, hint));
 
     fs::remove_file(world.path("pki/ca.pem")).unwrap();
     let hint = "copy the cluster's CA certificate to FOLDER/pki/ca.pem, or set `pki` to its folder";
     refused(&world, &Ran::failed(2, "there is no CA certificate FOLDER/pki/ca.pem", hint));
 
     fs::write(world.path("pki/ca.pem"), "no certificate").unwrap();
-    refused(&world, &Ran::failed(2, "FOLDER/pki/ca.pem is no certificate: no certificate in it", ""));
+    let hint = "it must be PEM: `openssl x509 -inform der -in FOLDER/pki/ca.pem` makes that of DER";
+    refused(&world, &Ran::failed(2, "FOLDER/pki/ca.pem is no certificate: no certificate in it", hint));
 }
 
 #[test]
@@ -78,9 +81,13 @@ fn a_ca_key_that_cannot_be_read_is_refused() {
     let error = "FOLDER/pki/ca-key.pem cannot be used: the file is damaged: PEM block 1 has no matching END line";
     refused(&world, &Ran::failed(2, error, ""));
     fs::write(world.path("pki/ca-key.pem"), &key).unwrap();
-    world.openssl(&["rsa", "-in", "ca-key.pem", "-aes128", "-passout", "pass:secret", "-out", "ca-key.pem"]);
-    let hint = "decrypt it, for instance with `openssl pkey -in FOLDER/pki/ca-key.pem`, into a file of mode 0600";
-    refused(&world, &Ran::failed(2, "FOLDER/pki/ca-key.pem cannot be used: the private key is encrypted", hint));
+    let convert = ["rsa", "-traditional", "-in", "ca-key.pem", "-aes128", "-passout", "pass:secret"];
+    world.openssl(&[&convert[..], &["-out", "ca-key.pem"]].concat());
+    let error = "FOLDER/pki/ca-key.pem cannot be used: the private key is encrypted in a way that is not supported: PKCS#8 with \
+                 AES or 3DES is";
+    let hint = "encrypt it anew, in a file of its own: `openssl pkey -in FOLDER/pki/ca-key.pem -aes256 -out \
+                FOLDER/pki/ca-key.pem.new`";
+    refused(&world, &Ran::failed(2, error, hint));
 }
 
 #[test]
@@ -113,7 +120,8 @@ fn without_the_ca_key_certificates_must_be_brought_along() {
 
     let error = "there is no certificate for worker-node-2, and no FOLDER/pki/ca-key.pem to issue one";
     let hint = "put the CA's key at FOLDER/pki/ca-key.pem, or a certificate made elsewhere at \
-                FOLDER/pki/worker-node-2.pem with its key worker-node-2-key.pem beside it";
+                FOLDER/pki/worker-node-2.pem with its key worker-node-2-key.pem beside it, or have one signed: `nodebake \
+                identity csr worker-node-2`";
     assert_eq!(world.run(&["build", "--all"]), Ran::failed(2, error, hint));
     let error = "there is no certificate for kubernetes-admin, and no FOLDER/pki/ca-key.pem to issue one";
     assert_eq!(world.run(&["kubeconfig"]), Ran::failed(2, error, "put the CA's key at FOLDER/pki/ca-key.pem"));

@@ -302,7 +302,7 @@ fn status_of_a_node_tells_all_that_is_known_of_it() {
     let manifest: serde_json::Value = serde_json::from_str(&world.read("build/worker-node-1/manifest.json")).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let (payload, seed) = (text(&manifest["payload"]["digest"]), text(&manifest["seed"]["digest"]));
-    let ends = text(&manifest["certificate"]["notAfter"]);
+    let (ends, serial) = (text(&manifest["certificate"]["notAfter"]), text(&manifest["certificate"]["serial"]));
     let ca = &text(&manifest["ca"])[..8];
     let volume = |node: &str| format!("nodebake/nodebake.seed.{ca}.{node}.seed.{}.iso", &seed[..12]);
     let of = |node: &str, own: &[(&str, &str)], images: &[(&str, &str)]| {
@@ -323,6 +323,8 @@ fn status_of_a_node_tells_all_that_is_known_of_it() {
             ("seed", &seed),
             ("base image", &seed),
             ("certificate", &format!("ends {ends}")),
+            ("serial", &serial),
+            ("names", "worker-node-1, 10.0.0.36"),
         ],
     );
     assert_eq!(world.run(&["status", "worker-node-1"]), Ran::ok(first.clone(), ""));
@@ -360,6 +362,8 @@ fn document(world: &World, folder: &str) -> Value {
         });
         json!({"power": "running", "autostart": false, "mark": mark})
     };
+    let mut certificate = manifest["certificate"].clone();
+    certificate["state"] = "valid".into();
     let name = |node: &str| node.parse().unwrap();
     let own = |node: &str| (id.uuid(&name(node)).to_string(), id.mac(&name(node)).to_string());
     let [(first, first_mac), (second, second_mac), (old, _)] = ["worker-node-1", "worker-node-2", "old-node"].map(own);
@@ -372,19 +376,19 @@ fn document(world: &World, folder: &str) -> Value {
             {
                 "name": "worker-node-1", "inClusterFile": true, "address": "10.0.0.36", "address6": null, "uuid": first, "mac": first_mac,
                 "machine": machine("registered", Value::Null, payload), "node": null,
-                "certificateEnd": manifest["certificate"]["notAfter"], "boot": null,
+                "certificateEnd": manifest["certificate"]["notAfter"], "certificate": certificate, "boot": null,
                 "secrets": secrets("worker-node-1"), "differs": [], "takenOver": [],
             },
             {
                 "name": "worker-node-2", "inClusterFile": true, "address": "10.0.0.37", "address6": null, "uuid": second,
                 "mac": second_mac, "machine": machine("failed", "containerd active".into(), &"0".repeat(64).into()),
-                "node": null, "certificateEnd": null, "boot": null, "secrets": secrets("worker-node-2"),
+                "node": null, "certificateEnd": null, "certificate": null, "boot": null, "secrets": secrets("worker-node-2"),
                 "differs": ["payload", "seed", "changed by hand"], "takenOver": [],
             },
             {
                 "name": "old-node", "inClusterFile": false, "address": null, "address6": null, "uuid": old, "mac": null,
                 "machine": machine("started", Value::Null, payload), "node": null, "certificateEnd": null,
-                "boot": null, "secrets": disk, "differs": [], "takenOver": [],
+                "certificate": null, "boot": null, "secrets": disk, "differs": [], "takenOver": [],
             },
         ],
     })

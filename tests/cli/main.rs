@@ -33,6 +33,7 @@ mod inside;
 mod inspecting;
 mod killed;
 mod leaving;
+mod lifetimes;
 mod locking;
 mod machines;
 mod mirror;

@@ -137,3 +137,74 @@ fn a_restart_of_libvirtd_is_survived() {
     world.must(&["up", NODE]);
     world.must(&["down", "--yes"]);
 }
+
+/// The reasons in a plan's table.
+fn reasons(ran: &Ran) -> Vec<String> {
+    ran.stdout.lines().skip(1).map(|line| line.split("   ").map(str::trim).last().unwrap().to_owned()).collect()
+}
+
+/// So many days from now.
+fn later(world: &World, days: u32, arguments: &[&str]) -> Ran {
+    world.run_command(world.command(&["faketime", "-f", &format!("+{days}d")]).args(arguments))
+}
+
+#[test]
+fn an_identity_that_is_renewed_is_a_reason_to_rebuild() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let world = world(&daemon.uri);
+    let _guests = Guests::of(&daemon, good);
+    world.must(&["up", NODE]);
+    assert_eq!(reasons(&plan_of(&world)), ["-"]);
+    world.must(&["identity", "renew", NODE]);
+    let told = plan_of(&world);
+    assert_eq!((told.code, reasons(&told)), (6, vec!["-".to_owned(), "seed changed: certificate renewed".to_owned()]));
+    let ran = world.must(&["up", NODE]);
+    let differs =
+        "worker-node-1: differs: seed changed: certificate renewed; `nodebake rebuild worker-node-1` replaces it\n";
+    assert!(ran.stderr.contains(differs), "{ran:?}");
+    world.must(&["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
+    assert_eq!(reasons(&plan_of(&world)), ["-"]);
+}
+
+/// What a kubelet rotates it goes on rotating, whatever becomes of the pair that was baked for it.
+#[test]
+fn a_machine_whose_kubelet_rotates_is_left_alone() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let world = world(&daemon.uri);
+    let _guests = Guests::of(&daemon, good);
+    world.edit(
+        "  disk: 20GiB\n",
+        "  disk: 20GiB\n  kubelet: {config: {rotateCertificates: true, serverTLSBootstrap: true}}\n",
+    );
+    world.must(&["up", NODE]);
+    let serial = |world: &World| {
+        let path = format!("../.nodebake/identities/{NODE}/cert.pem");
+        world.openssl(&["x509", "-in", &path, "-noout", "-serial"])
+    };
+    let (first, (machine, _)) = (serial(&world), holdings(&daemon));
+    for days in [0, 350, 400] {
+        let told = later(&world, days, &["plan", NODE]);
+        assert_eq!(reasons(&told), ["-"], "{days}: {told:?}");
+        let ran = later(&world, days, &["up", NODE]);
+        assert_eq!((ran.code, ran.stderr.contains("differs")), (0, false), "{days}: {ran:?}");
+        assert_eq!(later(&world, days, &["status", NODE, "-o", "json"]).code, 0, "{days}");
+        assert_eq!((serial(&world), holdings(&daemon).0.mark()), (first.clone(), machine.mark()), "{days}");
+    }
+    // A build for whoever uses the image otherwise says what to do.
+    let ran = later(&world, 400, &["build", NODE]);
+    let warning = "which is no fault as long as its kubelet rotates it; for another machine: `nodebake identity renew \
+                   worker-node-1`\n";
+    assert!(ran.code == 0 && ran.stderr.contains(warning), "{ran:?}");
+    // A machine that is made anew begins with a good one.
+    let ran = later(&world, 400, &["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
+    assert!(ran.code == 0 && ran.stderr.contains("worker-node-1: issued a certificate: expired at "), "{ran:?}");
+    assert_ne!(serial(&world), first);
+    assert_ne!(holdings(&daemon).0.mark().unwrap().seed, machine.mark().unwrap().seed);
+    assert_eq!(reasons(&later(&world, 400, &["plan", NODE])), ["-"]);
+}

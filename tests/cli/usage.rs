@@ -33,6 +33,7 @@ const VERBS: [&str; 26] = [
     "logs",
     "image",
     "gc",
+    "identity",
     "kubeconfig",
     "hosts",
 ];
@@ -42,6 +43,7 @@ fn help_fits_100_columns_and_names_every_verb() {
     let world = World::empty();
     let mut pages: Vec<Vec<&str>> = VERBS.iter().map(|verb| vec![*verb, "--help"]).collect();
     pages.push(vec!["--help"]);
+    pages.extend(["list", "csr", "import", "renew"].map(|verb| vec!["identity", verb, "--help"]));
     for page in &pages {
         let ran = world.run(page);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{page:?}");
@@ -229,7 +231,8 @@ fn all() -> impl Iterator<Item = ExitCode> {
         ExitCode::Lock => Some(ExitCode::Digest),
         ExitCode::Digest => Some(ExitCode::NodeDown),
         ExitCode::NodeDown => Some(ExitCode::Pending),
-        ExitCode::Pending => None,
+        ExitCode::Pending => Some(ExitCode::Expiring),
+        ExitCode::Expiring => None,
     };
     std::iter::successors(Some(ExitCode::Unexpected), next)
 }

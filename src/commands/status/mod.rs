@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use self::report::{Boot, COLUMNS, Document, Machine, Report, WIDE};
+use self::report::{Boot, COLUMNS, Certificate, Document, Machine, Report, WIDE};
 use super::Session;
 use crate::artifacts::{Kind, Lock};
 use crate::boot::{BootEvent, Decoder};
-use crate::build::Manifest;
+use crate::build::{self, Manifest};
 use crate::cli::{Status, StatusFormat};
 use crate::cluster::{Cluster, Nodes, Watch};
 use crate::config::{ClusterId, Node, NodeName};
@@ -27,7 +27,8 @@ use crate::plan::{Inventory, log_pool, taken_over};
 /// How often is looked for changes. libvirt would tell of a machine's, but of none in a pool or a guest's log.
 const POLL: Duration = Duration::from_secs(2);
 
-pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
+/// Shows the machines; says whether the certificate of one is near its end.
+pub(super) fn run(session: &Session, args: &Status) -> Result<bool, Error> {
     session.select(&args.which)?;
     let hypervisor = machine::open(&session.config.libvirt.uri)?;
     let id = session.cluster_id()?;
@@ -36,16 +37,13 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<(), Error> {
     let look = Look { session, hypervisor: &*hypervisor, id: &id, args };
     let first = look.document(nodes.clone())?;
     if args.watch {
-        return look.watch(
-            cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(),
-            nodes.as_ref(),
-            first,
-        );
+        look.watch(cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(), nodes.as_ref(), first)?;
+        return Ok(false);
     }
     session.ui.data(&look.text(&first)?);
     super::taken_over::tell(session, &id, &hypervisor.domains()?);
     tell_age(session);
-    Ok(())
+    Ok(tell_ends(session, &first))
 }
 
 /// What is asked, and of whom.
@@ -144,6 +142,7 @@ impl View<'_> {
         let Look { session, id, .. } = self.look;
         let domain = self.domain(name);
         let manifest = Manifest::load(self.out, &name.to_string());
+        let certificate = domain.and_then(|domain| certificate(domain, manifest.as_ref()));
         let seen = self.inventory.nodes.as_ref().and_then(|nodes| nodes.get(&name.to_string()));
         Report {
             name: name.to_string(),
@@ -154,7 +153,8 @@ impl View<'_> {
             mac: node.map(|node| session.config.mac(id, node).to_string()),
             machine: domain.map(Machine::of),
             node: seen.map(report::Node::of),
-            certificate_end: domain.and_then(|domain| certificate_end(domain, manifest.as_ref())),
+            certificate_end: certificate.map(|certificate| certificate.not_after.clone()),
+            certificate: certificate.map(|certificate| Certificate::of(certificate, session.now)),
             boot: Boot::of(&stages::newest_boot(self.told(name))),
             secrets: secrets::places(session, id, name, self.out, domain, &self.inventory.volumes),
             differs: domain.map_or_else(Vec::new, |domain| differs(domain, manifest.as_ref())),
@@ -237,11 +237,23 @@ fn nodes(session: &Session, cluster: &Cluster) -> Option<Nodes> {
     asked.map_err(|error| session.ui.say(&format!("warning: {}", chain(&error)))).ok()
 }
 
-/// End of the certificate in the machine's seed. It is a part of the seed: what was built for another one tells nothing of
-/// this one.
-fn certificate_end(domain: &DomainInfo, manifest: Option<&Manifest>) -> Option<String> {
+/// The certificate in the machine's seed. It is a part of the seed: what was built for another one tells nothing of this
+/// one.
+fn certificate<'a>(domain: &DomainInfo, manifest: Option<&'a Manifest>) -> Option<&'a build::Certificate> {
     let mark = domain.mark()?;
-    Some(manifest.filter(|built| built.images().1 == mark.seed)?.certificate_end().to_owned())
+    Some(manifest.filter(|built| built.images().1 == mark.seed)?.certificate())
+}
+
+/// Says of which machines the certificates are near their ends; says whether there is any that needs another.
+fn tell_ends(session: &Session, document: &Document) -> bool {
+    let mut any = false;
+    for (name, certificate) in document.nodes.iter().filter_map(|node| Some((&node.name, node.certificate.as_ref()?))) {
+        if let Some(text) = certificate.remark(name) {
+            session.ui.say(&text);
+        }
+        any |= certificate.needs_another;
+    }
+    any
 }
 
 /// How a machine differs from what was built last, and from what we defined.

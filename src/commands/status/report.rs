@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::secrets::Place;
 use crate::boot::{BootEvent, News, Stage};
+use crate::build;
 use crate::cluster;
+use crate::identity::rotation_note;
 use crate::machine::{DomainInfo, DomainState};
 
 /// All nodes that were asked for.
@@ -39,6 +41,8 @@ pub(super) struct Report {
     pub(super) node: Option<Node>,
     /// End of the certificate in the machine's seed, RFC 3339; known where that seed is the one that was built last.
     pub(super) certificate_end: Option<String>,
+    /// All of that certificate; known where its end is.
+    pub(super) certificate: Option<Certificate>,
     pub(super) boot: Option<Boot>,
     pub(super) secrets: Vec<Place>,
     /// How the machine differs from what was built, and from what was defined.
@@ -68,6 +72,58 @@ pub(super) struct Mark {
     pub(super) payload: String,
     pub(super) seed: String,
     pub(super) base_image: String,
+}
+
+/// The certificate in a machine's seed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Certificate {
+    pub(super) serial: String,
+    pub(super) names: Vec<String>,
+    pub(super) issuer: String,
+    pub(super) not_before: String,
+    pub(super) not_after: String,
+    pub(super) state: Option<String>,
+    pub(super) brought_along: bool,
+    pub(super) rotates: Vec<String>,
+    /// Whether the machine needs another one.
+    #[serde(skip)]
+    pub(super) needs_another: bool,
+    /// What its kubelet does about its end.
+    #[serde(skip)]
+    note: &'static str,
+}
+
+impl Certificate {
+    pub(super) fn of(built: &build::Certificate, now: Timestamp) -> Self {
+        let build::Certificate { serial, names, issuer, not_before, not_after, brought_along, rotates } = built.clone();
+        Self {
+            serial,
+            names,
+            issuer,
+            not_before,
+            not_after,
+            state: built.state(now).map(|state| state.to_string()),
+            brought_along,
+            rotates,
+            needs_another: built.needs_another(now),
+            note: built.state(now).filter(|state| state.is_ending()).map_or("", |_| rotation_note(built.rotation())),
+        }
+    }
+
+    /// What is to be said of it where its end is near.
+    pub(super) fn remark(&self, node: &str) -> Option<String> {
+        if !self.needs_another && self.note.is_empty() {
+            return None;
+        }
+        let warning = if self.needs_another { "warning: " } else { "" };
+        let state = if self.state.as_deref() == Some("expired") { "expired" } else { "ends soon," };
+        let note = if self.note.is_empty() { String::new() } else { format!("; {}", self.note) };
+        let first = if self.brought_along { "bring another, then " } else { "" };
+        let remedy = if self.needs_another { format!("; {first}`nodebake rebuild {node}`") } else { String::new() };
+        let text = format!("the certificate that the machine of {node} was made with {state} at {}", self.not_after);
+        Some(format!("{warning}{text}{note}{remedy}"))
+    }
 }
 
 /// The node as the cluster has it.
@@ -259,7 +315,20 @@ impl Report {
                 lines.push((head.to_owned(), format!("sha256:{digest}")));
             }
         }
-        lines.extend(self.certificate_end.iter().map(|end| ("certificate".to_owned(), format!("ends {end}"))));
+        if let Some(certificate) = &self.certificate {
+            let names = certificate.names.join(", ");
+            let rotates = certificate.rotates.join(", ");
+            for (head, value) in [
+                ("certificate", format!("ends {}", certificate.not_after)),
+                ("serial", certificate.serial.clone()),
+                ("names", names),
+                ("rotates", rotates),
+            ] {
+                if !value.is_empty() {
+                    lines.push((head.to_owned(), value));
+                }
+            }
+        }
         if let Some(boot) = &self.boot {
             let began = boot.began.as_deref().unwrap_or("?");
             lines.push(("boot".to_owned(), format!("{}, began {began} by the guest's clock", boot.id)));

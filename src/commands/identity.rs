@@ -1,0 +1,245 @@
+//! `nodebake identity`: certificates and keys through their whole life.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Session;
+use crate::build::make_output_folder;
+use crate::cli::{Identity, IdentityCsr, IdentityImport, IdentityList, IdentityRenew, IdentityVerb, StatusFormat};
+use crate::config::{Node, Rotation};
+use crate::error::Error;
+use crate::identity::{Identities, Kind, Listed, NodeRequest, State, rotation_note};
+use crate::whole_file;
+
+/// Does what is asked; says whether a certificate is near its end.
+pub(super) fn run(session: &Session, args: &Identity) -> Result<bool, Error> {
+    match &args.verb {
+        IdentityVerb::List(args) => return list(session, args),
+        IdentityVerb::Csr(args) => csr(session, args)?,
+        IdentityVerb::Import(args) => import(session, args)?,
+        IdentityVerb::Renew(args) => renew(session, args)?,
+    }
+    Ok(false)
+}
+
+fn csr(session: &Session, args: &IdentityCsr) -> Result<(), Error> {
+    let nodes = session.select(&args.which)?;
+    let ca = session.ca()?;
+    let identities = session.identities(&ca);
+    make_output_folder(&args.out)?;
+    for node in nodes {
+        let requested = identities.request(&NodeRequest::of(node))?;
+        let path = args.out.join(format!("{}.csr", node.name));
+        whole_file::write(&path, requested.request_pem.as_bytes(), 0o644).map_err(|source| Error::File {
+            action: "writing",
+            path: path.clone(),
+            source,
+        })?;
+        session.ui.say(&format!(
+            "{0}: wrote {1}; its key stays in {2}, and `nodebake identity import {0} FILE` takes in what is signed",
+            node.name,
+            path.display(),
+            requested.key.display()
+        ));
+    }
+    Ok(())
+}
+
+fn import(session: &Session, args: &IdentityImport) -> Result<(), Error> {
+    let ca = session.ca()?;
+    for node in session.nodes(std::slice::from_ref(&args.node))? {
+        // Whatever its kubelet does later, it begins with this one.
+        let request = NodeRequest { rotates: false, ..NodeRequest::of(node) };
+        let imported = session.identities(&ca).import(&request, &args.file, args.replace)?;
+        session.ui.say(&format!(
+            "{}: took in its certificate, valid until {}: {}",
+            node.name,
+            imported.facts.validity.not_after,
+            imported.certificate.display()
+        ));
+    }
+    Ok(())
+}
+
+fn renew(session: &Session, args: &IdentityRenew) -> Result<(), Error> {
+    let nodes = session.select(&args.which)?;
+    let ca = session.ca()?;
+    let identities = session.identities(&ca);
+    // All or none.
+    for node in &nodes {
+        identities.renewable(&NodeRequest::of(node))?;
+    }
+    for node in nodes {
+        let renewed = identities.renew(&NodeRequest::of(node))?;
+        session.ui.say(&format!(
+            "{0}: issued another certificate, valid until {1}; `nodebake rebuild {0}` brings it to the machine",
+            node.name, renewed.facts.validity.not_after
+        ));
+    }
+    Ok(())
+}
+
+/// What there is, as programs read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    api_version: &'static str,
+    cluster: String,
+    identities: Vec<Entry>,
+}
+
+/// One certificate, or where one should be. docs/identity.md tells what each field means, and is a promise.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    name: String,
+    kind: Option<String>,
+    state: String,
+    serial: Option<String>,
+    names: Vec<String>,
+    issuer: Option<String>,
+    not_before: Option<String>,
+    not_after: Option<String>,
+    days_left: Option<i64>,
+    rotates: Vec<&'static str>,
+    requested: bool,
+    file: Option<String>,
+    problems: Vec<String>,
+}
+
+impl Entry {
+    fn of(listed: &Listed, rotation: Rotation, now: Timestamp) -> Self {
+        let facts = listed.facts.as_ref();
+        let rotates = [(rotation.client, "client"), (rotation.server, "server")];
+        Self {
+            name: listed.name.clone(),
+            kind: listed.kind.map(|kind| kind.to_string()),
+            state: listed.state.to_string(),
+            serial: facts.map(|facts| facts.serial.clone()),
+            names: facts.map(|facts| facts.names.clone()).unwrap_or_default(),
+            issuer: facts.map(|facts| facts.issuer.clone()),
+            not_before: facts.map(|facts| facts.validity.not_before.to_string()),
+            not_after: facts.map(|facts| facts.validity.not_after.to_string()),
+            days_left: facts.map(|facts| days(now, facts.validity.not_after)),
+            rotates: rotates.into_iter().filter(|(does, _)| *does).map(|(_, what)| what).collect(),
+            requested: listed.requested,
+            file: listed.file.as_ref().map(|file| file.display().to_string()),
+            problems: listed.problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn row(&self, wide: bool) -> Vec<String> {
+        let or_dash = |cell: Option<&String>| cell.cloned().unwrap_or_else(|| "-".to_owned());
+        let list = |words: Vec<String>| if words.is_empty() { "-".to_owned() } else { words.join(", ") };
+        let mut row = vec![
+            self.name.clone(),
+            or_dash(self.kind.as_ref()),
+            self.state.clone(),
+            or_dash(self.days_left.map(|days| days.to_string()).as_ref()),
+            or_dash(self.not_after.as_ref()),
+            or_dash(self.serial.as_ref()),
+        ];
+        if wide {
+            row.extend([
+                list(self.names.clone()),
+                or_dash(self.issuer.as_ref()),
+                or_dash(self.not_before.as_ref()),
+                list(self.rotates.iter().map(ToString::to_string).collect()),
+                or_dash(self.file.as_ref()),
+            ]);
+        }
+        row
+    }
+}
+
+/// Whole days from now to then; what is past is negative.
+fn days(now: Timestamp, then: Timestamp) -> i64 {
+    now.duration_until(then).as_secs().div_euclid(24 * 60 * 60)
+}
+
+/// Shows what there is; says whether time runs out for any of it.
+fn list(session: &Session, args: &IdentityList) -> Result<bool, Error> {
+    let nodes = session.select(&args.which)?;
+    let ca = session.ca()?;
+    let found = find(session, &session.identities(&ca), &nodes, args.which.is_all())?;
+    let entries = found.iter().map(|(listed, rotation)| Entry::of(listed, *rotation, session.now)).collect();
+    let cluster = session.config.cluster.name.to_string();
+    let document = Document { api_version: "nodebake/v1", cluster, identities: entries };
+    let wide = args.output == StatusFormat::Wide;
+    session.show(args.output.into(), &document, || table(&document.identities, wide))?;
+    for (listed, rotation) in &found {
+        remarks(listed, *rotation).iter().for_each(|remark| session.ui.say(remark));
+    }
+    Ok(found.iter().any(|(listed, rotation)| listed.state.is_ending() && !is_whole(*rotation)))
+}
+
+/// The nodes' identities, and those of all if all are asked for.
+fn find(
+    session: &Session,
+    identities: &Identities,
+    nodes: &[&Node],
+    all: bool,
+) -> Result<Vec<(Listed, Rotation)>, Error> {
+    let mut found = Vec::new();
+    for node in nodes {
+        found.push((identities.list_node(&NodeRequest::of(node))?, node.settings.rotation()));
+    }
+    if all {
+        let administrator = identities.list_administrator(&session.kubeconfig())?;
+        let others = administrator.into_iter().chain(identities.list_cas());
+        found.extend(others.map(|listed| (listed, Rotation::default())));
+    }
+    Ok(found)
+}
+
+fn is_whole(rotation: Rotation) -> bool {
+    rotation == Rotation { client: true, server: true }
+}
+
+fn table(entries: &[Entry], wide: bool) -> String {
+    let mut head = vec!["NAME", "KIND", "STATE", "DAYS", "ENDS", "SERIAL"];
+    if wide {
+        head.extend(["NAMES", "ISSUER", "BEGINS", "ROTATES", "FILE"]);
+    }
+    let head = head.into_iter().map(String::from).collect();
+    super::table(&std::iter::once(head).chain(entries.iter().map(|entry| entry.row(wide))).collect::<Vec<_>>())
+}
+
+/// What is to be said of one.
+fn remarks(listed: &Listed, rotation: Rotation) -> Vec<String> {
+    let name = &listed.name;
+    let mut remarks = Vec::new();
+    if let (true, Some(facts)) = (listed.state.is_ending(), &listed.facts) {
+        let end = facts.validity.not_after;
+        let verb = if listed.state == State::Expired { "expired" } else { "ends soon," };
+        let whose = if listed.kind == Some(Kind::Ca) { "the CA" } else { "the certificate of" };
+        let warning = if is_whole(rotation) { "" } else { "warning: " };
+        let note = rotation_note(rotation);
+        let note = if note.is_empty() { String::new() } else { format!("; {note}") };
+        let remedy = if is_whole(rotation) { String::new() } else { format!("; {}", remedy(listed)) };
+        remarks.push(format!("{warning}{whose} {name} {verb} at {end}{note}{remedy}"));
+    } else if !listed.problems.is_empty() {
+        let problems: Vec<_> = listed.problems.iter().map(ToString::to_string).collect();
+        remarks.push(format!("warning: the certificate of {name} is of no use: {}", problems.join("; ")));
+    }
+    if listed.requested {
+        remarks
+            .push(format!("{name}: a request is out; `nodebake identity import {name} FILE` takes in what is signed"));
+    }
+    remarks
+}
+
+/// How another certificate comes in its place.
+fn remedy(listed: &Listed) -> String {
+    let name = &listed.name;
+    match listed.kind {
+        Some(Kind::Ca) => "replace it in time (kubernetes.io: manual rotation of CA certificates)".to_owned(),
+        Some(Kind::Administrator) => "`nodebake kubeconfig` writes another".to_owned(),
+        Some(Kind::BroughtAlong) => {
+            format!(
+                "`nodebake identity csr {name}` asks for another, `nodebake rebuild {name}` brings it to the machine"
+            )
+        }
+        Some(Kind::Issued) | None => format!("`nodebake rebuild {name}` gives its machine another"),
+    }
+}
