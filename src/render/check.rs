@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::templates::Templates;
 use super::{
-    Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, RenderError, cloud_config, containerd,
-    kubelet, network, preloaded, proxy, seal,
+    CERTIFICATES, Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, ROTATED_CLIENT, RenderError,
+    cloud_config, containerd, kubelet, network, preloaded, proxy, seal,
 };
 use crate::config::{Config, Macs, Node};
 use crate::image::PayloadContents;
@@ -190,7 +190,13 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
     same("the context", &(context.context.cluster, context.context.user), &(cluster.name, user.name))?;
     same("current-context", &got.current_context, &context.name)?;
     let UserEntry { client_certificate, client_key } = &user.user;
-    files_are_there(bundle, &[&cluster.cluster.certificate_authority, client_certificate, client_key])
+    files_are_there(bundle, &[&cluster.cluster.certificate_authority])?;
+    if client_certificate == ROTATED_CLIENT && client_key == ROTATED_CLIENT {
+        files_are_there(bundle, &[CERTIFICATES])?;
+        let before = settings(bundle, "/etc/systemd/system/kubelet.service", "ExecStartPre")?.unwrap_or_default();
+        return same("that the kubelet's unit makes what it names", &before.contains(&CERTIFICATES), &true);
+    }
+    files_are_there(bundle, &[client_certificate, client_key])
 }
 
 /// The kubelet says the node's addresses as they are on its card, and as its certificate has them. Where they come by DHCP, it

@@ -168,6 +168,9 @@ fn meant(config: &Config, node: &Node) -> Value {
         "tlsCertFile": format!("/etc/kubernetes/pki/{name}.pem"),
         "tlsPrivateKeyFile": format!("/etc/kubernetes/pki/{name}-key.pem"),
     });
+    if node.settings.rotation().server {
+        merge(&mut meant, &json!({"tlsCertFile": null, "tlsPrivateKeyFile": null}));
+    }
     if node.settings.swap.is_some() {
         merge(&mut meant, &json!({"failSwapOn": false, "memorySwap": {"swapBehavior": "LimitedSwap"}}));
     }

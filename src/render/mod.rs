@@ -24,7 +24,7 @@ mod yaml;
 
 use serde::Serialize;
 
-use crate::config::{Config, Macs, Mount, Node, NodeName};
+use crate::config::{Config, Macs, Mount, Node, NodeName, Rotation};
 use crate::digest::Digest;
 use crate::identity::HostKey;
 use crate::image::{Payload, PayloadContents};
@@ -173,6 +173,19 @@ const RENDERED: [(&str, u32, &str); 14] = [
     ("/usr/local/lib/nodebake/report", 0o755, "guest/report"),
 ];
 
+/// The script that gives a kubelet that rotates its certificates the first ones.
+const CERTIFICATES: &str = "/usr/local/lib/nodebake/certificates";
+
+/// Where a kubelet keeps the certificate, with its key, that it shows the apiserver and rotates (its
+/// `pkg/kubelet/certificate`).
+const ROTATED_CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+
+/// What of its identity a kubelet replaces by itself, as it calls them in the names of its files.
+fn rotated(node: &Node) -> Vec<&'static str> {
+    let Rotation { client, server } = node.settings.rotation();
+    [(client, "client"), (server, "server")].into_iter().filter(|(does, _)| *does).map(|(_, what)| what).collect()
+}
+
 /// The same, where the cluster file asks for it.
 fn rendered_when_given(
     config: &Config,
@@ -202,6 +215,9 @@ fn rendered_when_given(
     if !mounted(node).is_empty() {
         files.push((DISKS[0], 0o644, "systemd/nodebake-disks.service"));
         files.push((DISKS[1], 0o755, "guest/disks"));
+    }
+    if !rotated(node).is_empty() {
+        files.push((CERTIFICATES, 0o755, "guest/certificates"));
     }
     if !contents.packages.is_empty() {
         files.push(("/etc/systemd/system/nodebake-packages.service", 0o644, "systemd/nodebake-packages.service"));
@@ -321,6 +337,8 @@ struct Values<'a> {
     node: NodeValues<'a>,
     network: NetworkValues<'a>,
     paths: Paths,
+    /// What of its identity the kubelet replaces by itself: client, server.
+    rotated: Vec<&'static str>,
     ssh: Option<SshValues<'a>>,
     payload_serial: String,
     payload_place: PayloadPlace,
@@ -475,8 +493,27 @@ struct NetworkValues<'a> {
 #[derive(Serialize)]
 struct Paths {
     ca: String,
+    /// The pair that is baked.
     certificate: String,
     key: String,
+    /// What the kubelet shows the apiserver: the same, or what it rotates to.
+    client_certificate: String,
+    client_key: String,
+}
+
+impl Paths {
+    fn of(node: &Node) -> Self {
+        let [certificate, key] = ["", "-key"].map(|what| format!("/etc/kubernetes/pki/{}{what}.pem", node.name));
+        let rotates = node.settings.rotation().client;
+        let shown = |baked: &String| if rotates { ROTATED_CLIENT.to_owned() } else { baked.clone() };
+        Self {
+            ca: "/etc/kubernetes/pki/ca.pem".to_owned(),
+            client_certificate: shown(&certificate),
+            client_key: shown(&key),
+            certificate,
+            key,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -523,11 +560,8 @@ impl<'a> Values<'a> {
                 nameservers: &config.network.nameservers,
                 mtu: config.network.mtu,
             },
-            paths: Paths {
-                ca: "/etc/kubernetes/pki/ca.pem".to_owned(),
-                certificate: format!("/etc/kubernetes/pki/{}.pem", node.name),
-                key: format!("/etc/kubernetes/pki/{}-key.pem", node.name),
-            },
+            paths: Paths::of(node),
+            rotated: rotated(node),
             ssh: settings.ssh.as_ref().map(|ssh| SshValues { user: &ssh.user, authorized_keys: &ssh.authorized_keys }),
             payload_serial: payload_serial(payload.digest),
             payload_place: place,

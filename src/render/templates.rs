@@ -22,7 +22,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [Template; 45] = templates![
+const TEMPLATES: [Template; 46] = templates![
     "user-data",
     "meta-data",
     "vendor-data",
@@ -51,6 +51,7 @@ const TEMPLATES: [Template; 45] = templates![
     "golden/vendor-data",
     "guest/address",
     "guest/apt.conf",
+    "guest/certificates",
     "guest/disks",
     "guest/first-boot",
     "guest/grow",

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::identities::provide;
 use crate::machines::with_machines;
 use crate::sitting::Sitting;
-use crate::world::{Ran, World, new_authority};
+use crate::world::{Ran, World, must, new_authority};
 
 const NODE: &str = "worker-node-1";
 
@@ -518,4 +519,42 @@ fn status_tells_of_certificates_that_end() {
     let said = format!("warning: {machine} ends soon, at {ends}; `nodebake rebuild worker-node-1`\n");
     assert_eq!(later(&world, 340, &["status"]).stderr, said);
     assert_eq!(world.must(&["status"]).stderr, "");
+}
+
+#[test]
+fn a_kubelet_that_rotates_finds_its_first_pair() {
+    let world = World::new();
+    world.edit("  disk: 20GiB\n", "  disk: 20GiB\n  kubelet: {config: {rotateCertificates: true}}\n");
+    let kubeconfig = world.must(&["render", NODE, "/etc/kubernetes/kubelet.kubeconfig"]).stdout;
+    let kubeconfig: Value = serde_yaml::from_str(&kubeconfig).unwrap();
+    let current = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+    assert_eq!(kubeconfig["users"][0]["user"], json!({"client-certificate": current, "client-key": current}));
+    // The script that makes it, in a mount namespace that is gone with it.
+    let script = world.must(&["render", NODE, "/usr/local/lib/nodebake/certificates"]).stdout;
+    fs::write(world.path("certificates"), script).unwrap();
+    let run = "set -eu; mount -t tmpfs none /etc; mkdir -p /etc/kubernetes/pki; mount -t tmpfs none /var/lib
+        pki=/var/lib/kubelet/pki
+        first() { printf 'certificate 1\\n' >/etc/kubernetes/pki/worker-node-1.pem; printf 'key 1\\n' >/etc/kubernetes/pki/worker-node-1-key.pem; }
+        show() { echo \"$1: $(cat $pki/kubelet-client-current.pem | tr '\\n' ' ')\"; }
+        first; umask 022
+        sh certificates; show made
+        stat -c '%a %F' /var/lib/kubelet $pki $pki/kubelet-client-current.pem $(readlink $pki/kubelet-client-current.pem)
+        ls $pki | wc -l
+        # As the kubelet does it.
+        printf 'rotated\\n' >$pki/kubelet-client-2027-01-01-00-00-00.pem
+        ln -sf $pki/kubelet-client-2027-01-01-00-00-00.pem $pki/kubelet-client-current.pem
+        sh certificates; show 'first boot again'
+        printf 'certificate 2\\n' >/etc/kubernetes/pki/worker-node-1.pem; printf 'key 2\\n' >/etc/kubernetes/pki/worker-node-1-key.pem
+        sh certificates; show rebuilt
+        # Cut before the pair has its name: done again.
+        rm $(readlink $pki/kubelet-client-current.pem); echo half >$pki/left.new
+        sh certificates; show cut
+        ls $pki | grep -c updated || true";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", run]).current_dir(world.path(""));
+    let printed = String::from_utf8(must(command.stdin(Stdio::null()))).unwrap();
+    let wanted = "made: certificate 1 key 1 \n\
+                  750 directory\n755 directory\n777 symbolic link\n600 regular file\n2\n\
+                  first boot again: rotated \nrebuilt: certificate 2 key 2 \ncut: certificate 2 key 2 \n0\n";
+    assert_eq!(printed, wanted);
 }

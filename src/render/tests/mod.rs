@@ -512,6 +512,7 @@ fn without_a_drive_the_payload_is_copied_and_nothing_waits_for_a_mount() {
 
 mod custom;
 mod machine;
+mod rotation;
 
 #[test]
 fn a_machine_that_makes_a_golden_image_has_no_identity() {
