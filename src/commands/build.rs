@@ -44,6 +44,7 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
         ]);
     }
     session.ui.data(&super::table(&rows));
+    outputs.nodes.iter().for_each(|output| tell_end(session, output));
     if args.self_contained {
         let id = build.cluster_id();
         for node in nodes {
@@ -93,16 +94,20 @@ fn tell(session: &Session, node: &Node, output: &NodeOutput) {
     tell_identity(session, node, &output.identity);
 }
 
-/// Says what was done for an identity, or should be.
-pub(super) fn tell_identity(session: &Session, node: &Node, identity: &NodeIdentity) {
-    let validity = identity.facts.validity;
+/// Says so of an image whose certificate is over: only a machine that stands, whose kubelet rotates it, can do with that.
+fn tell_end(session: &Session, output: &NodeOutput) {
+    let (node, validity) = (&output.node, output.identity.facts.validity);
     if validity.is_over(session.now) {
         session.ui.say(&format!(
-            "warning: {0}: its certificate expired at {1}, which is no fault as long as its kubelet rotates it; for another \
-             machine: `nodebake identity renew {0}`",
-            node.name, validity.not_after
+            "warning: {node}: its certificate expired at {}, which is no fault as long as its kubelet rotates it; for another \
+             machine: `nodebake identity renew {node}`",
+            validity.not_after
         ));
     }
+}
+
+/// Says what was done for an identity.
+pub(super) fn tell_identity(session: &Session, node: &Node, identity: &NodeIdentity) {
     if identity.origin == Origin::Issued {
         let reasons: Vec<_> = identity.replaced.iter().map(ToString::to_string).collect();
         let because = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };

@@ -168,7 +168,9 @@ fn list(session: &Session, args: &IdentityList) -> Result<bool, Error> {
     let wide = args.output == StatusFormat::Wide;
     session.show(args.output.into(), &document, || table(&document.identities, wide))?;
     for (listed, rotation) in &found {
-        remarks(listed, *rotation).iter().for_each(|remark| session.ui.say(remark));
+        for remark in remarks(listed, *rotation) {
+            session.ui.say(&remark);
+        }
     }
     Ok(found.iter().any(|(listed, rotation)| listed.state.is_ending() && !is_whole(*rotation)))
 }

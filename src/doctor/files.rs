@@ -53,11 +53,11 @@ pub(super) fn ca(ca: &Result<Ca, IdentityError>, now: Timestamp) -> Vec<Finding>
     }
     or_ok(findings, Check::Ca, || {
         let key = match (ca.has_key(), ca.asks_for_key()) {
-            (false, _) => "without its key, so that certificates must be brought".to_owned(),
-            (true, false) => "with its key".to_owned(),
-            (true, true) => format!("with its key when one is issued, from {}", ca.key_place()),
+            (false, _) => ", without its key, so that certificates must be brought".to_owned(),
+            (true, false) => ", with its key".to_owned(),
+            (true, true) => format!("; its key comes from {} when something is signed", ca.key_place()),
         };
-        format!("valid until {end}, {key}")
+        format!("valid until {end}{key}")
     })
 }
 
@@ -211,6 +211,7 @@ fn judge_folder(check: Check, folder: &Path, place: Option<Place>, needed: u64) 
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::config::{CaKey, SecretSource};
     use crate::doctor::fixture::lines;
 
     #[test]
@@ -239,6 +240,31 @@ mod tests {
         }
         let refused = make_private(folder.path()).map_err(|error| error.kind());
         assert_eq!(refused, Err(io::ErrorKind::PermissionDenied));
+    }
+
+    #[test]
+    fn a_ca_is_told_with_the_way_to_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let told = |from: Option<SecretSource>| {
+            let key = CaKey { from, passphrase: None };
+            lines(ca(&Ca::load(folder.path(), &key, Box::new(|_| Ok(None)), now), now))
+        };
+        // What rcgen takes for ever.
+        let valid = "ok: valid until 4096-01-01T00:00:00Z";
+        assert_eq!(told(None), [format!("{valid}, without its key, so that certificates must be brought")]);
+        let from = Some(SecretSource::Environment("CA_KEY".to_owned()));
+        assert_eq!(told(from), [format!("{valid}; its key comes from the variable CA_KEY when something is signed")]);
+        store_key(&folder.path().join("ca-key.pem"), &key.serialize_pem());
+        assert_eq!(told(None), [format!("{valid}, with its key")]);
+    }
+
+    fn store_key(path: &Path, pem: &str) {
+        crate::identity::write_private(path, &crate::secret::Secret::new(pem)).unwrap();
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn admin_kubeconfig(
     now: Timestamp,
 ) -> Result<Secret, IdentityError> {
     let Some(ca_key) = ca.signer()? else {
-        let (node, ca_key) = (USER.to_owned(), ca.key_source().clone());
+        let (node, ca_key) = (USER.to_owned(), ca.key_place());
         return Err(IdentityError::NoCaKey { node, ca_key, certificate: None, replaced: Vec::new() });
     };
     let subject = Subject { common_name: USER.to_owned(), organization: GROUP, server: None };

@@ -135,7 +135,7 @@ impl Ca {
         // Held meanwhile: nobody is asked twice.
         let mut opened = self.key.opened();
         if opened.is_none() && self.key.there {
-            let bytes = self.key.fetch(&self.key.from)?;
+            let bytes = fetch(&self.key.from)?;
             let block = keys::find(bytes.expose()).map_err(|source| self.key.unfit(source))?;
             let block = match block.encryption {
                 Encryption::None => block,
@@ -145,11 +145,6 @@ impl Ca {
             *opened = Some(self.fitting(&block)?);
         }
         Ok(opened.clone())
-    }
-
-    /// Where a key was looked for that is not there.
-    pub(super) fn key_source(&self) -> &SecretSource {
-        &self.key.from
     }
 
     fn fitting(&self, block: &Block) -> Result<Arc<PrivateKey>, IdentityError> {
@@ -179,14 +174,10 @@ impl Key {
         IdentityError::CaKey { from: self.from.clone(), source }
     }
 
-    fn fetch(&self, from: &SecretSource) -> Result<Secret, IdentityError> {
-        source::read(from).map_err(|source| IdentityError::Secret { from: from.clone(), source })
-    }
-
     /// With the passphrase from where it is said to be, else from whoever can be asked.
     fn open(&self, block: &Block) -> Result<Block, IdentityError> {
         if let Some(from) = &self.passphrase {
-            let passphrase = source::first_line(&self.fetch(from)?);
+            let passphrase = source::first_line(&fetch(from)?);
             return keys::decrypt(block, &passphrase).map_err(|source| self.unfit(source));
         }
         for _ in 0..ATTEMPTS {
@@ -202,6 +193,10 @@ impl Key {
         }
         Err(self.unfit(KeyError::Passphrase))
     }
+}
+
+fn fetch(from: &SecretSource) -> Result<Secret, IdentityError> {
+    source::read(from).map_err(|source| IdentityError::Secret { from: from.clone(), source })
 }
 
 impl fmt::Debug for Ca {

@@ -154,7 +154,7 @@ pub enum IdentityError {
         /// The node, or the admin's user name.
         node: String,
         /// Where the CA key was looked for.
-        ca_key: SecretSource,
+        ca_key: String,
         /// Where a certificate of the node was looked for; none for the admin.
         certificate: Option<PathBuf>,
         /// Why the certificate that was issued before is not used, where there is one.

@@ -162,7 +162,7 @@ impl Identities<'_> {
         anew: bool,
     ) -> Result<NodeIdentity, IdentityError> {
         let Some(ca_key) = self.ca.signer()? else {
-            let (node, ca_key) = (request.node.to_string(), self.ca.key_source().clone());
+            let (node, ca_key) = (request.node.to_string(), self.ca.key_place());
             let certificate = Some(Place::to_bring(self.pki, request.node));
             return Err(IdentityError::NoCaKey { node, ca_key, certificate, replaced });
         };
