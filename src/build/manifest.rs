@@ -114,8 +114,7 @@ impl Certificate {
     /// Whether the machine that was made with it needs another one: its end is near, or past, and its kubelet does not
     /// replace all of it by itself.
     pub fn needs_another(&self, now: Timestamp) -> bool {
-        let Rotation { client, server } = self.rotation();
-        self.state(now).is_some_and(State::is_ending) && !(client && server)
+        self.state(now).is_some_and(State::is_ending) && !self.rotation().is_whole()
     }
 }
 

@@ -152,9 +152,10 @@ impl Entry {
     }
 }
 
-/// Whole days from now to then; what is past is negative.
+/// Whole days from now to then; what is past is negative, from its first moment on.
 fn days(now: Timestamp, then: Timestamp) -> i64 {
-    now.duration_until(then).as_secs().div_euclid(24 * 60 * 60)
+    const DAY: i128 = 24 * 60 * 60 * 1_000_000_000;
+    i64::try_from(now.duration_until(then).as_nanos().div_euclid(DAY)).unwrap_or_default()
 }
 
 /// Shows what there is; says whether time runs out for any of it.
@@ -172,7 +173,7 @@ fn list(session: &Session, args: &IdentityList) -> Result<bool, Error> {
             session.ui.say(&remark);
         }
     }
-    Ok(found.iter().any(|(listed, rotation)| listed.state.is_ending() && !is_whole(*rotation)))
+    Ok(found.iter().any(|(listed, rotation)| listed.state.is_ending() && !rotation.is_whole()))
 }
 
 /// The nodes' identities, and those of all if all are asked for.
@@ -194,10 +195,6 @@ fn find(
     Ok(found)
 }
 
-fn is_whole(rotation: Rotation) -> bool {
-    rotation == Rotation { client: true, server: true }
-}
-
 fn table(entries: &[Entry], wide: bool) -> String {
     let mut head = vec!["NAME", "KIND", "STATE", "DAYS", "ENDS", "SERIAL"];
     if wide {
@@ -215,10 +212,10 @@ fn remarks(listed: &Listed, rotation: Rotation) -> Vec<String> {
         let end = facts.validity.not_after;
         let verb = if listed.state == State::Expired { "expired" } else { "ends soon," };
         let whose = if listed.kind == Some(Kind::Ca) { "the CA" } else { "the certificate of" };
-        let warning = if is_whole(rotation) { "" } else { "warning: " };
+        let warning = if rotation.is_whole() { "" } else { "warning: " };
         let note = rotation_note(rotation);
         let note = if note.is_empty() { String::new() } else { format!("; {note}") };
-        let remedy = if is_whole(rotation) { String::new() } else { format!("; {}", remedy(listed)) };
+        let remedy = if rotation.is_whole() { String::new() } else { format!("; {}", remedy(listed)) };
         remarks.push(format!("{warning}{whose} {name} {verb} at {end}{note}{remedy}"));
     } else if !listed.problems.is_empty() {
         let problems: Vec<_> = listed.problems.iter().map(ToString::to_string).collect();
@@ -243,5 +240,30 @@ fn remedy(listed: &Listed) -> String {
             )
         }
         Some(Kind::Issued) | None => format!("`nodebake rebuild {name}` gives its machine another"),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn days_are_whole_ones() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (day, moment) = (SignedDuration::from_hours(24), SignedDuration::from_nanos(1));
+        for (left, wanted) in [
+            (2 * day, 2),
+            (2 * day - moment, 1),
+            (day - moment, 0),
+            (SignedDuration::ZERO, 0),
+            (-moment, -1),
+            (-day, -1),
+            (-day - moment, -2),
+        ] {
+            assert_eq!(days(now, now + left), wanted, "{left}");
+        }
     }
 }

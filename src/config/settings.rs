@@ -64,6 +64,13 @@ pub struct Rotation {
     pub server: bool,
 }
 
+impl Rotation {
+    /// Whether nothing of it is left for others to replace.
+    pub fn is_whole(self) -> bool {
+        self.client && self.server
+    }
+}
+
 impl Settings {
     /// What the kubelet replaces by itself, as far as the cluster file says so; what a template of the user's own says is
     /// not known.

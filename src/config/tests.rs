@@ -173,27 +173,22 @@ fn init_machine() -> Machine {
     }
 }
 
-#[test]
-fn what_init_shows_as_a_comment_is_valid_too() {
-    let text = uncommented();
-    let (key, hash) = (KEY, console_hash());
-    let mut expected = seed();
-    expected.cluster.kubelet_client_user = Some("kube-apiserver".to_owned());
-    expected.download = Download {
-        mirrors: vec!["https://mirror.example/upstream".to_owned()],
-        fallback: false,
-        ca_file: Some("/srv/lab/mirror-ca.pem".into()),
-    };
-    expected.cluster.ca_key = CaKey {
+/// What the comments of `init` say of the CA's key.
+fn init_ca_key() -> CaKey {
+    CaKey {
         from: Some(SecretSource::Command {
             program: "pass".into(),
             arguments: ["show", "lab/ca-key"].map(str::to_owned).to_vec(),
             folder: "/srv/lab".into(),
         }),
         passphrase: Some(SecretSource::Descriptor(3)),
-    };
+    }
+}
+
+/// What they say of files of one's own.
+fn init_artifacts() -> Vec<Given> {
     let sha256 = |text: &[u8]| Checksum::Sha256(Digest::of(text));
-    expected.artifacts = vec![
+    vec![
         Given {
             kind: Kind::Binary,
             name: Some("crictl".to_owned()),
@@ -208,7 +203,22 @@ fn what_init_shows_as_a_comment_is_valid_too() {
             from: Location::Url("https://mirror.example/images/pause-3.10.tar".parse().unwrap()),
             checksum: sha256(b"world"),
         },
-    ];
+    ]
+}
+
+#[test]
+fn what_init_shows_as_a_comment_is_valid_too() {
+    let text = uncommented();
+    let (key, hash) = (KEY, console_hash());
+    let mut expected = seed();
+    expected.cluster.kubelet_client_user = Some("kube-apiserver".to_owned());
+    expected.download = Download {
+        mirrors: vec!["https://mirror.example/upstream".to_owned()],
+        fallback: false,
+        ca_file: Some("/srv/lab/mirror-ca.pem".into()),
+    };
+    expected.cluster.ca_key = init_ca_key();
+    expected.artifacts = init_artifacts();
     let object = |value: serde_json::Value| value.as_object().unwrap().clone();
     let own_file = OwnFile {
         body: Body::Text("[own]\ncolour = blue\n".to_owned()),

@@ -11,7 +11,7 @@ use super::certificate::{Validity, Wanted};
 use super::error::{IdentityError, Problem, Warning};
 use super::issue::{self, Subject};
 use super::store::Kept;
-use crate::config::{Node, NodeName, Rotation};
+use crate::config::{Node, NodeName};
 use crate::secret::Secret;
 
 /// The group of all nodes, which the Node authorizer and the `NodeRestriction` admission plugin ask for.
@@ -47,11 +47,7 @@ pub struct NodeRequest<'a> {
 impl<'a> NodeRequest<'a> {
     /// Of a node as the cluster file has it.
     pub fn of(node: &'a Node) -> Self {
-        Self {
-            node: &node.name,
-            addresses: node.addresses(),
-            rotates: node.settings.rotation() == Rotation { client: true, server: true },
-        }
+        Self { node: &node.name, addresses: node.addresses(), rotates: node.settings.rotation().is_whole() }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::templates::Templates;
 use super::{
     CERTIFICATES, Content, GuestFile, NodeBundle, Origin, PAYLOAD_MOUNT, PayloadPlace, ROTATED_CLIENT, RenderError,
-    cloud_config, containerd, kubelet, network, preloaded, proxy, seal,
+    cloud_config, containerd, kubelet, network, preloaded, proxy, rotated, seal,
 };
 use crate::config::{Config, Macs, Node};
 use crate::image::PayloadContents;
@@ -200,13 +200,15 @@ fn kubeconfig(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), S
 }
 
 /// The kubelet says the node's addresses as they are on its card, and as its certificate has them. Where they come by DHCP, it
-/// starts once they have.
+/// starts once they have; where it rotates certificates, once it has the first ones.
 fn kubelet_unit(bundle: &NodeBundle, config: &Config, node: &Node) -> Result<(), String> {
     const UNIT: &str = "/etc/systemd/system/kubelet.service";
     let waits = network::asks(config, node).then_some(network::ADDRESS);
     let found = settings(bundle, UNIT, "ExecStartPre")?.unwrap_or_default();
-    same("ExecStartPre", &found, &Vec::from_iter(waits))?;
-    files_are_there(bundle, &Vec::from_iter(waits))?;
+    let first = (!rotated(node).is_empty()).then_some(CERTIFICATES);
+    let before: Vec<_> = waits.into_iter().chain(first).collect();
+    same("ExecStartPre", &found, &before)?;
+    files_are_there(bundle, &before)?;
     let start = settings(bundle, UNIT, "ExecStart")?.unwrap_or_default();
     let words = start.iter().flat_map(|line| line.split(' '));
     let got: Vec<_> = words.filter_map(|word| word.strip_prefix("--node-ip=")).collect();

@@ -84,6 +84,7 @@ fn nothing_is_said_of_units_that_are_made_for_what_is_given() {
     let mut config = config("2.1.9");
     let settings = &mut config.nodes[0].settings;
     settings.ntp = vec!["10.0.0.1".to_owned()];
+    settings.kubelet.insert("rotateCertificates".to_owned(), true.into());
     settings.proxy = Some(Proxy {
         http: Some("http://10.0.0.9:3128".to_owned()),
         https: Some("http://own.example:3128/%41\"\\".to_owned()),

@@ -78,13 +78,25 @@ fn a_kubeconfig_that_names_what_nobody_makes_is_refused() {
     let mut without = whole.clone();
     without.files.retain(|file| file.path != CERTIFICATES);
     without.meta_data = whole.meta_data.replace(&whole.instance_id(), &without.instance_id());
-    let wanted = "worker-node-1: what template kubelet/kubeconfig renders is not valid: it names /usr/local/lib/nodebake/certificates, which the bundle \
-                  does not hold";
+    let wanted = "worker-node-1: what template systemd/kubelet.service renders is not valid: it names \
+                  /usr/local/lib/nodebake/certificates, which the bundle does not hold";
     assert_eq!(checked(&without), Err(wanted.to_owned()));
     let mut without = whole.clone();
     edit(&mut without, UNIT, "ExecStartPre", "ExecStartPost");
-    let wanted = "worker-node-1: what template kubelet/kubeconfig renders is not valid: that the kubelet's unit makes what it names reads back as false, not as true";
+    let wanted = "worker-node-1: what template systemd/kubelet.service renders is not valid: ExecStartPre reads back as [], not as \
+                  [\"/usr/local/lib/nodebake/certificates\"]";
     assert_eq!(checked(&without), Err(wanted.to_owned()));
+    // A unit of the user's own is its author's, but for this.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("systemd")).unwrap();
+    let unit = public(&whole, UNIT).0.replace("ExecStartPre=/usr/local/lib/nodebake/certificates\n", "");
+    std::fs::write(folder.path().join("systemd/kubelet.service"), unit).unwrap();
+    let mut own = rotating(&["rotateCertificates"]);
+    own.nodes[0].settings.templates = Some(folder.path().to_owned());
+    let error = try_bundle(&own, PayloadContents::default(), PayloadPlace::Drive).unwrap_err();
+    let wanted = "worker-node-1: what template kubelet/kubeconfig renders is not valid: that the kubelet's unit makes what it names \
+                  reads back as false, not as true";
+    assert_eq!(error.to_string(), wanted);
     // One of the two, or the file of another.
     let mut half = whole.clone();
     edit(&mut half, KUBECONFIG, "client-key: \"/var/lib/kubelet/pki/kubelet-client-current.pem\"", "client-key: /none");
