@@ -1,6 +1,6 @@
 //! `nodebake hosts`: the lines that the control plane's /etc/hosts needs to know the nodes by name.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -9,10 +9,10 @@ use crate::cli::Hosts;
 use crate::config::Node;
 use crate::error::Error;
 
-/// A node's line.
+/// The line of one of a node's addresses.
 #[derive(Serialize)]
 struct Line {
-    address: Ipv4Addr,
+    address: IpAddr,
     names: Vec<String>,
 }
 
@@ -26,16 +26,17 @@ struct Document {
 }
 
 pub(super) fn run(session: &Session, args: &Hosts) -> Result<(), Error> {
-    let hosts: Vec<_> = session.select(&args.which)?.into_iter().map(line).collect();
+    let hosts: Vec<_> = session.select(&args.which)?.into_iter().flat_map(lines).collect();
     let document = Document { api_version: "nodebake/v1", cluster: session.config.cluster.name.to_string(), hosts };
     let row = |line: &Line| format!("{} {}\n", line.address, line.names.join(" "));
     session.show(args.output, &document, || document.hosts.iter().map(row).collect())
 }
 
 /// By its own name, and by the whole one that its cloudConfig gives it.
-fn line(node: &Node) -> Line {
+fn lines(node: &Node) -> Vec<Line> {
     let name = node.name.to_string();
     let whole = node.settings.cloud_config.get("fqdn").and_then(|fqdn| fqdn.as_str());
     let whole = whole.filter(|whole| *whole != name.as_str()).map(crate::printable::line);
-    Line { address: node.address, names: std::iter::once(name).chain(whole).collect() }
+    let names: Vec<String> = std::iter::once(name).chain(whole).collect();
+    node.addresses().into_iter().map(|address| Line { address, names: names.clone() }).collect()
 }

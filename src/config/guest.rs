@@ -45,8 +45,9 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Folders that hold the system itself.
-const SYSTEM: &[&str] = &["/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr"];
+/// Folders that hold the system itself, or what first boot puts there whether a disk is mounted yet or not.
+const SYSTEM: &[&str] =
+    &["/bin", "/boot", "/etc", "/lib", "/lib64", "/opt/cni", "/sbin", "/usr", "/var/lib/dpkg", "/var/lib/systemd"];
 
 /// Where a data disk may be mounted: a folder that neither is the system's nor holds what nodebake relies upon.
 pub(super) fn mount_path(text: &str) -> Result<String, String> {
@@ -469,7 +470,12 @@ mod tests {
                 ("/a b", " is not a path to mount at: letters, digits and \"/._-\""),
             ],
         );
-        for (path, folder) in [("/usr/local", "/usr"), ("/var/lib", "/var/lib/nodebake"), ("/opt", "/opt/nodebake")] {
+        for (path, folder) in [
+            ("/usr/local", "/usr"),
+            ("/opt/cni/bin", "/opt/cni"),
+            ("/var/lib", "/var/lib/nodebake"),
+            ("/opt", "/opt/nodebake"),
+        ] {
             let wanted = format!("a disk mounted at {path:?} would hide what the system has in {folder}");
             assert_eq!(mount_path(path), Err(wanted));
         }

@@ -37,4 +37,8 @@ fn nodes_are_named_as_etc_hosts_has_it() {
     assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), wanted);
     // Neither lock nor CA nor libvirt is needed for it.
     assert_eq!(world.tree(""), before);
+    // With IPv6 a node has two.
+    world.edit("  gateway: 10.0.0.1\n", "  gateway: 10.0.0.1\n  cidr6: fd00:10::/64\n  gateway6: fd00:10::1\n");
+    world.edit("address: 10.0.0.9}", "address: 10.0.0.9, address6: 'fd00:10::9'}");
+    assert_eq!(world.run(&["hosts", "a"]), Ran::ok("10.0.0.9 a\nfd00:10::9 a\n", ""));
 }
