@@ -162,6 +162,14 @@ impl Client {
         self.request(Method::PATCH, path, "application/strategic-merge-patch+json", Some(change)).await
     }
 
+    /// `DELETE`, with options.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub async fn delete(&self, path: &str, options: &Value) -> Result<Value, ApiError> {
+        self.request(Method::DELETE, path, "application/json", Some(options)).await
+    }
+
     async fn exchange(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Result<Value, ApiError> {
         let connect = |source| ApiError::Connect { server: self.server.clone(), source };
         let transport = |source| ApiError::Transport { server: self.server.clone(), source };

@@ -38,6 +38,8 @@ pub struct Config {
     pub runtime_socket: PathBuf,
     /// `runtimeRequestTimeout`, default 2 min.
     pub runtime_timeout: Duration,
+    /// `podLogsDir`.
+    pub pod_logs: PathBuf,
     /// `resolvConf`, default /etc/resolv.conf; none when empty.
     pub resolv_conf: Option<PathBuf>,
     /// `tlsCertFile` and `tlsPrivateKeyFile`.
@@ -239,6 +241,7 @@ impl Reader<'_> {
             cgroup_driver,
             runtime_socket: socket(self.text("/containerRuntimeEndpoint").unwrap_or(DEFAULT_ENDPOINT))?,
             runtime_timeout: self.duration("/runtimeRequestTimeout", Duration::from_mins(2)),
+            pod_logs: self.path("/podLogsDir").unwrap_or_else(|| PathBuf::from("/var/log/pods")),
             resolv_conf: match self.document.get("resolvConf").and_then(Value::as_str) {
                 None => Some(PathBuf::from("/etc/resolv.conf")),
                 Some("") => None,

@@ -14,6 +14,7 @@ use super::kubeconfig::{Kubeconfig, KubeconfigError};
 use super::lease::Lease;
 use super::node::{Node, RuntimeState};
 use super::pod::Pod;
+use super::pods::Pods;
 use super::server::{self, Server, ServerError, State};
 use super::{notify, schema};
 use crate::log;
@@ -131,7 +132,15 @@ async fn live(flags: &Flags, config: Arc<Config>, client: Arc<Client>, host: Hos
     let mut terminate =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(RunError::Start)?;
     tokio::spawn(renew_lease(Arc::clone(&client), Lease::new(&node.name, config.lease_seconds)));
-    tokio::spawn(keep_node(Arc::clone(&node), client, Arc::clone(&runtime), Arc::clone(&config)));
+    tokio::spawn(keep_node(Arc::clone(&node), Arc::clone(&client), Arc::clone(&runtime), Arc::clone(&config)));
+    let pods = Pods {
+        runtime: Arc::clone(&runtime),
+        config: Arc::clone(&config),
+        client,
+        state: Arc::clone(&state),
+        node: node.name.clone(),
+    };
+    tokio::spawn(pods.keep());
     tokio::spawn(keep_pod(runtime, config, node, boot_id, state));
     notify::send("READY=1");
     log::say("started kubelet (stand-in)");

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, WatchEvent, WatchParams};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, DeleteParams, PostParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use crate::control_plane::Server;
@@ -33,7 +33,7 @@ fn command(server: &Server, port: u16, change: impl FnOnce(&mut Value)) -> Comma
         "authentication": {"anonymous": {"enabled": false}, "x509": {"clientCAFile": file("ca.pem")}},
         "cgroupDriver": "systemd",
         "containerRuntimeEndpoint": format!("unix://{}", file("containerd.sock").display()),
-        "resolvConf": file("resolv.conf"), "tlsCertFile": file("a.pem"), "tlsPrivateKeyFile": file("a-key.pem"),
+        "resolvConf": file("resolv.conf"), "podLogsDir": file("pods"), "tlsCertFile": file("a.pem"), "tlsPrivateKeyFile": file("a-key.pem"),
     });
     change(&mut config);
     let kubeconfig = json!({
@@ -111,6 +111,66 @@ async fn a_node_registers_holds_its_lease_and_tells_systemd() {
     let mut told = [0; 64];
     let length = systemd.recv(&mut told).unwrap();
     assert_eq!(&told[..length], b"READY=1");
+}
+
+/// Waits for the first state of a pod since that version that is as wanted; none is the pod that is gone.
+async fn pod_becomes(
+    pods: &Api<Pod>,
+    (name, since): (&str, &str),
+    wanted: impl Fn(Option<&Pod>) -> bool,
+) -> Option<Pod> {
+    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(60);
+    let mut events = pods.watch(&params, since).await.unwrap().boxed();
+    while let Some(event) = events.try_next().await.unwrap() {
+        let pod = match event {
+            WatchEvent::Added(pod) | WatchEvent::Modified(pod) => Some(pod),
+            WatchEvent::Deleted(_) => None,
+            other => panic!("{other:?}"),
+        };
+        if wanted(pod.as_ref()) {
+            return pod;
+        }
+    }
+    panic!("not in a minute");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_of_its_node_run_and_end() {
+    let server = Server::start();
+    runtime::serve(&server.pki.file("containerd.sock"), 0);
+    let mut command = command(&server, free_port(), |_| {});
+    let _kubelet = Kubelet(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let pods: Api<Pod> = Api::default_namespaced(server.client(Some("admin")).await);
+    for (name, node, image) in
+        [("runs", "a", runtime::IMAGE), ("lacks", "a", "example.invalid/missing:1"), ("elsewhere", "b", runtime::IMAGE)]
+    {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": image}]},
+        });
+        pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    }
+    let is_ready = |pod: Option<&Pod>| {
+        let status = pod.and_then(|pod| pod.status.clone()).unwrap_or_default();
+        status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let pod = pod_becomes(&pods, ("runs", "0"), is_ready).await.unwrap();
+    let container = pod.status.unwrap().container_statuses.unwrap().remove(0);
+    assert_eq!((container.container_id.as_deref(), container.ready), (Some("containerd://container"), true));
+    let waits = |pod: Option<&Pod>| {
+        let status = pod.and_then(|pod| pod.status.clone()).unwrap_or_default();
+        let waiting =
+            status.container_statuses.into_iter().flatten().filter_map(|status| status.state?.waiting?.reason);
+        waiting.into_iter().any(|reason| reason == "ErrImageNeverPull")
+    };
+    pod_becomes(&pods, ("lacks", "0"), waits).await;
+    for name in ["runs", "lacks"] {
+        let ending = pods.delete(name, &DeleteParams::default()).await.unwrap().left().unwrap();
+        let since = ending.metadata.resource_version.unwrap();
+        pod_becomes(&pods, (name, &since), |pod| pod.is_none()).await;
+    }
+    let elsewhere = pods.get("elsewhere").await.unwrap().status.unwrap();
+    assert_eq!(elsewhere.phase.as_deref(), Some("Pending"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! A container runtime that answers CRI's questions about itself and runs nothing.
+//! A container runtime that answers CRI's questions, says that it runs what it is told to, and runs nothing.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -10,10 +10,14 @@ use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nodebake_lab_stand_ins::kubelet::cri::{
-    LinuxRuntimeConfiguration, RuntimeCondition, RuntimeConfigResponse, RuntimeStatus, StatusResponse, VersionResponse,
+    CreateContainerResponse, Image, ImageStatusRequest, ImageStatusResponse, LinuxRuntimeConfiguration,
+    RunPodSandboxResponse, RuntimeCondition, RuntimeConfigResponse, RuntimeStatus, StatusResponse, VersionResponse,
 };
 use prost::Message as _;
 use tokio::net::UnixListener;
+
+/// The image that it has.
+pub const IMAGE: &str = "example.invalid/there:1";
 
 /// Serves CRI at that socket, with the cgroup driver of that number (0 systemd, 1 cgroupfs), until the runtime ends.
 pub fn serve(socket: &Path, cgroup_driver: i32) {
@@ -23,8 +27,8 @@ pub fn serve(socket: &Path, cgroup_driver: i32) {
             let (stream, _) = listener.accept().await.unwrap();
             let service = hyper::service::service_fn(move |request: Request<Incoming>| async move {
                 let path = request.uri().path().to_owned();
-                request.into_body().collect().await.unwrap();
-                Ok::<_, Infallible>(answer(&path, cgroup_driver))
+                let question = request.into_body().collect().await.unwrap().to_bytes();
+                Ok::<_, Infallible>(answer(&path, question.get(5..).unwrap_or_default(), cgroup_driver))
             });
             let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
@@ -32,7 +36,11 @@ pub fn serve(socket: &Path, cgroup_driver: i32) {
     });
 }
 
-fn answer(path: &str, cgroup_driver: i32) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
+fn answer(
+    path: &str,
+    question: &[u8],
+    cgroup_driver: i32,
+) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
     let message = match path {
         "/runtime.v1.RuntimeService/Version" => VersionResponse {
             version: "0.1.0".to_owned(),
@@ -45,8 +53,22 @@ fn answer(path: &str, cgroup_driver: i32) -> Response<http_body_util::combinator
         "/runtime.v1.RuntimeService/RuntimeConfig" => {
             RuntimeConfigResponse { linux: Some(LinuxRuntimeConfiguration { cgroup_driver }) }.encode_to_vec()
         }
-        // It has no image.
-        "/runtime.v1.ImageService/ImageStatus" => Vec::new(),
+        // It has one image, and runs nothing of it.
+        "/runtime.v1.ImageService/ImageStatus" => {
+            let asked = ImageStatusRequest::decode(question).unwrap().image.unwrap().image;
+            let image = (asked == IMAGE).then(|| Image { id: "image".to_owned(), ..Image::default() });
+            ImageStatusResponse { image }.encode_to_vec()
+        }
+        "/runtime.v1.RuntimeService/RunPodSandbox" => {
+            RunPodSandboxResponse { pod_sandbox_id: "sandbox".to_owned() }.encode_to_vec()
+        }
+        "/runtime.v1.RuntimeService/CreateContainer" => {
+            CreateContainerResponse { container_id: "container".to_owned() }.encode_to_vec()
+        }
+        "/runtime.v1.RuntimeService/ListPodSandbox"
+        | "/runtime.v1.RuntimeService/StartContainer"
+        | "/runtime.v1.RuntimeService/StopPodSandbox"
+        | "/runtime.v1.RuntimeService/RemovePodSandbox" => Vec::new(),
         other => panic!("{other} is not offered"),
     };
     let mut body = BytesMut::new();
