@@ -16,7 +16,7 @@ pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
 pub(super) const NAME: &str = "kube-apiserver-kubelet-admin";
 /// Kubernetes' own role for all of the kubelets' API
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/>).
-const ROLE: &str = "system:kubelet-api-admin";
+pub(super) const ROLE: &str = "system:kubelet-api-admin";
 /// Whose a thing in the cluster is (<https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>).
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "nodebake");
 

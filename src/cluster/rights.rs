@@ -103,9 +103,12 @@ fn rights(binds: bool) -> Vec<Right> {
     all.extend(right(Task::Leave, "", "persistentvolumes", &["get"]));
     all.extend(right(Task::Leave, storage, "volumeattachments", &follow));
     if binds {
-        let bindings = right(Task::Bind, binding::GROUP, "clusterrolebindings", &["get"]);
+        let bindings = right(Task::Bind, binding::GROUP, "clusterrolebindings", &["get", "patch"]);
         all.extend(bindings.into_iter().map(|right| Right { name: binding::NAME, ..right }));
         all.extend(right(Task::Bind, binding::GROUP, "clusterrolebindings", &["create"]));
+        // Whoever has all the rights of the role himself needs no word for it; he is told of one right too many.
+        let role = right(Task::Bind, binding::GROUP, "clusterroles", &["bind"]);
+        all.extend(role.into_iter().map(|right| Right { name: binding::ROLE, ..right }));
     }
     all
 }
@@ -189,7 +192,9 @@ mod tests {
                 "list volumeattachments.storage.k8s.io",
                 "watch volumeattachments.storage.k8s.io",
                 "get clusterrolebindings.rbac.authorization.k8s.io kube-apiserver-kubelet-admin",
+                "patch clusterrolebindings.rbac.authorization.k8s.io kube-apiserver-kubelet-admin",
                 "create clusterrolebindings.rbac.authorization.k8s.io",
+                "bind clusterroles.rbac.authorization.k8s.io system:kubelet-api-admin",
             ]
         );
         assert!(rights(false).iter().all(|right| right.task != Task::Bind));

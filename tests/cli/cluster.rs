@@ -3,8 +3,9 @@
 
 use std::fs;
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use nodebake_lab_stand_ins::apiserver::flags::Flags;
 use nodebake_lab_stand_ins::apiserver::testing::Server;
@@ -208,6 +209,32 @@ fn the_apiserver_is_let_into_the_kubelets_where_that_is_asked_for() {
 }
 
 #[test]
+fn whose_certificates_the_apiserver_takes_is_found_out() {
+    let lab = Lab::new();
+    if !lab.daemon.root {
+        return;
+    }
+    lab.as_user("root");
+    let check = || lab.doctor(&["client-ca"]);
+    assert_eq!(check(), [json!(["ok", "the apiserver lets clients in that the CA in ca.pem signed", null])]);
+
+    // As if it had been started with another CA's file.
+    let another = String::from_utf8(crate::world::new_authority("365").0).unwrap();
+    lab.administer(|client| async move {
+        let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
+        let patch = Patch::Merge(json!({"data": {"client-ca-file": another}}));
+        maps.patch("extension-apiserver-authentication", &PatchParams::default(), &patch).await.unwrap();
+    });
+    let fix =
+        "put the CA of that cluster into the pki folder, or add ca.pem to the file of the apiserver's --client-ca-file";
+    let found = "the apiserver lets clients of another CA in, and would refuse the nodes: theirs are signed by the one in ca.pem";
+    assert_eq!(check(), [json!(["failure", found, fix])]);
+
+    lab.as_user("ann");
+    assert_eq!(check(), [json!(["skipped", "the apiserver does not tell whose clients it lets in", null])]);
+}
+
+#[test]
 fn what_a_user_may_not_do_is_told_with_the_verbs_that_need_it() {
     let lab = Lab::new();
     if !lab.daemon.root {
@@ -226,8 +253,9 @@ fn what_a_user_may_not_do_is_told_with_the_verbs_that_need_it() {
     let lacks = |status: &str, what: &str| json!([status, format!("ann may not {what} need that"), fix]);
     let joining = "list and watch nodes, list and watch leases.coordination.k8s.io in kube-node-lease; `up`, `plan`, `status` \
                    and `wait`";
-    let binding = "get clusterrolebindings.rbac.authorization.k8s.io kube-apiserver-kubelet-admin, create \
-                   clusterrolebindings.rbac.authorization.k8s.io; `up` for cluster.kubeletClientUser";
+    let binding = "get and patch clusterrolebindings.rbac.authorization.k8s.io kube-apiserver-kubelet-admin, create \
+                   clusterrolebindings.rbac.authorization.k8s.io, bind clusterroles.rbac.authorization.k8s.io \
+                   system:kubelet-api-admin; `up` for cluster.kubeletClientUser";
     let leaving = "delete nodes, list and watch pods, create pods/eviction, get persistentvolumeclaims, get \
                    persistentvolumes, list and watch volumeattachments.storage.k8s.io; `rebuild` and `remove`";
     let all = [

@@ -102,14 +102,13 @@ pub fn guest_is_as_made(cluster: &Cluster, name: &str, tree: &Path, boot: &str, 
 
 /// Each program says the version that was locked; Debian's builds may say more behind it.
 fn versions(cluster: &Cluster, audit: &Audit, findings: &mut Findings) {
-    for (program, before, key) in [
-        ("containerd", "containerd github.com/containerd/containerd/v2 ", "CONTAINERD"),
-        ("runc", "runc version ", "RUNC"),
-        ("kubelet", "Kubernetes ", "KUBERNETES"),
+    for (program, before, wanted) in [
+        ("containerd", "containerd github.com/containerd/containerd/v2 ", cluster.lab.version("CONTAINERD")),
+        ("runc", "runc version ", cluster.lab.version("RUNC")),
+        ("kubelet", "Kubernetes ", cluster.kubernetes()),
     ] {
         let said = audit.versions.get(program).map(|said| (said.code, said.out.lines().next().unwrap_or_default()));
         let version = said.and_then(|(_, line)| line.strip_prefix(before)?.split([' ', '+']).next());
-        let wanted = cluster.lab.version(key);
         findings.holds(&format!("{program} is {wanted}"), version == Some(&wanted), said);
     }
 }

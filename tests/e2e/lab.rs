@@ -102,7 +102,9 @@ impl Lab {
             fs::remove_dir_all(&work).unwrap();
         }
         fs::create_dir_all(&work).unwrap();
-        lab.command(&["up"]).succeeded();
+        // Its controllers keep the pods that a ReplicaSet asks for.
+        let mut up = Command::new(&lab.script);
+        Ran::of(up.arg("up").env("LAB_APISERVER_FLAGS", "--replicaset-controller")).succeeded();
         let log = fs::read_to_string(lab.dir.join("run/apiserver.log")).unwrap_or_default();
         step(&format!("the apiserver at 10.0.0.4 says of itself: {}", log.lines().next().unwrap_or("nothing")));
         lab

@@ -23,10 +23,11 @@ mod guest;
 mod lab;
 mod machine_state;
 mod nodebake;
-mod rebuild;
+mod roll;
 mod rollback;
 mod secrets;
 mod single_drive;
+mod watch;
 mod wire;
 mod workers;
 
@@ -44,6 +45,7 @@ fn workers_are_made_join_survive_and_go() {
     let cluster = Cluster::new(&lab, "cluster", &lab.mirror());
 
     lab.guarded(|| {
+        roll::begin_with_the_release_before(&cluster);
         cluster.make_images();
         failures::taken_address(&cluster, &users);
         let boots = workers::come_up(&cluster, &users);
@@ -54,7 +56,7 @@ fn workers_are_made_join_survive_and_go() {
         failures::third_worker_changes_no_other(&cluster);
         failures::killed_guest(&cluster);
         customised::ask_for_everything(&cluster);
-        rebuild::and_meanwhile(&cluster, || failures::containerd_cannot_start(&lab));
+        roll::both_workers(&cluster, || failures::containerd_cannot_start(&lab));
         customised::is_as_asked(&cluster);
         soak(&cluster);
         workers::go(&cluster, &users);

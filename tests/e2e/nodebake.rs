@@ -125,6 +125,12 @@ impl<'a> Cluster<'a> {
         files
     }
 
+    /// The release of Kubernetes that the cluster file asks for.
+    pub fn kubernetes(&self) -> String {
+        let text = fs::read_to_string(self.folder.join("nodebake.yaml")).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("  kubernetes: ")).unwrap().to_owned()
+    }
+
     /// A node's manifest.
     pub fn manifest(&self, node: &str) -> Value {
         let path = self.folder.join("build").join(node).join("manifest.json");
@@ -146,16 +152,21 @@ impl<'a> Cluster<'a> {
         fs::write(path, format!("{text}  - name: {name}\n    address: {address}\n")).unwrap();
     }
 
-    /// The cluster's nodes by name, as kubectl (the locked one, a real kubectl) gets them.
-    pub fn api_nodes(&self) -> BTreeMap<String, Value> {
+    /// The locked kubectl, which is a real one, with the administrator's rights.
+    pub fn kubectl(&self) -> Command {
         let kubectl = self.folder.join("build/kubectl");
         if !kubectl.exists() {
             assert_eq!(self.run_outside(&["fetch", "kubectl"]).succeeded(), "build/kubectl\n");
         }
-        let home = self.lab.work();
         let mut command = self.lab.inside(kubectl);
-        command.env("HOME", home).args(["--kubeconfig", "admin.kubeconfig", "get", "nodes", "--output=json"]);
-        let list: Value = serde_json::from_str(&Ran::quietly(command.current_dir(&self.folder)).succeeded()).unwrap();
+        command.env("HOME", self.lab.work()).args(["--kubeconfig", "admin.kubeconfig"]).current_dir(&self.folder);
+        command
+    }
+
+    /// The cluster's nodes by name, as kubectl gets them.
+    pub fn api_nodes(&self) -> BTreeMap<String, Value> {
+        let list = Ran::quietly(self.kubectl().args(["get", "nodes", "--output=json"])).succeeded();
+        let list: Value = serde_json::from_str(&list).unwrap();
         let nodes = list["items"].as_array().unwrap().iter();
         nodes.map(|node| (node["metadata"]["name"].as_str().unwrap().to_owned(), node.clone())).collect()
     }

@@ -20,7 +20,7 @@ pub fn come_up(cluster: &Cluster, users: &Things) -> Vec<String> {
     let lab = cluster.lab;
     let ran = cluster.run(&["up"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    is_the_node_table(&ran.stdout, &cluster.lab.version("KUBERNETES"));
+    is_the_node_table(&ran.stdout, &cluster.kubernetes());
     for (name, _) in WORKERS {
         stages_were_told(&ran.stderr, name);
     }
@@ -146,7 +146,7 @@ fn are_registered(cluster: &Cluster, boots: &[String]) {
         findings.same("addresses", addresses, BTreeMap::from(wanted));
         let info = &node["status"]["nodeInfo"];
         findings.same("boot id", info["bootID"].as_str(), Some(boot));
-        findings.same("version", info["kubeletVersion"].as_str(), Some(&cluster.lab.version("KUBERNETES")));
+        findings.same("version", info["kubeletVersion"].as_str(), Some(&cluster.kubernetes()));
         let runtime = format!("containerd://{}", cluster.lab.version("CONTAINERD"));
         let said = info["containerRuntimeVersion"].as_str().unwrap_or_default();
         findings.holds("runtime", said.starts_with(&runtime), said);
@@ -195,7 +195,7 @@ pub fn up_again_changes_nothing(cluster: &Cluster) {
     let (things, output) = (cluster.lab.users_things(), cluster.output());
     let ran = cluster.run(&["up"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    is_the_node_table(&ran.stdout, &cluster.lab.version("KUBERNETES"));
+    is_the_node_table(&ran.stdout, &cluster.kubernetes());
     let notes: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("worker-node-")).collect();
     assert_eq!(notes, Vec::<&str>::new());
     assert_eq!(things.are_whole_in(&cluster.lab.users_things()), Vec::<String>::new());
@@ -245,7 +245,7 @@ pub fn reboot(cluster: &Cluster, boots: &[String]) -> String {
     are_registered(cluster, &[boot.clone(), boots[1].clone()]);
     let ran = cluster.run(&["up"]);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
-    is_the_node_table(&ran.stdout, &lab.version("KUBERNETES"));
+    is_the_node_table(&ran.stdout, &cluster.kubernetes());
     boot
 }
 

@@ -78,6 +78,17 @@ pub static PODS: Resource = Resource {
     ..USUAL
 };
 
+/// `configmaps`; one tells what the apiserver was started with.
+pub static CONFIG_MAPS: Resource = Resource {
+    plural: "configmaps",
+    singular: "configmap",
+    kind: "ConfigMap",
+    namespaced: true,
+    short_names: &["cm"],
+    has_status: false,
+    ..USUAL
+};
+
 /// `events` of the core group.
 pub static EVENTS: Resource = Resource {
     plural: "events",
@@ -209,10 +220,11 @@ const fn review(group: &'static str, plural: &'static str, singular: &'static st
 }
 
 /// Everything that is served.
-pub static ALL: [&Resource; 16] = [
+pub static ALL: [&Resource; 17] = [
     &NODES,
     &NAMESPACES,
     &PODS,
+    &CONFIG_MAPS,
     &EVENTS,
     &PERSISTENT_VOLUMES,
     &PERSISTENT_VOLUME_CLAIMS,

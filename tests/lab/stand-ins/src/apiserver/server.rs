@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -22,7 +23,8 @@ use super::faults::{Fault, Faults};
 use super::flags::Flags;
 use super::handler::Api;
 use super::identity::Identity;
-use super::storage::{Interruption, Store};
+use super::resource::CONFIG_MAPS;
+use super::storage::{Interruption, Key, Store, Write, new_uid, now};
 use crate::tls;
 
 /// How long a client may take to greet.
@@ -51,6 +53,15 @@ pub enum ServerError {
         /// Why.
         #[source]
         source: rustls::Error,
+    },
+    /// The CA that is to be told cannot be read.
+    #[error("the client CA {path} cannot be read")]
+    Published {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// The request log cannot be opened.
     #[error("the request log {path} cannot be opened")]
@@ -171,7 +182,9 @@ impl Apiserver {
         let tls = RwLock::new(Arc::new(server_config(flags)?));
         let log = Log::open(&flags.log).map_err(|source| ServerError::Log { path: flags.log.clone(), source })?;
         let started = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        let api = Arc::new(Api { store: Arc::new(Store::new(started)), log, faults: Faults::default() });
+        let store = Arc::new(Store::new(started));
+        publish(&store, flags)?;
+        let api = Arc::new(Api { store, log, faults: Faults::default() });
         let no_listener = |source| ServerError::Listen { address: flags.listen, source };
         let listener = TcpListener::bind(flags.listen).await.map_err(no_listener)?;
         let address = listener.local_addr().map_err(no_listener)?;
@@ -279,6 +292,21 @@ fn server_config(flags: &Flags) -> Result<ServerConfig, ServerError> {
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Tells by which certificates clients are known, where the real one does
+/// (<https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/>).
+fn publish(store: &Store, flags: &Flags) -> Result<(), ServerError> {
+    let path = &flags.client_ca;
+    let text = std::fs::read_to_string(path).map_err(|source| ServerError::Published { path: path.clone(), source })?;
+    let (namespace, name) = ("kube-system", "extension-apiserver-authentication");
+    let map = json!({
+        "kind": "ConfigMap", "apiVersion": "v1", "data": {"client-ca-file": text},
+        "metadata": {"name": name, "namespace": namespace, "uid": new_uid(), "creationTimestamp": now()},
+    });
+    // It is the first of that name.
+    let _ = store.transact(&Key::new(&CONFIG_MAPS, namespace, name), false, |_, _| Ok(Write::Put(map)));
+    Ok(())
 }
 
 fn unusable(certificate: &Path, source: rustls::Error) -> ServerError {

@@ -1,6 +1,6 @@
 //! Objects as tables, which is how kubectl asks for what it prints.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::deletion;
 use super::resource::Resource;
@@ -21,6 +21,7 @@ const NODE_COLUMNS: [Column; 10] = [
     ("Container-Runtime", "", 1),
 ];
 const LEASE_COLUMNS: [Column; 3] = [("Name", "name", 0), ("Holder", "", 0), ("Age", "", 0)];
+const CONFIG_MAP_COLUMNS: [Column; 3] = [("Name", "name", 0), ("Data", "", 0), ("Age", "", 0)];
 const NAMESPACE_COLUMNS: [Column; 3] = [("Name", "name", 0), ("Status", "", 0), ("Age", "", 0)];
 const EVENT_COLUMNS: [Column; 5] =
     [("Last Seen", "", 0), ("Type", "", 0), ("Reason", "", 0), ("Object", "", 0), ("Message", "", 0)];
@@ -104,6 +105,7 @@ fn columns(resource: &Resource) -> &'static [Column] {
     match resource.plural {
         "nodes" => &NODE_COLUMNS,
         "leases" => &LEASE_COLUMNS,
+        "configmaps" => &CONFIG_MAP_COLUMNS,
         "namespaces" => &NAMESPACE_COLUMNS,
         "events" => &EVENT_COLUMNS,
         "pods" => &POD_COLUMNS,
@@ -146,6 +148,10 @@ fn cells(resource: &Resource, object: &Value, now: jiff::Timestamp) -> Vec<Strin
             or_unknown(text("/status/nodeInfo/containerRuntimeVersion")),
         ],
         "leases" => vec![name, text("/spec/holderIdentity"), age],
+        "configmaps" => {
+            let parts = [&object["data"], &object["binaryData"]].into_iter().filter_map(Value::as_object);
+            vec![name, parts.map(Map::len).sum::<usize>().to_string(), age]
+        }
         "namespaces" => vec![name, text("/status/phase"), age],
         "events" => vec![
             self::age(&text("/lastTimestamp"), now),

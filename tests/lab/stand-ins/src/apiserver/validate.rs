@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -27,6 +27,7 @@ pub fn canonical(resource: &Resource, object: Value) -> Result<Value, ApiError> 
         "Event" => typed::<Event>(resource, object),
         "Namespace" => typed::<Namespace>(resource, object),
         "Pod" => typed::<Pod>(resource, object),
+        "ConfigMap" => typed::<ConfigMap>(resource, object),
         "PersistentVolume" => typed::<PersistentVolume>(resource, object),
         "PersistentVolumeClaim" => typed::<PersistentVolumeClaim>(resource, object),
         "DaemonSet" => typed::<DaemonSet>(resource, object),

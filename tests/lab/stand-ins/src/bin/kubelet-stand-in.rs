@@ -2,7 +2,8 @@
 
 use nodebake_lab_stand_ins::kubelet::flags::{self, Flags};
 use nodebake_lab_stand_ins::kubelet::run;
-use nodebake_lab_stand_ins::{KUBERNETES_VERSION, log};
+use nodebake_lab_stand_ins::kubelet::version::version;
+use nodebake_lab_stand_ins::log;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -14,10 +15,10 @@ fn main() -> ExitCode {
         }
     };
     if flags.version || flags.help {
-        let text = if flags.help { flags::help() } else { format!("Kubernetes {KUBERNETES_VERSION} (stand-in)") };
+        let text = if flags.help { flags::help() } else { format!("Kubernetes {} (stand-in)", version()) };
         return if log::tell(text.trim_end()).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    log::say(format!("this is a STAND-IN for kubelet {KUBERNETES_VERSION}, made for the nodebake lab"));
+    log::say(format!("this is a STAND-IN for kubelet {}, made for the nodebake lab", version()));
     match run::run(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::kubeconfig::Kubeconfig;
+use super::version::version;
 use crate::tls;
 
 /// How long one request may take.
@@ -185,7 +186,7 @@ impl Client {
             .header(header::HOST, format!("{}:{}", self.host, self.port))
             .header(header::ACCEPT, "application/json")
             .header(header::CONNECTION, "close")
-            .header(header::USER_AGENT, format!("kubelet/{} (stand-in)", crate::KUBERNETES_VERSION));
+            .header(header::USER_AGENT, format!("kubelet/{} (stand-in)", version()));
         if !kind.is_empty() {
             request = request.header(header::CONTENT_TYPE, kind);
         }

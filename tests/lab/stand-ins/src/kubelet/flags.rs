@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::schema::parse_duration;
+use super::version::version;
 
 /// What a flag's value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -386,7 +387,7 @@ pub fn help() -> String {
     let names: Vec<String> = FLAGS.iter().map(|(name, _)| format!("      --{name}")).collect();
     format!(
         "A stand-in for the kubelet {}, for the nodebake lab. It knows the kubelet's flags:\n{}\n",
-        crate::KUBERNETES_VERSION,
+        version(),
         names.join("\n")
     )
 }

@@ -9,6 +9,7 @@ use super::config::Config;
 use super::cri::{Runtime, StatusResponse, VersionResponse};
 use super::flags::{Flags, Taint};
 use super::host::{self, Host};
+use super::version::version;
 use crate::log;
 
 /// What a node says of itself.
@@ -177,7 +178,7 @@ impl Node {
             "nodeInfo": {
                 "machineID": self.host.machine_id, "systemUUID": self.host.system_uuid, "bootID": self.host.boot_id,
                 "kernelVersion": self.host.kernel, "osImage": self.host.os_image,
-                "containerRuntimeVersion": runtime.describe(), "kubeletVersion": crate::KUBERNETES_VERSION,
+                "containerRuntimeVersion": runtime.describe(), "kubeletVersion": version(),
                 "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": self.host.architecture,
             },
         })
