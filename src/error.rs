@@ -15,7 +15,7 @@ use crate::artifacts::store::StoreError;
 use crate::build::BuildError;
 use crate::cluster::{ClusterError, DrainError};
 use crate::commands::{GcError, ImageError};
-use crate::config::{self, ConfigError, EditError, NodeName};
+use crate::config::{self, ConfigError, EditError, HypervisorName, NodeName};
 use crate::doctor::Finding;
 use crate::identity::IdentityError;
 use crate::image::inspect::InspectError;
@@ -141,6 +141,22 @@ pub enum Error {
     /// A domain's name for more nodes than one.
     #[error("--domain names the machine of one node, and {nodes} are asked for")]
     OneDomain { nodes: usize },
+    /// Hypervisors of the cluster file that do not answer, each with the reason, and the nodes that may be there.
+    #[error(
+        "{}{}",
+        away.iter().map(|(name, why)| format!("hypervisor {name}: {why}")).collect::<Vec<_>>().join("; "),
+        listed("; nothing is known of", nodes)
+    )]
+    Away { away: Vec<(HypervisorName, String)>, nodes: Vec<NodeName> },
+    /// The nodes of several hypervisors are on networks that do not meet, each with the reason.
+    #[error(
+        "the nodes of several hypervisors would not reach each other: {}",
+        networks.iter().map(|(name, why)| format!("at {name} {why}")).collect::<Vec<_>>().join("; ")
+    )]
+    Apart { networks: Vec<(HypervisorName, String)> },
+    /// Nodes of a group that may not share hypervisors, for which none is left.
+    #[error("no hypervisor is left{}: each has a node of their group, and may not have two", listed(" for", nodes))]
+    Crowded { nodes: Vec<NodeName> },
     /// The user said no.
     #[error("nothing was done")]
     Declined,
@@ -166,6 +182,8 @@ impl Error {
             | Self::Cluster(ClusterError::NoKubeconfig { .. } | ClusterError::Kubeconfig { .. })
             | Self::NoTerminal
             | Self::NobodyToAsk { .. }
+            | Self::Crowded { .. }
+            | Self::Apart { .. }
             | Self::Machine(
                 MachineError::BadUri { .. }
                 | MachineError::NoKvm { .. }
@@ -229,6 +247,16 @@ impl Error {
             Self::UnknownGroup { groups, .. } => Some(format!("there are nodes of {}", groups.join(", "))),
             Self::Running { .. } => Some("wait for it to end, then run the command again".to_owned()),
             Self::NoConsent => Some("add --yes".to_owned()),
+            Self::Away { nodes, .. } if nodes.is_empty() => None,
+            Self::Away { .. } => Some("see to it, and run the command again: it does what is left".to_owned()),
+            Self::Apart { .. } => Some(
+                "have the nodes on a bridge or a routed network (bridge: or network: of each hypervisor); where something else \
+                 joins these, say network.apart: true"
+                    .to_owned(),
+            ),
+            Self::Crowded { .. } => Some(
+                "add a hypervisor, remove a node of the group, or leave antiAffinity out".to_owned(),
+            ),
             Self::OneDomain { .. } => Some("take nodes over one by one where their domains have other names".to_owned()),
             Self::NobodyToAsk { .. } => Some(
                 "set cluster.kubeconfig (`nodebake kubeconfig` makes one), or wait with --for stage=kubelet-active"
@@ -249,6 +277,11 @@ impl Error {
             | Self::Declined => None,
         }
     }
+}
+
+fn listed(before: &str, nodes: &[NodeName]) -> String {
+    let names: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!("{before} {}", names.join(", ")) }
 }
 
 fn apply_code(error: &ApplyError) -> ExitCode {

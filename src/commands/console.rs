@@ -10,10 +10,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Session;
+use super::fleet::Fleet;
 use crate::cli;
 use crate::config::NodeName;
 use crate::error::Error;
-use crate::machine::{self, Console, Hypervisor, MachineError};
+use crate::machine::{Console, Hypervisor, MachineError};
 use crate::plan;
 use crate::terminal::RawTerminal;
 
@@ -38,7 +39,8 @@ const OFF_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(session: &Session, args: &cli::Console) -> Result<(), Error> {
     let node = &args.node;
-    let hypervisor = machine::open(&session.config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    let hypervisor = &fleet.of(session, node)?.hypervisor;
     let id = session.cluster_id()?;
     let uuid = id.uuid(node);
     let domain = hypervisor.domain(uuid)?;
@@ -56,7 +58,7 @@ pub(super) fn run(session: &Session, args: &cli::Console) -> Result<(), Error> {
             // As if it had not been caught: whoever sent it sees that it did its work.
             signal_hook::low_level::emulate_default_handler(signal).map_err(Error::Terminal)?;
         }
-        End::Closed if is_off(&*hypervisor, uuid)? => session.ui.say(&format!("\n{node}: its machine went off")),
+        End::Closed if is_off(&**hypervisor, uuid)? => session.ui.say(&format!("\n{node}: its machine went off")),
         End::Closed => return Err(Error::ConsoleClosed { node: node.clone() }),
     }
     Ok(())
@@ -205,7 +207,7 @@ mod tests {
     }
 
     fn failure() -> MachineError {
-        MachineError::Busy { pool: "vms".to_owned(), source: machine::Cause { message: String::new(), code: 0 } }
+        MachineError::Busy { pool: "vms".to_owned(), source: crate::machine::Cause { message: String::new(), code: 0 } }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::Session;
+use super::fleet::{Fleet, Member};
 use crate::apply::{Apply, Leaving, Patience};
 use crate::cli::{Consent, Down, Leave, Remove, Wait, Which};
 use crate::cluster::{Cluster, Nodes};
 use crate::config::NodeName;
 use crate::error::Error;
-use crate::machine;
 use crate::plan::{Inventory, Removal, removals};
 
 pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
@@ -33,14 +33,18 @@ struct How {
 
 /// Removes the nodes that are named, and whatever of this cluster `also` names.
 fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeName) -> bool) -> Result<(), Error> {
-    let config = &session.config;
-    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    fleet.tell(session);
     let id = session.cluster_id()?;
     let _held = session.hold()?;
     let (cluster, known) = how.leave.map_or(Ok((None, None)), |(leave, _)| reach(session, leave))?;
-    let inventory = Inventory::read(config, &*hypervisor, known)?;
-    let mut there = removals(&id, config, &inventory);
-    let gone = |name: &&NodeName| !is_known(session, name) && !there.contains_key(*name);
+    let mut there = Vec::new();
+    for member in &fleet.members {
+        let inventory = Inventory::read(&member.config, &*member.hypervisor, known.clone())?;
+        let removals = removals(&id, &member.config, &inventory).into_iter();
+        there.extend(removals.map(|(node, removal)| Goes { member, node, removal }));
+    }
+    let gone = |name: &&NodeName| !is_known(session, name) && !there.iter().any(|goes| goes.node == **name);
     if let Some(name) = which.nodes.iter().find(gone) {
         return Err(session.unknown(name));
     }
@@ -48,37 +52,47 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
     let of_groups = if groups.is_all() { Vec::new() } else { session.select(&groups)? };
     let named = |node: &NodeName| which.nodes.contains(node) || of_groups.iter().any(|of| of.name == *node);
     if how.with_data {
-        there = there.into_iter().map(|(node, removal)| (node, removal.with_data())).collect();
+        there = there.into_iter().map(|goes| Goes { removal: goes.removal.with_data(), ..goes }).collect();
     }
-    there.retain(|node, removal| !removal.is_empty() && (named(node) || also(node)));
+    there.retain(|Goes { node, removal, .. }| !removal.is_empty() && (named(node) || also(node)));
+    there.sort_by(|one, other| one.node.cmp(&other.node));
+    let asked: Vec<_> = session.config.nodes.iter().filter(|node| named(&node.name) || also(&node.name)).collect();
     if there.is_empty() {
+        fleet.end(&asked)?;
         session.ui.say("nothing of this cluster is there");
         return Ok(());
     }
-    for (node, removal) in &there {
-        session.ui.say(&describe(node, removal));
+    for goes in &there {
+        session.ui.say(&describe(goes));
     }
     let drain = how.leave.and_then(|(leave, _)| leave.drain());
-    let machines: Vec<_> = there.iter().filter(|(_, removal)| removal.domain.is_some()).map(|(node, _)| node).collect();
-    super::up::check_tenants(session, cluster.as_ref(), &inventory, drain, &machines)?;
+    let machines: Vec<_> = there.iter().filter(|goes| goes.removal.domain.is_some()).map(|goes| &goes.node).collect();
+    super::up::check_tenants(session, cluster.as_ref(), known.as_ref(), drain, &machines)?;
     session.consent(how.consent, "Remove them?")?;
     let watch = cluster.as_ref().map(Cluster::watch);
     let stall = how.leave.map_or(Duration::ZERO, |(_, wait)| Duration::from_secs(wait.stall));
-    let apply = Apply {
-        watch: watch.as_ref(),
-        cluster: cluster.as_ref(),
-        patience: Patience::of_silence(stall),
-        leaving: Leaving { drain, keep: false },
-        ..Apply::new(&*hypervisor, &id, session.ui)
-    };
-    for (node, removal) in &there {
+    for Goes { member, node, removal } in &there {
+        let apply = Apply {
+            watch: watch.as_ref(),
+            cluster: cluster.as_ref(),
+            patience: Patience::of_silence(stall),
+            leaving: Leaving { drain, keep: false },
+            ..Apply::new(&*member.hypervisor, &id, session.ui)
+        };
         match how.leave {
-            Some(_) => apply.retire(node, &config.libvirt.pool, removal)?,
+            Some(_) => apply.retire(node, &member.config.libvirt.pool, removal)?,
             None => apply.remove(node, removal)?,
         }
         session.ui.data(&format!("{node} removed\n"));
     }
-    Ok(())
+    fleet.end(&asked)
+}
+
+/// What goes of a node, and where it is.
+struct Goes<'a> {
+    member: &'a Member,
+    node: NodeName,
+    removal: Removal,
 }
 
 /// The cluster with its nodes. Who drains none can do without: a machine may go because its cluster has.
@@ -98,10 +112,10 @@ fn is_known(session: &Session, name: &NodeName) -> bool {
     session.config.nodes.iter().any(|node| node.name == *name)
 }
 
-fn describe(node: &NodeName, removal: &Removal) -> String {
+fn describe(Goes { member, node, removal }: &Goes) -> String {
     let machine = if removal.domain.is_some() { "its machine and " } else { "" };
     let count = removal.volumes.len();
     let names: Vec<_> = removal.data.iter().map(|(_, name)| name.to_string()).collect();
     let kept = if names.is_empty() { String::new() } else { format!("; kept: {}", names.join(", ")) };
-    format!("{node}: {machine}{count} volume{}{kept}", if count == 1 { "" } else { "s" })
+    format!("{node}: {machine}{count} volume{}{}{kept}", if count == 1 { "" } else { "s" }, member.at())
 }

@@ -12,6 +12,7 @@ use indicatif::HumanBytes;
 use jiff::Timestamp;
 
 use super::Session;
+use super::fleet::Fleet;
 use crate::apply::delete_volume;
 use crate::artifacts::lock::LockError;
 use crate::artifacts::store::{Reason, StoreError, Sweep, Unused, Uses};
@@ -154,17 +155,23 @@ fn volumes(cli: &Cli, ui: &Ui, args: &Gc) -> Result<Vec<(String, VolumeInfo)>, E
         return Ok(Vec::new());
     }
     let session = Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() };
-    let hypervisor = machine::open(&session.config.libvirt.uri)?;
+    let fleet = Fleet::open(&session)?;
+    fleet.tell(&session);
     let _held = if args.dry_run { None } else { Some(session.hold()?) };
-    let inventory = Inventory::read(&session.config, &*hypervisor, None)?;
-    let unused = plan::unused(session.cluster_id().ok().as_ref(), &inventory);
-    let pool = &session.config.libvirt.pool;
-    if !args.dry_run {
-        for name in unused.iter().filter_map(VolumeInfo::ours) {
-            delete_volume(&*hypervisor, pool, &name, ui)?;
+    let mut all = Vec::new();
+    for member in &fleet.members {
+        let inventory = Inventory::read(&member.config, &*member.hypervisor, None)?;
+        let unused = plan::unused(session.cluster_id().ok().as_ref(), &inventory);
+        let pool = &member.config.libvirt.pool;
+        if !args.dry_run {
+            for name in unused.iter().filter_map(VolumeInfo::ours) {
+                delete_volume(&*member.hypervisor, pool, &name, ui)?;
+            }
         }
+        let place = member.name.as_ref().map_or_else(|| pool.clone(), |name| format!("{name}:{pool}"));
+        all.extend(unused.into_iter().map(|volume| (place.clone(), volume)));
     }
-    Ok(unused.into_iter().map(|volume| (pool.clone(), volume)).collect())
+    Ok(all)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
@@ -211,8 +218,11 @@ fn uses(sweep: &Sweep<'_>, own: &Path, forgotten: &[PathBuf]) -> Result<(Uses, V
         }
         if there {
             let config = Config::load(&file).map_err(|source| GcError::Config { file: file.clone(), source })?;
-            if asked.insert(config.libvirt.uri.clone()) {
-                uses.bases.extend(bases(&config.libvirt.uri, &file)?);
+            let own = config.sites.is_empty().then_some(&config.libvirt.uri);
+            for uri in own.into_iter().chain(config.sites.iter().map(|site| &site.libvirt.uri)) {
+                if asked.insert(uri.clone()) {
+                    uses.bases.extend(bases(uri, &file)?);
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Session;
+use super::fleet::Fleet;
 use crate::apply::{Apply, ApplyError, Patience};
 use crate::artifacts::{BaseImage, Kind};
 use crate::build::{Build, make_output_folder};
@@ -18,7 +19,7 @@ use crate::image::Payload;
 use crate::image::golden::{Golden, Stored};
 use crate::image::iso9660::Target as _;
 use crate::machine::mark::DiskFormat;
-use crate::machine::{self, Hypervisor, MachineError, Parts, VolumeName};
+use crate::machine::{Hypervisor, MachineError, Parts, VolumeName};
 use crate::plan::{self, Built, Inventory, NodePlan, Request, Step, removals};
 use crate::progress::{Progress, Task};
 use crate::whole_file;
@@ -110,7 +111,9 @@ fn failed(source: ApplyError) -> Error {
 
 pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     let model = model(&session.config, &args.group)?;
-    let hypervisor = machine::open(&session.config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    let Some(member) = fleet.members.first() else { return fleet.end(&[]) };
+    let hypervisor = &member.hypervisor;
     let capabilities = hypervisor.capabilities(model.arch)?;
     let _held = session.hold()?;
     let inputs = session.inputs()?;
@@ -121,20 +124,20 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
         return Err(ImageError::Golden.into());
     }
     let node = builder(&args.group, &session.config.image, model, &payload)?;
-    let mut config = Config { nodes: vec![node.clone()], ..session.config.clone() };
+    let mut config = Config { nodes: vec![node.clone()], ..member.config.clone() };
     config.network.dhcp = false;
     let folder = tempfile::tempdir().map_err(|source| ImageError::Output { path: std::env::temp_dir(), source })?;
     let seed = build.golden_seed(&node, &payload, folder.path())?;
     let images = build.images(node.arch, &payload)?;
     let built = [Built { node: node.name.clone(), seed, images, parts: Parts::default(), capabilities }];
-    let inventory = Inventory::read(&config, &*hypervisor, None)?;
+    let inventory = Inventory::read(&config, &**hypervisor, None)?;
     let id = build.cluster_id();
     // What a run before has left goes with it.
     let request =
         Request { config: &config, id: &id, built: &built, inventory: &inventory, now: session.now.as_second() };
     let plan = plan::rebuild(request)?;
     let patience = Patience::of_silence(Duration::from_secs(args.wait.stall));
-    let apply = Apply { patience, ..Apply::new(&*hypervisor, &id, session.ui) };
+    let apply = Apply { patience, ..Apply::new(&**hypervisor, &id, session.ui) };
     let made = plan.shared.iter().try_for_each(|action| apply.shared(action)).map_err(failed);
     let golden = made.and_then(|()| {
         let [plan] = plan.nodes.as_slice() else { return Err(ImageError::Golden.into()) };
@@ -142,7 +145,7 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
         making.run(plan, &payload)
     });
     // Whatever came of it, nothing of the machine stays.
-    let left = Inventory::read(&config, &*hypervisor, None)?;
+    let left = Inventory::read(&config, &**hypervisor, None)?;
     let removed = match removals(&id, &config, &left).get(&node.name) {
         Some(removal) => apply.remove(&node.name, removal).map_err(failed),
         None => Ok(()),

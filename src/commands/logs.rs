@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::Session;
+use super::fleet::Fleet;
 use crate::apply::LogReader;
 use crate::boot::{BootEvent, Decoder, News};
 use crate::cli::Logs;
 use crate::config::ClusterId;
 use crate::error::Error;
 use crate::machine::mark::{LogKind, LogPart};
-use crate::machine::{self, Hypervisor, VolumeInfo, VolumeName};
+use crate::machine::{Hypervisor, VolumeInfo, VolumeName};
 use crate::plan::log_pool;
 use crate::printable;
 
@@ -23,10 +24,11 @@ const POLL: Duration = Duration::from_millis(500);
 const LINE_LIMIT: usize = 4096;
 
 pub(super) fn run(session: &Session, args: &Logs) -> Result<(), Error> {
-    let config = &session.config;
-    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    let member = fleet.of(session, &args.node)?;
     let id = session.cluster_id()?;
-    let view = View { session, hypervisor: &*hypervisor, id: &id, pool: log_pool(&config.libvirt.pool), args };
+    let view =
+        View { session, hypervisor: &*member.hypervisor, id: &id, pool: log_pool(&member.config.libvirt.pool), args };
     let volumes = view.volumes()?;
     let mut first_boot = FirstBoot::default();
     let mut console = Console::default();

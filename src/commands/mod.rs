@@ -7,6 +7,7 @@ mod doctor;
 mod down;
 mod explain;
 mod fetch;
+mod fleet;
 mod gc;
 mod holder;
 mod hosts;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Session;
+use super::fleet::Fleet;
 use crate::build::{Build, BuildError};
 use crate::cli::{Format, Plan};
 use crate::cluster::{Binding, Cluster};
-use crate::config::{Arch, Node};
+use crate::config::{Arch, HypervisorName, Node};
 use crate::error::Error;
-use crate::machine::{self, Firmware, Hypervisor, Parts};
+use crate::machine::{Firmware, Hypervisor, Parts};
 use crate::plan::{self, Action, Built, ImageFile, Images, Inventory, Request, Row, removals};
 
 /// A plan as programs read it.
@@ -26,29 +27,59 @@ struct Document<'a> {
 pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     let config = &session.config;
     let nodes = session.select(&args.which)?;
-    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    fleet.tell(session);
+    fleet.check_networks(session)?;
     let cluster = session.cluster()?;
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
     let build = session.build(&inputs, &args.out.dir);
     let id = build.cluster_id();
-    let built = foreseen(&build, &*hypervisor, &nodes)?;
-    let inventory = Inventory::read(config, &*hypervisor, known)?;
-    let now = session.now.as_second();
-    let plan = plan::up(Request { config, id: &id, built: &built, inventory: &inventory, now })?;
-    let mut gone = removals(&id, config, &inventory);
-    gone.retain(|name, _| args.which.is_all() && !config.nodes.iter().any(|node| node.name == *name));
-    let mut rows = plan::rows(&plan, &gone);
+    let (mut rows, mut kept) = (Vec::new(), Vec::new());
+    for member in &fleet.members {
+        let nodes = member.of(&nodes);
+        if nodes.is_empty() && !args.which.is_all() {
+            continue;
+        }
+        let built = foreseen(&build, &*member.hypervisor, &nodes)?;
+        let inventory = Inventory::read(&member.config, &*member.hypervisor, known.clone())?;
+        let now = session.now.as_second();
+        let request = Request { config: &member.config, id: &id, built: &built, inventory: &inventory, now };
+        let mut gone = removals(&id, &member.config, &inventory);
+        gone.retain(|name, _| args.which.is_all() && !config.nodes.iter().any(|node| node.name == *name));
+        rows.extend(named(plan::rows(&plan::up(request)?, &gone), member.name.as_ref()));
+        let taken_over = plan::taken_over(&id, &inventory.domains);
+        kept.extend(named(plan::kept_rows(&taken_over), member.name.as_ref()));
+    }
+    rows.extend(unknown(&fleet, &nodes));
     rows.extend(cluster.as_ref().and_then(|cluster| binding(session, cluster)));
-    let kept = plan::taken_over(&id, &inventory.domains);
-    rows.extend(plan::kept_rows(&kept));
+    rows.extend(kept);
     let document = Document { api_version: "nodebake/v1", cluster: id.name.to_string(), plan: &rows };
     session.show(args.output, &document, || table(&rows))?;
     let busy = rows.iter().any(|row| !matches!(row.action, Action::Nothing | Action::Keep));
+    fleet.end(&nodes)?;
     if !busy && args.output == Format::Table {
         session.ui.say("nothing is to do");
     }
     Ok(busy)
+}
+
+/// Rows of what is at a hypervisor.
+pub(super) fn named(rows: Vec<Row>, hypervisor: Option<&HypervisorName>) -> Vec<Row> {
+    rows.into_iter().map(|row| Row { hypervisor: hypervisor.cloned(), ..row }).collect()
+}
+
+/// Rows of nodes whose hypervisors do not answer, or that have none.
+fn unknown(fleet: &Fleet, nodes: &[&Node]) -> Vec<Row> {
+    let away: Vec<_> = fleet.away.iter().map(|away| away.name.to_string()).collect();
+    let row = |node: &&Node| {
+        if fleet.crowded.contains(&node.name) {
+            return Some(plan::unknown(&node.name, "no hypervisor is left for its group".to_owned()));
+        }
+        let silent = || plan::unknown(&node.name, format!("{} cannot be asked", away.join(" and ")));
+        fleet.unknown.contains(&node.name).then(silent)
+    };
+    nodes.iter().filter_map(row).collect()
 }
 
 /// What `up` does to let the apiserver in at the kubelets, where the cluster file asks for it.
@@ -89,11 +120,20 @@ fn unbuilt() -> Images {
 }
 
 pub(super) fn table(rows: &[Row]) -> String {
-    let head = ["KIND", "NAME", "ACTION", "COMMAND", "REASON"].map(String::from).to_vec();
+    let several = rows.iter().any(|row| row.hypervisor.is_some());
+    let place = |cell: &str| if several { vec![cell.to_owned()] } else { Vec::new() };
+    let head = [
+        &["KIND", "NAME"].map(String::from)[..],
+        &place("HYPERVISOR"),
+        &["ACTION", "COMMAND", "REASON"].map(String::from),
+    ];
+    let head = head.concat();
     let cells = rows.iter().map(|row| {
         let command = row.command.clone().unwrap_or_else(|| "-".to_owned());
         let reasons = if row.reasons.is_empty() { "-".to_owned() } else { row.reasons.join(", ") };
-        vec![row.kind.to_string(), row.name.clone(), row.action.to_string(), command, reasons]
+        let hypervisor = row.hypervisor.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let what = [row.kind.to_string(), row.name.clone()];
+        [&what[..], &place(&hypervisor), &[row.action.to_string(), command, reasons]].concat()
     });
     super::table(&std::iter::once(head).chain(cells).collect::<Vec<_>>())
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::Session;
-use super::up::{self, Order};
+use super::fleet::{Fleet, Member};
+use super::up::{self, Job, Order};
 use crate::apply::{Apply, ApplyError, Patience};
 use crate::cli::{Pace, Start, Stop};
 use crate::cluster::{Cluster, Watch};
 use crate::config::{ClusterId, Node, NodeName};
 use crate::error::Error;
-use crate::machine::{self, Hypervisor};
 use crate::parallel;
 use crate::plan::{self, Inventory};
 
@@ -22,7 +22,9 @@ pub(super) fn start(session: &Session, args: &Start) -> Result<(), Error> {
 pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
     let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
-    failures(power.stop(&session.select(&args.which)?, args.force)?)
+    let nodes = session.select(&args.which)?;
+    failures(power.stop(&nodes, args.force)?)?;
+    power.fleet.end(&nodes)
 }
 
 /// Off first, and then on again: who asks for that wants nothing of the old boot to live on beside the new one. A machine
@@ -60,49 +62,53 @@ fn failures(stuck: Stuck) -> Result<(), Error> {
 /// The host of a run.
 struct Power<'a> {
     session: &'a Session<'a>,
-    hypervisor: Box<dyn Hypervisor>,
+    fleet: Fleet,
     id: ClusterId,
     pace: Pace,
 }
 
 impl<'a> Power<'a> {
     fn new(session: &'a Session<'a>, pace: Pace) -> Result<Self, Error> {
-        let hypervisor = machine::open(&session.config.libvirt.uri)?;
-        Ok(Self { session, hypervisor, id: session.cluster_id()?, pace })
+        let fleet = Fleet::open(session)?;
+        fleet.tell(session);
+        Ok(Self { session, fleet, id: session.cluster_id()?, pace })
     }
 
-    fn apply<'b>(&'b self, cluster: Option<&'b Cluster>, watch: Option<&'b Watch>) -> Apply<'b> {
+    fn apply<'b>(&'b self, at: &'b Member, cluster: Option<&'b Cluster>, watch: Option<&'b Watch>) -> Apply<'b> {
         let patience = Patience::of_silence(Duration::from_secs(self.pace.wait.stall));
-        Apply { watch, cluster, patience, ..Apply::new(&*self.hypervisor, &self.id, self.session.ui) }
+        Apply { watch, cluster, patience, ..Apply::new(&*at.hypervisor, &self.id, self.session.ui) }
     }
 
     fn start(&self, cluster: Option<&Cluster>, nodes: &[&Node]) -> Result<(), Error> {
         let known = cluster.map(Cluster::nodes).transpose()?;
-        let inventory = Inventory::read(&self.session.config, &*self.hypervisor, known)?;
-        let plan = plan::start(&self.session.config, &self.id, nodes, &inventory)?;
         let watch = cluster.map(Cluster::watch);
-        up::carry_out(
-            self.session,
-            &self.apply(cluster, watch.as_ref()),
-            nodes,
-            &plan,
-            Order::AtOnce(self.pace.parallel),
-        )
+        let parts = self.fleet.members.iter().map(|member| (member, member.of(nodes)));
+        let jobs = parts.filter(|(_, nodes)| !nodes.is_empty()).map(|(member, nodes)| {
+            let inventory = Inventory::read(&member.config, &*member.hypervisor, known.clone())?;
+            let plan = plan::start(&member.config, &self.id, &nodes, &inventory)?;
+            Ok(Job { apply: self.apply(member, cluster, watch.as_ref()), plan })
+        });
+        let jobs = jobs.collect::<Result<Vec<_>, Error>>()?;
+        up::carry_out(self.session, &jobs, nodes, Order::AtOnce(self.pace.parallel))?;
+        self.fleet.end(nodes)
     }
 
     /// Gives those that do not go off.
     fn stop(&self, nodes: &[&Node], force: bool) -> Result<Stuck, Error> {
-        for node in nodes {
-            let domain = self.hypervisor.domain(self.id.uuid(&node.name))?;
+        let places = self.fleet.members.iter().flat_map(|it| it.of(nodes).into_iter().map(move |node| (node, it)));
+        let mut places: Vec<_> = places.collect();
+        places.sort_by_key(|(node, _)| nodes.iter().position(|other| other.name == node.name));
+        for (node, member) in &places {
+            let domain = member.hypervisor.domain(self.id.uuid(&node.name))?;
             plan::own(&self.id, &node.name, domain.as_ref())?;
         }
-        let apply = self.apply(None, None);
-        let pool = &self.session.config.libvirt.pool;
-        let stop = |node: &&Node| apply.stop(&node.name, pool, force);
-        let results = parallel::map(nodes, self.pace.parallel, stop, |_| false);
+        let stop = |(node, member): &(&Node, &Member)| {
+            self.apply(member, None, None).stop(&node.name, &member.config.libvirt.pool, force)
+        };
+        let results = parallel::map(&places, self.pace.parallel, stop, |_| false);
         self.session.ui.finish();
         let mut stuck = Vec::new();
-        for (node, result) in nodes.iter().zip(results.into_iter().flatten()) {
+        for ((node, _), result) in places.iter().zip(results.into_iter().flatten()) {
             match result {
                 Ok(true) => self.session.ui.data(&format!("{} stopped\n", node.name)),
                 Ok(false) => self.session.ui.data(&format!("{} is off\n", node.name)),

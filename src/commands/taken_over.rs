@@ -1,32 +1,38 @@
 //! `nodebake remove NODE --taken-over`: removes what is kept of machines made by hand.
 
 use super::Session;
+use super::fleet::Fleet;
 use crate::apply::Apply;
 use crate::cli::{Remove, Which};
 use crate::config::{ClusterId, NodeName};
 use crate::error::Error;
-use crate::machine::{self, DomainInfo, NoteState};
+use crate::machine::{DomainInfo, NoteState};
 use crate::plan::{KeptRemoval, kept_removals, taken_over};
 
 pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
-    let hypervisor = machine::open(&session.config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    fleet.tell(session);
     let id = session.cluster_id()?;
     let _held = session.hold()?;
-    let domains = hypervisor.domains()?;
-    let nodes = asked(session, &args.which, &id, &domains)?;
-    let kept = taken_over(&id, &domains);
-    if !kept.iter().any(|kept| nodes.contains(&kept.note.node)) {
+    let there = fleet.members.iter().map(|member| Ok((member, member.hypervisor.domains()?)));
+    let there = there.collect::<Result<Vec<_>, Error>>()?;
+    let all: Vec<_> = there.iter().flat_map(|(_, domains)| domains).cloned().collect();
+    let nodes = asked(session, &args.which, &id, &all)?;
+    if !taken_over(&id, &all).iter().any(|kept| nodes.contains(&kept.note.node)) {
         session.ui.say("nothing is kept of machines that were taken over");
         return Ok(());
     }
-    let removals = kept_removals(&id, &nodes, &domains, &hypervisor.all_volumes()?)?;
-    for removal in &removals {
+    let mut removals = Vec::new();
+    for (member, domains) in &there {
+        let found = kept_removals(&id, &nodes, domains, &member.hypervisor.all_volumes()?)?;
+        removals.extend(found.into_iter().map(|removal| (member, removal)));
+    }
+    for (_, removal) in &removals {
         session.ui.say(&describe(removal));
     }
     session.consent(args.consent, "Remove them?")?;
-    let apply = Apply::new(&*hypervisor, &id, session.ui);
-    for removal in &removals {
-        apply.remove_kept(removal)?;
+    for (member, removal) in &removals {
+        Apply::new(&*member.hypervisor, &id, session.ui).remove_kept(removal)?;
         session.ui.data(&format!("{} removed\n", removal.name));
     }
     Ok(())

@@ -1,18 +1,20 @@
 //! `nodebake up` and `nodebake rebuild`: from images to nodes in the cluster.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::Session;
 use super::build::Outputs;
+use super::fleet::{Fleet, Member};
 use crate::apply::{Apply, ApplyError, Leaving, Outcome, Patience, Presence, presences};
 use crate::build::{Build, NodeOutput};
 use crate::cli::{Consent, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
 use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes};
 use crate::config::{ClusterId, Config, Node, NodeName};
-use crate::doctor::{self, Begun, Case, Host, Probe, Questions};
+use crate::doctor::{self, Answers, Begun, Case, Host, Probe, Questions};
 use crate::error::Error;
-use crate::machine::{self, Hypervisor};
+use crate::machine::Hypervisor;
 use crate::parallel;
 use crate::plan::{self, Blocked, Built, ByHand, Inventory, NodePlan, Plan, Request, Step};
 
@@ -102,7 +104,18 @@ impl Leave {
 /// What is asked while other work goes on.
 struct Beside {
     probe: Begun<Probe>,
-    questions: Option<Questions>,
+    questions: Cell<Option<Questions>>,
+    heard: OnceCell<(Option<Probe>, Option<Answers>)>,
+}
+
+impl Beside {
+    /// What came of it; whoever asks first waits for that, and not for long.
+    fn heard(&self) -> &(Option<Probe>, Option<Answers>) {
+        self.heard.get_or_init(|| {
+            let end = Instant::now() + PROBE_LIMIT;
+            (self.probe.by(end), self.questions.take().map(|questions| questions.by(end)))
+        })
+    }
 }
 
 fn bring(
@@ -114,71 +127,108 @@ fn bring(
 ) -> Result<(), Error> {
     let config = &session.config;
     // What can be wrong without any work being lost comes first.
-    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    fleet.tell(session);
+    fleet.check_networks(session)?;
     let _held = session.hold()?;
     let probe = Begun::new({
         let config = config.clone();
         move || doctor::probe(&config)
     });
     let cluster = session.cluster()?;
-    let beside = Beside { probe, questions: cluster.as_ref().map(|it| Questions::ask(it, &config.cluster)) };
+    let questions = Cell::new(cluster.as_ref().map(|it| Questions::ask(it, &config.cluster)));
+    let beside = Beside { probe, questions, heard: OnceCell::new() };
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
     let build = session.build(&inputs, out);
     let id = build.cluster_id();
-    examine(session, nodes, &id, &*hypervisor, known.clone(), beside, how)?;
-    let made_of = built(session, &build, &*hypervisor, nodes)?;
-    let inventory = Inventory::read(config, &*hypervisor, known)?;
-    let now = session.now.as_second();
-    let mut plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
-    if freshen(session, &build, nodes, &plan)? {
-        let made_of = built(session, &build, &*hypervisor, nodes)?;
-        plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
+    let parts = fleet.members.iter().map(|member| (member, member.of(nodes)));
+    let parts: Vec<_> = parts.filter(|(_, nodes)| !nodes.is_empty()).collect();
+    for (member, nodes) in &parts {
+        examine(session, member, nodes, &id, known.clone(), &beside, how)?;
     }
-    check_addresses(config, &plan, &inventory, &id, now)?;
+    let planned = parts.iter().map(|(member, nodes)| plan_for(session, &build, member, nodes, known.clone(), &make));
+    let planned = planned.collect::<Result<Vec<_>, _>>()?;
     match how.consent {
-        Some(_) if plan.nodes.is_empty() && how.by_hand != ByHand::InTheWay => {
-            session.ui.say("all that was asked for has been taken over already");
-            return Ok(());
-        }
-        Some(_) if plan.nodes.is_empty() => {
-            session.ui.say("nothing differs from the cluster file; --same, or a node's name, replaces it all the same");
-            return Ok(());
+        Some(_) if planned.iter().all(|part| part.plan.nodes.is_empty()) => {
+            let all_the_same =
+                "nothing differs from the cluster file; --same, or a node's name, replaces it all the same";
+            let taken = how.by_hand != ByHand::InTheWay;
+            session.ui.say(if taken { "all that was asked for has been taken over already" } else { all_the_same });
+            return fleet.end(nodes);
         }
         Some(consent) => {
-            let leaves = plan.nodes.iter().filter(|node| matches!(node.step, Step::Create(_)));
-            let leaves: Vec<_> = leaves.map(|node| &node.node).collect();
-            check_tenants(session, cluster.as_ref(), &inventory, how.leaving.drain, &leaves)?;
-            ask(session, &plan, consent, how.by_hand)?;
+            let leaves = planned.iter().flat_map(|part| &part.plan.nodes);
+            let leaves: Vec<_> = leaves.filter(|it| matches!(it.step, Step::Create(_))).map(|it| &it.node).collect();
+            check_tenants(session, cluster.as_ref(), known.as_ref(), how.leaving.drain, &leaves)?;
+            ask(session, &planned, consent, how.by_hand)?;
         }
-        None => tell_drift(session, &plan),
+        None => planned.iter().for_each(|part| tell_drift(session, &part.plan)),
     }
     if let Some((cluster, binding)) = cluster.as_ref().zip(Binding::of(&config.cluster)).filter(|_| how.binds) {
         bind(session, cluster, &binding);
     }
     let watch = cluster.as_ref().map(Cluster::watch);
-    let apply = Apply {
-        watch: watch.as_ref(),
-        cluster: cluster.as_ref(),
-        patience: Patience::of_silence(Duration::from_secs(how.wait.stall)),
-        force: how.force,
-        leaving: how.leaving,
-        ..Apply::new(&*hypervisor, &id, session.ui)
-    };
-    carry_out(session, &apply, nodes, &plan, how.order)
+    let jobs = planned.into_iter().map(|part| {
+        let apply = Apply {
+            watch: watch.as_ref(),
+            cluster: cluster.as_ref(),
+            patience: Patience::of_silence(Duration::from_secs(how.wait.stall)),
+            force: how.force,
+            leaving: how.leaving,
+            ..Apply::new(&*part.member.hypervisor, &id, session.ui)
+        };
+        Job { apply, plan: part.plan }
+    });
+    carry_out(session, &jobs.collect::<Vec<_>>(), nodes, how.order)?;
+    fleet.end(nodes)
+}
+
+/// What is to be done at one hypervisor.
+struct Part<'a> {
+    member: &'a Member,
+    plan: Plan,
+}
+
+/// Builds what the nodes of a hypervisor are made from, and plans.
+fn plan_for<'a>(
+    session: &Session,
+    build: &Build,
+    member: &'a Member,
+    nodes: &[&Node],
+    known: Option<Nodes>,
+    make: &impl Fn(Request) -> Result<Plan, Blocked>,
+) -> Result<Part<'a>, Error> {
+    let (config, id, now) = (&member.config, build.cluster_id(), session.now.as_second());
+    let made_of = built(session, build, &*member.hypervisor, nodes)?;
+    let inventory = Inventory::read(config, &*member.hypervisor, known)?;
+    let mut plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
+    if freshen(session, build, nodes, &plan)? {
+        let made_of = built(session, build, &*member.hypervisor, nodes)?;
+        plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
+    }
+    check_addresses(config, &plan, &inventory, &id, now)?;
+    Ok(Part { member, plan })
+}
+
+/// A plan, and who carries it out.
+pub(super) struct Job<'a> {
+    pub(super) apply: Apply<'a>,
+    pub(super) plan: Plan,
 }
 
 /// What pods would lose is told before anything is done, of all nodes at once, and how many leave.
 pub(super) fn check_tenants(
     session: &Session,
     cluster: Option<&Cluster>,
-    inventory: &Inventory,
+    known: Option<&Nodes>,
     drain: Option<Drain>,
     nodes: &[&NodeName],
 ) -> Result<(), Error> {
     let (Some(cluster), Some(drain)) = (cluster, drain) else { return Ok(()) };
     let mut refused = Vec::new();
-    for node in nodes.iter().copied().filter(|node| inventory.is_in_cluster(node)) {
+    let is_in_cluster = |node: &NodeName| known.is_some_and(|known| known.contains_key(&node.to_string()));
+    for node in nodes.iter().copied().filter(|node| is_in_cluster(node)) {
         let tenants = cluster.tenants(node)?;
         let obstacles = cluster.obstacles(node, &tenants, drain.allowed)?;
         let leave = tenants.iter().filter(|tenant| !tenant.stays).count();
@@ -196,23 +246,23 @@ pub(super) fn check_tenants(
 /// the work of building.
 fn examine(
     session: &Session,
+    member: &Member,
     nodes: &[&Node],
     id: &ClusterId,
-    hypervisor: &dyn Hypervisor,
     known: Option<Nodes>,
-    beside: Beside,
+    beside: &Beside,
     how: How,
 ) -> Result<(), Error> {
+    let config = &member.config;
     let architectures = nodes.iter().map(|node| node.arch).collect();
-    let host = Host::read(&session.config, hypervisor, &architectures, false)?.able()?.in_cluster(known);
+    let host = Host::read(config, &*member.hypervisor, &architectures, false)?.able()?.in_cluster(known);
     let starting: Vec<_> = nodes.iter().filter(|node| how.consent.is_some() || !host.runs(id, node)).copied().collect();
     if starting.is_empty() {
         return Ok(());
     }
     let by_hand = how.by_hand;
-    let case = Case { config: &session.config, nodes: &starting, id: Some(id), now: session.now, by_hand };
-    let end = Instant::now() + PROBE_LIMIT;
-    let (probe, answers) = (beside.probe.by(end), beside.questions.map(|questions| questions.by(end)));
+    let (probe, answers) = beside.heard();
+    let case = Case { config, nodes: &starting, id: Some(id), now: session.now, by_hand };
     super::doctor::settle(session, doctor::brief(case, &host, answers.as_ref(), probe.as_ref()))
 }
 
@@ -234,33 +284,42 @@ fn bind(session: &Session, cluster: &Cluster, binding: &Binding) {
     }
 }
 
-/// Does what a plan says.
-pub(super) fn carry_out(
-    session: &Session,
-    apply: &Apply,
-    nodes: &[&Node],
-    plan: &Plan,
-    order: Order,
-) -> Result<(), Error> {
-    for action in &plan.shared {
-        apply.shared(action)?;
-    }
-    let work = |plan: &NodePlan| apply.node(plan);
+/// Does what plans say: at all hypervisors at the same time what their nodes share, then the nodes. Where something fails that
+/// nodes share, those of that hypervisor are not begun, and the others are.
+pub(super) fn carry_out(session: &Session, jobs: &[Job], nodes: &[&Node], order: Order) -> Result<(), Error> {
+    let share = |job: &Job| job.plan.shared.iter().try_for_each(|action| job.apply.shared(action));
+    let shared: Vec<_> = parallel::map(jobs, jobs.len(), |job| share(job), |_| false).into_iter().flatten().collect();
+    let place = |plan: &NodePlan| nodes.iter().position(|node| node.name == plan.node);
+    let able = jobs.iter().zip(&shared).filter(|(_, shared)| shared.is_ok()).map(|(job, _)| job);
+    let mut work: Vec<_> = able.flat_map(|job| job.plan.nodes.iter().map(|plan| (&job.apply, plan))).collect();
+    work.sort_by_key(|(_, plan)| place(plan));
+    let mut errors: Vec<_> = shared.into_iter().filter_map(Result::err).collect();
+    let done = |(apply, plan): &(&Apply, &NodePlan)| apply.node(plan);
     let results = match order {
-        Order::AtOnce(parallel) => parallel::map(&plan.nodes, parallel, work, |_| false),
+        Order::AtOnce(parallel) => parallel::map(&work, parallel, done, |_| false),
+        // Nothing leaves while something is amiss.
+        Order::Roll(_) if !errors.is_empty() => work.iter().map(|_| None).collect(),
         Order::Roll(most) => {
-            let group = |node: &NodePlan| nodes.iter().find(|it| it.name == node.node).and_then(|it| it.group.as_ref());
+            let group = |(_, plan): &(&Apply, &NodePlan)| {
+                nodes.iter().find(|it| it.name == plan.node).and_then(|it| it.group.as_ref())
+            };
             let failed = |result: &Result<Outcome, ApplyError>| result.is_err();
-            parallel::roll(&plan.nodes, group, most.of(plan.nodes.len()), work, failed)
+            parallel::roll(&work, group, most.of(work.len()), done, failed)
         }
     };
     session.ui.finish();
-    let untouched = plan.nodes.iter().zip(&results).filter(|(_, result)| result.is_none());
-    let untouched: Vec<_> = untouched.map(|(plan, _)| plan.node.to_string()).collect();
+    let untouched = work.iter().zip(&results).filter(|(_, result)| result.is_none());
+    let untouched: Vec<_> = untouched.map(|((_, plan), _)| plan.node.to_string()).collect();
+    if jobs.len() == 1
+        && let Some(error) = errors.pop()
+    {
+        return Err(error.into());
+    }
     if !untouched.is_empty() {
         session.ui.say(&format!("not begun after a failure: {}", untouched.join(", ")));
     }
-    report(session, apply.cluster, nodes, results.into_iter().flatten().collect())
+    errors.extend(results.into_iter().flatten().filter_map(Result::err));
+    report(session, jobs.first().and_then(|job| job.apply.cluster), nodes, errors)
 }
 
 /// Gives nodes whose machines are to be made an identity for their first boot, where their kubelets are to rotate it from
@@ -323,8 +382,10 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
 }
 
 /// Shows what is to be done, and asks.
-fn ask(session: &Session, plan: &Plan, consent: Consent, by_hand: ByHand) -> Result<(), Error> {
-    session.ui.say(super::plan::table(&plan::rows(plan, &BTreeMap::new())).trim_end());
+fn ask(session: &Session, parts: &[Part], consent: Consent, by_hand: ByHand) -> Result<(), Error> {
+    let rows = |part: &Part| super::plan::named(plan::rows(&part.plan, &BTreeMap::new()), part.member.name.as_ref());
+    let rows: Vec<_> = parts.iter().flat_map(rows).collect();
+    session.ui.say(super::plan::table(&rows).trim_end());
     let lost = match by_hand {
         ByHand::InTheWay => "What is on the root disks of machines that are replaced is lost once the new ones are up.",
         ByHand::TakenOver(_) => "Machines that are taken over are stopped, and kept with all that is on their disks.",
@@ -341,13 +402,7 @@ fn tell_drift(session: &Session, plan: &Plan) {
     }
 }
 
-fn report(
-    session: &Session,
-    cluster: Option<&Cluster>,
-    nodes: &[&Node],
-    results: Vec<Result<Outcome, ApplyError>>,
-) -> Result<(), Error> {
-    let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+fn report(session: &Session, cluster: Option<&Cluster>, nodes: &[&Node], errors: Vec<ApplyError>) -> Result<(), Error> {
     let mut all_ready = false;
     // Asked anew: a watch that has just begun may not have seen anything yet.
     match cluster.map(Cluster::nodes) {

@@ -1,10 +1,10 @@
 //! `nodebake verify`: whether what is built and runs is what would be built now.
 
+use super::fleet::Fleet;
 use super::{Inputs, Session};
 use crate::artifacts::Source;
 use crate::cli::Verify;
 use crate::error::{Error, chain};
-use crate::machine;
 use crate::verify::{self, Check, Difference, Expected, Outcome};
 
 pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
@@ -36,9 +36,17 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
 }
 
 fn machines(session: &Session, expected: &[Expected]) -> Result<Vec<Check>, Error> {
-    let libvirt = &session.config.libvirt;
-    let hypervisor = machine::open(&libvirt.uri)?;
-    Ok(verify::machines(&*hypervisor, &session.cluster_id()?, &libvirt.pool, expected, session.ui)?)
+    let fleet = Fleet::open(session)?;
+    fleet.tell(session);
+    let id = session.cluster_id()?;
+    let mut checks = Vec::new();
+    for member in &fleet.members {
+        let here: Vec<_> = expected.iter().filter(|it| member.has(&it.node)).cloned().collect();
+        let found = verify::machines(&*member.hypervisor, &id, &member.config.libvirt.pool, &here, session.ui)?;
+        checks
+            .extend(found.into_iter().map(|check| Check { place: format!("{}{}", check.place, member.at()), ..check }));
+    }
+    Ok(checks)
 }
 
 fn table(checks: &[Check]) -> String {

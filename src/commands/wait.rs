@@ -3,44 +3,48 @@
 use std::time::Duration;
 
 use super::Session;
+use super::fleet::{Fleet, Member};
 use crate::apply::{Apply, Patience};
 use crate::cli::WaitFor;
 use crate::cluster::Cluster;
+use crate::config::Node;
 use crate::error::Error;
-use crate::machine;
 use crate::parallel;
 use crate::plan;
 
 pub(super) fn run(session: &Session, args: &WaitFor) -> Result<(), Error> {
-    let config = &session.config;
     let nodes = session.select(&args.which)?;
     let cluster = if args.goal.needs_cluster() { session.cluster()? } else { None };
     if args.goal.needs_cluster() && cluster.is_none() {
         return Err(Error::NobodyToAsk { goal: args.goal });
     }
-    let hypervisor = machine::open(&config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    fleet.tell(session);
+    fleet.end(&nodes)?;
     let id = session.cluster_id()?;
-    for node in &nodes {
-        let domain = hypervisor.domain(id.uuid(&node.name))?;
+    let places = nodes.iter().map(|node| fleet.of(session, &node.name));
+    let places: Vec<_> = nodes.iter().zip(places.collect::<Result<Vec<_>, _>>()?).collect();
+    for (node, member) in &places {
+        let domain = member.hypervisor.domain(id.uuid(&node.name))?;
         plan::own(&id, &node.name, domain.as_ref())?;
     }
     // An apiserver that cannot be asked is told at once.
     cluster.as_ref().map(Cluster::nodes).transpose()?;
     let watch = cluster.as_ref().map(Cluster::watch);
-    let apply = Apply {
-        watch: watch.as_ref(),
-        cluster: cluster.as_ref(),
-        patience: Patience::of_silence(Duration::from_secs(args.wait.stall)),
-        ..Apply::new(&*hypervisor, &id, session.ui)
-    };
-    let wait = |node: &&crate::config::Node| {
-        let waited = apply.wait(&node.name, &config.libvirt.pool, args.goal);
+    let wait = |(node, member): &(&&Node, &Member)| {
+        let apply = Apply {
+            watch: watch.as_ref(),
+            cluster: cluster.as_ref(),
+            patience: Patience::of_silence(Duration::from_secs(args.wait.stall)),
+            ..Apply::new(&*member.hypervisor, &id, session.ui)
+        };
+        let waited = apply.wait(&node.name, &member.config.libvirt.pool, args.goal);
         if waited.is_ok() {
             session.ui.data(&format!("{} {}\n", node.name, args.goal));
         }
         waited
     };
-    let results = parallel::map(&nodes, nodes.len(), wait, |_| false);
+    let results = parallel::map(&places, places.len(), wait, |_| false);
     session.ui.finish();
     let errors: Vec<_> = results.into_iter().flatten().filter_map(Result::err).collect();
     if errors.is_empty() { Ok(()) } else { Err(Error::Nodes(errors)) }

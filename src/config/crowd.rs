@@ -7,14 +7,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::machine::{NicAddress, NicSource, overlap};
+use super::names::HypervisorName;
 use super::problem::Problems;
 use super::read::{ClusterDraft, Network6Draft, NetworkDraft, NodeDraft};
-use super::value::Placed;
+use super::site::SiteDraft;
+use super::value::{Placed, nearest};
 
 /// What could be read of the file. A value that could not be read is missing here, and compared with nothing.
 pub(super) struct Crowd<'d> {
     pub(super) cluster: Option<&'d ClusterDraft>,
     pub(super) network: Option<&'d NetworkDraft>,
+    /// None where they could not be read.
+    pub(super) sites: Option<&'d [SiteDraft]>,
     pub(super) nodes: &'d [NodeDraft],
     pub(super) problems: &'d Problems,
 }
@@ -35,6 +39,32 @@ impl Crowd<'_> {
         }
         self.addresses6();
         self.nics();
+        self.hypervisors();
+    }
+
+    /// What names a hypervisor names one that there is, and each is there once.
+    fn hypervisors(&self) {
+        let Some(sites) = self.sites else { return };
+        self.unique(sites.iter().filter_map(|site| site.uri.as_ref()));
+        for node in self.nodes {
+            for named in node.hypervisor.iter().chain(&node.said.hypervisors) {
+                if !sites.iter().any(|site| site.name == named.value) {
+                    self.report_once(named, no_hypervisor(&named.value, sites));
+                }
+            }
+        }
+        let mut seen = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| node.said.settings.anti_affinity && node.hypervisor.is_none()) {
+            let over = if node.said.hypervisors.is_empty() { sites.len() } else { node.said.hypervisors.len() };
+            let count: &mut usize = seen.entry(&node.group).or_default();
+            *count += 1;
+            if let Some(name) = node.name.as_ref().filter(|_| *count > over) {
+                let text = format!(
+                    "with antiAffinity no two nodes of a group run on one hypervisor, and this is node {count} for {over} of them"
+                );
+                self.problems.report(name.at, &name.path, text);
+            }
+        }
     }
 
     /// Reports every value that stands further up already.
@@ -178,5 +208,15 @@ impl Crowd<'_> {
         let text = format!("{} is {role} ({}, line {})", address.value, net.value, net.at.line);
         self.problems.report(address.at, &address.path, text);
         true
+    }
+}
+
+fn no_hypervisor(name: &HypervisorName, sites: &[SiteDraft]) -> String {
+    let known: Vec<_> = sites.iter().map(|site| site.name.to_string()).collect();
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    match nearest(&name.to_string(), &known) {
+        Some(meant) => format!("there is no hypervisor {name}, did you mean {meant:?}?"),
+        None if known.is_empty() => format!("there is no hypervisor {name}; they are named under hypervisors:"),
+        None => format!("there is no hypervisor {name}, only {}", known.join(", ")),
     }
 }

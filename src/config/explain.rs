@@ -164,6 +164,8 @@ fn values(node: &Node, in_force: &InForce, folder: &Path) -> Vec<(&'static str, 
         ("swap", json!(settings.swap.map(size_text))),
         ("templates", json!(settings.templates.as_deref().map(path))),
         ("keepSeed", json!(settings.keep_seed)),
+        ("hypervisors", json!(Some(&settings.hypervisors).filter(|it| !it.is_empty()))),
+        ("antiAffinity", json!(settings.anti_affinity)),
     ]
 }
 

@@ -9,7 +9,7 @@ use super::scalar;
 use super::settings::{Body, Credentials, OwnFile, OwnUnit, Registry, Settings, TaintEffect};
 use super::supply;
 use super::value::{Fields, Placed, Value};
-use super::{Arch, Ssh};
+use super::{Arch, HypervisorName, Ssh};
 
 /// The keys of an entry of `nodes`: its own, then those of every layer.
 pub(super) const NODE_KEYS: &[&str] = &[
@@ -18,6 +18,7 @@ pub(super) const NODE_KEYS: &[&str] = &[
     "address6",
     "mac",
     "group",
+    "hypervisor",
     "arch",
     "cpus",
     "memory",
@@ -44,10 +45,12 @@ pub(super) const NODE_KEYS: &[&str] = &[
     "swap",
     "templates",
     "keepSeed",
+    "hypervisors",
+    "antiAffinity",
 ];
 
 /// The keys of a layer.
-pub(super) const KEYS: &[&str] = NODE_KEYS.split_at(5).1;
+pub(super) const KEYS: &[&str] = NODE_KEYS.split_at(6).1;
 
 /// The size of a machine of which nobody says one: CPUs, and bytes.
 pub(super) const DEFAULT_CPUS: u32 = 2;
@@ -62,6 +65,8 @@ pub(super) struct Said {
     pub(super) memory: Option<u64>,
     pub(super) disk: Option<u64>,
     pub(super) settings: Settings,
+    /// The hypervisors among which the nodes are divided, with their places.
+    pub(super) hypervisors: Vec<Placed<HypervisorName>>,
     /// Addresses of its further network cards, with their places; known once all layers are one.
     pub(super) nic_addresses: Vec<NicAddress>,
 }
@@ -99,7 +104,9 @@ fn said(fields: &Fields<'_>, folder: &Path) -> Said {
     let memory = fields.optional("memory", "a size such as 4GiB", scalar::memory);
     let disk = fields.optional("disk", "a size such as 20GiB", scalar::disk);
     let (machine, nic_addresses) = machine::read(fields);
+    let list = |_| fields.list("hypervisors", "hypervisors of the cluster file", scalar::own);
     Said {
+        hypervisors: fields.get("hypervisors").and_then(list).unwrap_or_default(),
         arch: arch.map(|arch| arch.value),
         cpus,
         memory: memory.map(|memory| memory.value),
@@ -146,6 +153,7 @@ fn settings(fields: &Fields<'_>, folder: &Path, machine: Machine) -> Settings {
         taints: taints(fields),
         swap: fields.optional("swap", "a size such as 2GiB", guest::swap).map(|size| size.value),
         templates: fields.optional("templates", "the path of a folder with templates", path()).map(|path| path.value),
+        anti_affinity: fields.optional("antiAffinity", "true or false", scalar::boolean).is_some_and(|it| it.value),
         keep_seed: fields.optional("keepSeed", "true or false", scalar::boolean).is_some_and(|keep| keep.value),
         ..Settings::default()
     }

@@ -127,6 +127,9 @@ impl<'t> Layers<'t> {
         for (_, address) in &mut said.nic_addresses {
             address.path = self.path(address.at, &address.path);
         }
+        for hypervisor in &mut said.hypervisors {
+            hypervisor.path = self.path(hypervisor.at, &hypervisor.path);
+        }
         said.settings.origins = self.origins(tree);
         said
     }

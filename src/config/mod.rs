@@ -33,6 +33,7 @@ mod read;
 mod scalar;
 mod settings;
 mod signing;
+mod site;
 mod supply;
 mod tree;
 mod value;
@@ -43,13 +44,14 @@ mod tests;
 pub use edit::{EditError, VersionKey, set_versions};
 pub use explain::{Explained, InForce, fields, nearest_field};
 pub use machine::{Bootware, DataDisk, DiskDriver, FurtherNic, Machine, Mount, NicSource};
-pub use names::{Arch, ClusterName, InvalidName, Mac, NodeName};
+pub use names::{Arch, ClusterName, HypervisorName, InvalidName, Mac, NodeName};
 pub use problem::{ConfigError, Position, Problem};
 pub use settings::{
     Body, Credentials, Layer, Origin, Origins, OwnFile, OwnUnit, PasswordHash, Registry, Rotation, Settings,
     TaintEffect,
 };
 pub use signing::{CaKey, SecretSource};
+pub use site::Site;
 
 use problem::Problems;
 use tree::Tree;
@@ -111,8 +113,10 @@ pub struct Config {
     pub artifacts: Vec<Given>,
     /// The network of the workers.
     pub network: Network,
-    /// Where the machines run.
+    /// Where the machines run, where all of them run at one place.
     pub libvirt: Libvirt,
+    /// The hypervisors among which the machines are divided, in the file's order; none where they all run at one place.
+    pub sites: Vec<Site>,
     /// The workers, in the file's order. Names, addresses and MACs are unique.
     pub nodes: Vec<Node>,
 }
@@ -182,6 +186,8 @@ pub struct Network {
     pub ipv6: Option<Network6>,
     /// Whether nodes ask for their IPv4 addresses by DHCP; they must be given just those that the cluster file has.
     pub dhcp: bool,
+    /// Whether nodes of several hypervisors may be on networks that do not meet by themselves.
+    pub apart: bool,
     /// Resolvers of the nodes, at least one.
     pub nameservers: Vec<IpAddr>,
 }
@@ -332,6 +338,8 @@ pub struct Node {
     pub disk: u64,
     /// The group that it belongs to.
     pub group: Option<String>,
+    /// The hypervisor that it is bound to.
+    pub hypervisor: Option<HypervisorName>,
     /// What the cluster file says of it, all layers laid over each other.
     pub settings: Settings,
 }

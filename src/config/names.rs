@@ -18,6 +18,11 @@ pub struct NodeName(String);
 #[serde(transparent)]
 pub struct ClusterName(String);
 
+/// A hypervisor's name in the cluster file: a DNS label of at most 32 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct HypervisorName(String);
+
 pub(super) fn dns_label(what: &str, text: &str, limit: usize) -> Result<String, InvalidName> {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let fits = (1..=limit).contains(&text.len()) && text.bytes().all(inner);
@@ -40,6 +45,20 @@ impl FromStr for ClusterName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         dns_label("cluster name", text, 32).map(Self)
+    }
+}
+
+impl FromStr for HypervisorName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        dns_label("name of a hypervisor", text, 32).map(Self)
+    }
+}
+
+impl fmt::Display for HypervisorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

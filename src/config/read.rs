@@ -12,12 +12,13 @@ use super::layers::Layers;
 use super::problem::Problems;
 use super::scalar::{self, ApiServer};
 use super::signing::{self, CaKey};
+use super::site;
 use super::supply;
 use super::tree::Tree;
 use super::value::{Fields, Placed, Value};
 use super::{
-    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, Libvirt, Mac, Network, Network6, Node, NodeName,
-    Versions,
+    Acceleration, Arch, Cluster, ClusterName, Config, Download, Host, HypervisorName, Libvirt, Mac, Network, Network6,
+    Node, NodeName, Versions,
 };
 
 /// The one form of cluster files that this nodebake reads.
@@ -39,6 +40,7 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         "artifacts",
         "network",
         "libvirt",
+        "hypervisors",
         "defaults",
         "groups",
         "nodes",
@@ -61,10 +63,15 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
     let artifacts = fields.get("artifacts").map(|value| supply::artifacts(&value, folder, arch)).unwrap_or_default();
     let network = fields.must("network", "the network of the nodes").and_then(|value| network(&value));
     let libvirt = fields.get("libvirt").map_or_else(|| Some(default_libvirt()), |value| libvirt(&value));
+    let sites = fields.get("hypervisors").map_or_else(|| Some(Vec::new()), |value| site::read(&value));
+    if let Some(value) = fields.get("hypervisors").filter(|_| fields.get("libvirt").is_some()) {
+        value.report("libvirt and hypervisors are both given; one of them says where the machines run");
+    }
     let nodes = nodes(&fields, &mut layers);
     Crowd {
         cluster: cluster.as_ref(),
         network: network.as_ref(),
+        sites: sites.as_deref(),
         nodes: nodes.as_deref().unwrap_or_default(),
         problems,
     }
@@ -78,6 +85,7 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         artifacts,
         network: network?.finish()?,
         libvirt: libvirt?,
+        sites: sites?.into_iter().map(site::SiteDraft::finish).collect::<Option<_>>()?,
         nodes: nodes?.into_iter().map(NodeDraft::finish).collect::<Option<_>>()?,
     })
 }
@@ -210,6 +218,7 @@ pub(super) struct NetworkDraft {
     pub(super) gateway: Option<Placed<Ipv4Addr>>,
     pub(super) ipv6: Option<Network6Draft>,
     dhcp: bool,
+    apart: bool,
     nameservers: Option<Vec<Placed<IpAddr>>>,
 }
 
@@ -231,7 +240,8 @@ fn network6(fields: &Fields<'_>, mtu: Option<u32>) -> Option<Network6Draft> {
 }
 
 fn network(value: &Value<'_>) -> Option<NetworkDraft> {
-    const KEYS: &[&str] = &["name", "bridge", "mtu", "cidr", "gateway", "cidr6", "gateway6", "dhcp", "nameservers"];
+    const KEYS: &[&str] =
+        &["name", "bridge", "mtu", "cidr", "gateway", "cidr6", "gateway6", "dhcp", "apart", "nameservers"];
     let fields = value.fields(KEYS)?;
     let name = fields.optional("name", "the name of a libvirt network", scalar::libvirt_name);
     let bridge = fields.optional("bridge", "a bridge of the hypervisor such as br0", scalar::interface);
@@ -244,6 +254,7 @@ fn network(value: &Value<'_>) -> Option<NetworkDraft> {
         mtu,
         ipv6: network6(&fields, mtu),
         dhcp: fields.optional("dhcp", "true or false", scalar::boolean).is_some_and(|dhcp| dhcp.value),
+        apart: fields.optional("apart", "true or false", scalar::boolean).is_some_and(|apart| apart.value),
         name: name.map_or_else(|| "nodebake".to_owned(), |name| name.value),
         cidr: fields.required("cidr", "a network such as 10.0.0.0/24", scalar::cidr),
         gateway: fields.required("gateway", "an IPv4 address such as 10.0.0.1", scalar::ipv4),
@@ -260,6 +271,7 @@ impl NetworkDraft {
                 None => None,
             },
             dhcp: self.dhcp,
+            apart: self.apart,
             name: self.name,
             bridge: self.bridge,
             mtu: self.mtu,
@@ -270,7 +282,7 @@ impl NetworkDraft {
     }
 }
 
-fn default_libvirt() -> Libvirt {
+pub(super) fn default_libvirt() -> Libvirt {
     Libvirt {
         uri: "qemu:///system".to_owned(),
         acceleration: Acceleration::Auto,
@@ -300,7 +312,8 @@ pub(super) struct NodeDraft {
     pub(super) address: Option<Placed<Ipv4Addr>>,
     pub(super) address6: Option<Placed<Ipv6Addr>>,
     pub(super) mac: Option<Placed<Mac>>,
-    group: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) hypervisor: Option<Placed<HypervisorName>>,
     pub(super) said: Said,
 }
 
@@ -324,6 +337,7 @@ fn node<'t>(value: &Value<'t>, layers: &mut Layers<'t>) -> Option<NodeDraft> {
         address: fields.required("address", ADDRESS, scalar::ipv4),
         address6: fields.optional("address6", ADDRESS6, scalar::ipv6),
         mac: fields.optional("mac", "a MAC address such as 52:54:00:12:34:56", scalar::mac),
+        hypervisor: fields.optional("hypervisor", "the name of a hypervisor", scalar::own),
         said: layers.said(group.as_deref(), value.tree()),
         group,
     })
@@ -331,7 +345,8 @@ fn node<'t>(value: &Value<'t>, layers: &mut Layers<'t>) -> Option<NodeDraft> {
 
 impl NodeDraft {
     fn finish(self) -> Option<Node> {
-        let Said { arch, cpus, memory, disk, settings, .. } = self.said;
+        let Said { arch, cpus, memory, disk, mut settings, hypervisors, .. } = self.said;
+        settings.hypervisors = values(hypervisors);
         Some(Node {
             name: self.name?.value,
             arch: arch.unwrap_or(Arch::Amd64),
@@ -342,6 +357,7 @@ impl NodeDraft {
             memory: memory.unwrap_or(DEFAULT_MEMORY),
             disk: disk.unwrap_or(DEFAULT_DISK),
             group: self.group,
+            hypervisor: self.hypervisor.map(|hypervisor| hypervisor.value),
             settings,
         })
     }

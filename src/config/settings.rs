@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::HypervisorName;
 use super::Machine;
 use super::Proxy;
 use super::Ssh;
@@ -51,6 +52,10 @@ pub struct Settings {
     pub templates: Option<PathBuf>,
     /// The seed stays attached, and its secrets on the node's disk where cloud-init left them.
     pub keep_seed: bool,
+    /// The hypervisors among which the group's nodes are divided evenly; all of them where there are none.
+    pub hypervisors: Vec<HypervisorName>,
+    /// Whether no two nodes of the group run on one hypervisor.
+    pub anti_affinity: bool,
     /// Who said what.
     pub origins: Origins,
 }

@@ -8,6 +8,7 @@ use super::*;
 
 mod layers;
 mod machine;
+mod sites;
 
 const FILE: &str = "/srv/lab/nodebake.yaml";
 
@@ -67,6 +68,7 @@ fn node(name: &str, address: [u8; 4]) -> Node {
         memory: 4 * 1024 * 1024 * 1024,
         disk: 20 * 1024 * 1024 * 1024,
         group: None,
+        hypervisor: None,
         settings: Settings::default(),
     }
 }
@@ -104,6 +106,7 @@ fn seed() -> Config {
             gateway: [10, 0, 0, 1].into(),
             ipv6: None,
             dhcp: false,
+            apart: false,
             nameservers: vec![[10, 0, 0, 1].into()],
         },
         libvirt: Libvirt {
@@ -112,6 +115,7 @@ fn seed() -> Config {
             pool: "nodebake".to_owned(),
             pool_path: "/var/lib/libvirt/nodebake".into(),
         },
+        sites: Vec::new(),
         nodes: vec![node("worker-node-1", [10, 0, 0, 36]), node("worker-node-2", [10, 0, 0, 37])],
     }
 }
@@ -228,6 +232,8 @@ fn what_init_shows_as_a_comment_is_valid_too() {
     };
     let unit = |body, enabled| OwnUnit { body, enabled };
     let settings = Settings {
+        hypervisors: Vec::new(),
+        anti_affinity: false,
         machine: init_machine(),
         ntp: vec!["10.0.0.1".to_owned()],
         proxy: Some(Proxy {
@@ -291,7 +297,9 @@ fn what_init_shows_as_a_comment_is_valid_too() {
     assert_eq!(without_origins(read(&text).unwrap()), expected);
     // Nothing that can be said is left out.
     for key in layer::KEYS {
-        let is_shown = |line: &str| line.trim_start().trim_start_matches("# ").starts_with(&format!("{key}:"));
+        let is_shown = |line: &str| {
+            line.trim_start().trim_start_matches("# ").trim_start_matches('(').starts_with(&format!("{key}:"))
+        };
         assert!(INIT.lines().any(is_shown), "{key}");
     }
 }
@@ -531,7 +539,7 @@ fn kinds_are_told_apart() {
     assert_eq!(
         problems("just text"),
         [
-            "1:1: expected a map with apiVersion, cluster, versions, image, download, artifacts, network, libvirt, defaults, groups, nodes, found a single value"
+            "1:1: expected a map with apiVersion, cluster, versions, image, download, artifacts, network, libvirt, hypervisors, defaults, groups, nodes, found a single value"
         ]
     );
     check(&[
@@ -539,7 +547,7 @@ fn kinds_are_told_apart() {
             "name: a\n    address: 10.0.0.36",
             "a",
             &[
-                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+                "14:5: nodes[0]: expected a map with name, address, address6, mac, group, hypervisor, arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, hypervisors, antiAffinity, found a single value",
             ],
         ),
         (

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::config::HypervisorName;
 use crate::error::chain;
 use crate::printable;
 
@@ -125,6 +126,9 @@ pub enum Remedy {
 pub struct Finding {
     /// What was looked at.
     pub check: Check,
+    /// The hypervisor that it is about, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<HypervisorName>,
     /// How it stands.
     pub status: Status,
     /// What was found, a fragment in lowercase; of what was skipped, why.
@@ -139,7 +143,7 @@ pub struct Finding {
 impl Finding {
     fn new(check: Check, status: Status, found: impl AsRef<str>, fix: Option<&str>) -> Self {
         let found = printable::line(found.as_ref());
-        Self { check, status, found, fix: fix.map(printable::line), remedy: None }
+        Self { check, hypervisor: None, status, found, fix: fix.map(printable::line), remedy: None }
     }
 
     pub(super) fn ok(check: Check, found: impl AsRef<str>) -> Self {

@@ -35,7 +35,7 @@ pub use finding::{Check, Finding, Remedy, Status};
 use crate::apply::{Presence, presences};
 use crate::artifacts::{Lock, Store};
 use crate::cluster::{Cluster, Nodes};
-use crate::config::{Arch, ClusterId, Config, Node};
+use crate::config::{Arch, ClusterId, Config, HypervisorName, Node};
 use crate::error::Error;
 use crate::identity::{Ca, IdentityError};
 use crate::machine::{self, Capabilities, DomainInfo, HostInfo, Hypervisor, MachineError, NetworkInfo};
@@ -188,15 +188,23 @@ impl<T: Send + 'static> Begun<T> {
     }
 }
 
-/// Examines everything; nothing is changed. The findings are in the order of [`Check`].
-pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
+/// What is examined at one hypervisor; its name where there are several.
+pub type Place<'a> = (Option<HypervisorName>, Case<'a>);
+
+/// Asks a hypervisor.
+fn ask_host(case: Case) -> Begun<Result<Host, MachineError>> {
+    let (config, architectures) = (case.config.clone(), case.nodes.iter().map(|node| node.arch).collect());
+    Begun::new(move || {
+        machine::open(&config.libvirt.uri).and_then(|host| Host::read(&config, &*host, &architectures, true))
+    })
+}
+
+/// Examines everything, at all hypervisors at the same time; nothing is changed. The findings are in the order of [`Check`], so
+/// that those of several hypervisors stand side by side.
+pub fn examine(case: Case, places: &[Place], files: &Files) -> Vec<Finding> {
     let end = Instant::now() + LIMIT;
     let config = Arc::new(case.config.clone());
-    let architectures: BTreeSet<Arch> = case.nodes.iter().map(|node| node.arch).collect();
-    let host = Begun::new({
-        let config = Arc::clone(&config);
-        move || machine::open(&config.libvirt.uri).and_then(|host| Host::read(&config, &*host, &architectures, true))
-    });
+    let hosts: Vec<_> = places.iter().map(|(_, case)| ask_host(*case)).collect();
     let opened = config.cluster.kubeconfig.clone().map(|path| Begun::new(move || Cluster::open(&path)));
     let probe = Begun::new({
         let config = Arc::clone(&config);
@@ -212,16 +220,21 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
             (nodes.by(end).map_or(Asked::Silent, Asked::Answered), Some(questions.by(end)))
         }
     };
-    let host = host.by(end);
+    let hosts: Vec<_> = hosts.iter().map(|host| host.by(end)).collect();
     let probe = probe.by(end);
     let nodes = match &cluster {
         Asked::Answered(Ok(nodes)) => Some(nodes.clone()),
         _ => None,
     };
-    let host = host.map(|host| host.map(|host| host.in_cluster(nodes)));
-    let there = host.as_ref().and_then(|host| host.as_ref().ok());
+    let known = |host: Option<Result<Host, _>>| host.map(|host| host.map(|host| host.in_cluster(nodes.clone())));
+    let hosts: Vec<_> = hosts.into_iter().map(known).collect();
+    // Several are seen from this machine, not from one of them.
+    let there = if let [Some(Ok(host))] = hosts.as_slice() { Some(host) } else { None };
     let mut findings = of_files(case, files, there);
-    findings.extend(of_host(case, files, host.as_ref(), probe.as_ref()));
+    for ((name, case), host) in places.iter().zip(&hosts) {
+        let found = of_host(*case, files, host.as_ref(), probe.as_ref()).into_iter();
+        findings.extend(found.map(|finding| Finding { hypervisor: name.clone(), ..finding }));
+    }
     findings.extend(of_cluster(case, there, &cluster, answers.as_ref(), probe.as_ref()));
     findings.sort_by_key(|finding| finding.check);
     findings

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Kept, NodePlan, Plan, Removal, SharedAction, Step, UNBUILT};
 use crate::cluster::{Binding, Binds};
-use crate::config::NodeName;
+use crate::config::{HypervisorName, NodeName};
 use crate::machine::{NoteState, Reservation, VolumeName};
 
 /// One thing and what becomes of it.
@@ -18,6 +18,9 @@ pub struct Row {
     pub kind: Kind,
     /// Its name.
     pub name: String,
+    /// The hypervisor that it is at, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<HypervisorName>,
     /// What becomes of it.
     pub action: Action,
     /// The verb of nodebake that does it; none where nothing is to do.
@@ -82,6 +85,8 @@ pub enum Action {
     Keep,
     /// The cluster file does not name it any more.
     Remove,
+    /// Its hypervisor cannot be asked.
+    Unknown,
     /// It is as it should be.
     Nothing,
 }
@@ -120,6 +125,7 @@ impl fmt::Display for Action {
             Self::TakeOver => "take over",
             Self::Keep => "keep",
             Self::Remove => "remove",
+            Self::Unknown => "unknown",
             Self::Nothing => "nothing",
         })
     }
@@ -146,6 +152,7 @@ pub fn rows(plan: &Plan, gone: &BTreeMap<NodeName, Removal>) -> Vec<Row> {
     rows.extend(gone.keys().map(|name| Row {
         kind: Kind::Node,
         name: name.to_string(),
+        hypervisor: None,
         action: Action::Remove,
         command: Some(format!("remove {name}")),
         reasons: vec!["not in the cluster file".to_owned()],
@@ -165,6 +172,7 @@ pub fn binding(binding: &Binding, binds: &Binds) -> Row {
     Row {
         kind: Kind::Binding,
         name: Binding::name().to_owned(),
+        hypervisor: None,
         action,
         command: made.then(|| "up".to_owned()),
         reasons: reason.into_iter().collect(),
@@ -176,6 +184,7 @@ pub fn kept_rows(kept: &[Kept]) -> Vec<Row> {
     let row = |kept: &Kept| Row {
         kind: Kind::Domain,
         name: kept.domain.name.clone(),
+        hypervisor: None,
         action: Action::Keep,
         command: Some(format!("remove {} --taken-over", kept.note.node)),
         reasons: vec![format!("the machine before {} was taken over", kept.note.node)],
@@ -183,10 +192,23 @@ pub fn kept_rows(kept: &[Kept]) -> Vec<Row> {
     kept.iter().filter(|kept| kept.note.state == NoteState::Kept).map(row).collect()
 }
 
+/// A row for a node of which nothing can be known now, and why.
+pub fn unknown(node: &NodeName, why: String) -> Row {
+    Row {
+        kind: Kind::Node,
+        name: node.to_string(),
+        hypervisor: None,
+        action: Action::Unknown,
+        command: None,
+        reasons: vec![why],
+    }
+}
+
 fn shared(action: &SharedAction) -> Row {
     let row = |kind, name: &str, action, reason: Option<String>| Row {
         kind,
         name: name.to_owned(),
+        hypervisor: None,
         action,
         command: Some("up".to_owned()),
         reasons: reason.into_iter().collect(),
@@ -231,6 +253,7 @@ fn node(plan: &NodePlan) -> Vec<Row> {
     let row = |action, command: &str, reasons| Row {
         kind: Kind::Node,
         name: name.clone(),
+        hypervisor: None,
         action,
         command: Some(command.to_owned()),
         reasons,
@@ -280,7 +303,14 @@ fn node(plan: &NodePlan) -> Vec<Row> {
         rows.push(row(Action::Rebuild, &format!("rebuild {name}"), reasons));
     }
     if rows.is_empty() {
-        rows.push(Row { kind: Kind::Node, name, action: Action::Nothing, command: None, reasons: Vec::new() });
+        rows.push(Row {
+            kind: Kind::Node,
+            name,
+            hypervisor: None,
+            action: Action::Nothing,
+            command: None,
+            reasons: Vec::new(),
+        });
     }
     rows
 }
@@ -302,7 +332,7 @@ mod tests {
         ] {
             let (kind, name) = (Kind::Binding, text("kube-apiserver-kubelet-admin"));
             let command = command.map(text);
-            assert_eq!(binding(&wanted, &binds), Row { kind, name, action, command, reasons });
+            assert_eq!(binding(&wanted, &binds), Row { kind, name, hypervisor: None, action, command, reasons });
         }
     }
 }

@@ -132,6 +132,8 @@ taints.example.com/large:NoSchedule               ""                            
 swap                                              -                                              built in
 templates                                         -                                              built in
 keepSeed                                          false                                          built in
+hypervisors                                       -                                              built in
+antiAffinity                                      false                                          built in
 "#;
     let ran = world().run(&["explain", "a"]);
     assert_eq!(ran, Ran::ok(text, ""));
@@ -169,7 +171,7 @@ fn what_is_not_there_is_an_error() {
     assert_eq!(ran, Ran::failed(2, "the cluster file has no node c; did you mean a?", hint));
     let hint = "`nodebake explain NODE` lists all that are set; there are arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, \
                 consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, \
-                templates, keepSeed";
+                templates, keepSeed, hypervisors, antiAffinity";
     for (field, problem) in [
         ("memroy", "nodes have no field \"memroy\"; did you mean memory?"),
         ("proxy.htpps", "nodes have no field \"proxy.htpps\"; did you mean proxy.https?"),

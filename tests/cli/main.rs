@@ -28,6 +28,7 @@ mod faults;
 mod full_disk;
 mod guests;
 mod http;
+mod hypervisors;
 mod identities;
 mod inside;
 mod inspecting;

@@ -195,9 +195,9 @@ fn all_problems_of_a_cluster_file_are_told_at_once() {
          nodebake.yaml:{memory}:11: defaults.memory: \"4GB\" is not a size, did you mean \"4GiB\"?\n\
          nodebake.yaml:{}:11: nodes[1].name: worker-node-1 is taken by nodes[0].name in line {}\n\
          nodebake.yaml:{second}:14: nodes[1].address: 10.1.0.37 is outside the network 10.0.0.0/24 of line {cidr}\n\
-         nodebake.yaml:{}:5: nodes[1].colour: unknown key; known here: name, address, address6, mac, group, arch, cpus, \
+         nodebake.yaml:{}:5: nodes[1].colour: unknown key; known here: name, address, address6, mac, group, hypervisor, arch, cpus, \
          memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, \
-         labels, taints, swap, templates, keepSeed",
+         labels, taints, swap, templates, keepSeed, hypervisors, antiAffinity",
         second - 1,
         first - 1,
         second + 1

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+pub(super) use self::report::Answers;
 use self::report::{Boot, COLUMNS, Certificate, Document, Machine, Report, WIDE};
 use super::Session;
+use super::fleet::{Fleet, Member};
 use crate::artifacts::{Kind, Lock};
 use crate::boot::{BootEvent, Decoder};
 use crate::build::{self, Manifest};
@@ -21,7 +23,7 @@ use crate::cluster::{Cluster, Nodes, Watch};
 use crate::config::{ClusterId, Node, NodeName};
 use crate::error::{Error, chain};
 use crate::machine::mark::LogKind;
-use crate::machine::{self, DomainInfo, Hypervisor, MachineError, VolumeName};
+use crate::machine::{DomainInfo, MachineError, VolumeName};
 use crate::plan::{Inventory, log_pool, taken_over};
 
 /// How often is looked for changes. libvirt would tell of a machine's, but of none in a pool or a guest's log.
@@ -30,18 +32,21 @@ const POLL: Duration = Duration::from_secs(2);
 /// Shows the machines; says whether the certificate of one is near its end.
 pub(super) fn run(session: &Session, args: &Status) -> Result<bool, Error> {
     session.select(&args.which)?;
-    let hypervisor = machine::open(&session.config.libvirt.uri)?;
+    let fleet = Fleet::open(session)?;
+    fleet.tell(session);
     let id = session.cluster_id()?;
     let cluster = cluster(session);
     let nodes = cluster.as_ref().and_then(|cluster| nodes(session, cluster));
-    let look = Look { session, hypervisor: &*hypervisor, id: &id, args };
+    let look = Look { session, fleet: &fleet, id: &id, args };
     let first = look.document(nodes.clone())?;
     if args.watch {
         look.watch(cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(), nodes.as_ref(), first)?;
         return Ok(false);
     }
     session.ui.data(&look.text(&first)?);
-    super::taken_over::tell(session, &id, &hypervisor.domains()?);
+    for member in &fleet.members {
+        super::taken_over::tell(session, &id, &member.hypervisor.domains()?);
+    }
     tell_age(session);
     Ok(tell_ends(session, &first))
 }
@@ -49,7 +54,7 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<bool, Error> {
 /// What is asked, and of whom.
 struct Look<'a> {
     session: &'a Session<'a>,
-    hypervisor: &'a dyn Hypervisor,
+    fleet: &'a Fleet,
     id: &'a ClusterId,
     args: &'a Status,
 }
@@ -57,16 +62,39 @@ struct Look<'a> {
 impl Look<'_> {
     /// All that is known now of the nodes that are asked for.
     fn document(&self, nodes: Option<Nodes>) -> Result<Document, Error> {
-        let config = &self.session.config;
-        let inventory = Inventory::read(config, self.hypervisor, nodes)?;
-        let view = View { look: self, inventory: &inventory, out: &self.args.out.dir };
+        let read = |member: &Member| Inventory::read(&member.config, &*member.hypervisor, nodes.clone());
+        let inventories = self.fleet.members.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let out = &self.args.out.dir;
+        let views = self.fleet.members.iter().zip(&inventories);
+        let views: Vec<_> = views.map(|(member, inventory)| View { look: self, member, inventory, out }).collect();
         let asked = self.session.select(&self.args.which)?;
-        let mut reports: Vec<_> = asked.into_iter().map(|node| view.report(&node.name, Some(node))).collect();
+        let report = |node: &Node| match views.iter().find(|view| view.member.has(&node.name)) {
+            Some(view) => view.report(&node.name, Some(node)),
+            None => self.unknown(node, nodes.as_ref()),
+        };
+        let mut reports: Vec<_> = asked.into_iter().map(report).collect();
         if self.args.which.is_all() {
-            reports.extend(view.gone().map(|name| view.report(name, None)));
+            reports.extend(views.iter().flat_map(|view| view.gone().map(|name| view.report(name, None))));
         }
+        let hypervisors = self.fleet.names();
         let cluster = self.id.name.to_string();
-        Ok(Document { api_version: "nodebake/v1", cluster, nodes_known: inventory.nodes.is_some(), nodes: reports })
+        let nodes_known = nodes.is_some();
+        Ok(Document { api_version: "nodebake/v1", cluster, hypervisors, nodes_known, nodes: reports })
+    }
+
+    /// A node whose machine, if it has one, is at a hypervisor that does not answer.
+    fn unknown(&self, node: &Node, nodes: Option<&Nodes>) -> Report {
+        let Look { session, id, .. } = self;
+        let seen = nodes.and_then(|nodes| nodes.get(&node.name.to_string()));
+        Report {
+            address: Some(node.address.to_string()),
+            address6: node.address6.map(|address| address.to_string()),
+            mac: Some(session.config.mac(id, node).to_string()),
+            node: seen.map(report::Node::of),
+            unknown: true,
+            hypervisor: node.hypervisor.as_ref().map(ToString::to_string),
+            ..Report::new(node.name.to_string(), true, id.uuid(&node.name))
+        }
     }
 
     fn text(&self, document: &Document) -> Result<String, Error> {
@@ -120,6 +148,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// What is known, and how more can be asked.
 struct View<'a> {
     look: &'a Look<'a>,
+    member: &'a Member,
     inventory: &'a Inventory,
     out: &'a Path,
 }
@@ -145,24 +174,31 @@ impl View<'_> {
         let certificate = domain.and_then(|domain| certificate(domain, manifest.as_ref()));
         let seen = self.inventory.nodes.as_ref().and_then(|nodes| nodes.get(&name.to_string()));
         Report {
-            name: name.to_string(),
-            in_cluster_file: node.is_some(),
+            hypervisor: self.member.name.as_ref().map(ToString::to_string),
             address: node.map(|node| node.address.to_string()),
             address6: node.and_then(|node| node.address6).map(|address| address.to_string()),
-            uuid: id.uuid(name),
             mac: node.map(|node| session.config.mac(id, node).to_string()),
             machine: domain.map(Machine::of),
             node: seen.map(report::Node::of),
             certificate_end: certificate.map(|certificate| certificate.not_after.clone()),
             certificate: certificate.map(|certificate| Certificate::of(certificate, session.now)),
             boot: Boot::of(&stages::newest_boot(self.told(name))),
-            secrets: secrets::places(session, id, name, self.out, domain, &self.inventory.volumes),
+            secrets: secrets::places(
+                session,
+                &self.member.config.libvirt.pool,
+                id,
+                name,
+                self.out,
+                domain,
+                &self.inventory.volumes,
+            ),
             differs: domain.map_or_else(Vec::new, |domain| differs(domain, manifest.as_ref())),
             taken_over: taken_over(id, &self.inventory.domains)
                 .into_iter()
                 .filter(|kept| kept.note.node == *name)
                 .map(|kept| crate::printable::line(&kept.domain.name))
                 .collect(),
+            ..Report::new(name.to_string(), node.is_some(), id.uuid(name))
         }
     }
 
@@ -174,9 +210,9 @@ impl View<'_> {
             return Vec::new();
         }
         let log = VolumeName::log(self.look.id, name, LogKind::FirstBoot);
-        let pool = log_pool(&self.look.session.config.libvirt.pool);
+        let pool = log_pool(&self.member.config.libvirt.pool);
         let volumes = &self.inventory.log_volumes;
-        let bytes = super::logs::tail(self.look.hypervisor, &pool, volumes, &log).unwrap_or_else(|error| {
+        let bytes = super::logs::tail(&*self.member.hypervisor, &pool, volumes, &log).unwrap_or_else(|error| {
             self.look.session.ui.say(&format!("warning: {}", chain(&error)));
             None
         });
@@ -187,8 +223,17 @@ impl View<'_> {
 /// A line for each machine.
 fn table(document: &Document, wide: bool) -> String {
     let cells = |own: &[String], more: &[String]| [own, if wide { more } else { &[] }].concat();
-    let heads = cells(&COLUMNS.map(String::from), &WIDE.map(String::from));
-    let rows = document.nodes.iter().map(|node| cells(&node.row(document.nodes_known), &node.wide()));
+    let several = !document.hypervisors.is_empty();
+    let cells = |own: &[String], hypervisor: String, more: &[String]| {
+        let mut cells = cells(own, more);
+        if several {
+            cells.insert(1, hypervisor);
+        }
+        cells
+    };
+    let heads = cells(&COLUMNS.map(String::from), "HYPERVISOR".to_owned(), &WIDE.map(String::from));
+    let place = |node: &Report| node.hypervisor.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = document.nodes.iter().map(|node| cells(&node.row(document.nodes_known), place(node), &node.wide()));
     super::table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
 }
 

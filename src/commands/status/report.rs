@@ -1,6 +1,7 @@
 //! What is known of a node, as programs read it; people get the same in columns. docs/status.md tells what each field
 //! means, and is a promise.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ use crate::machine::{DomainInfo, DomainState};
 pub(super) struct Document {
     pub(super) api_version: &'static str,
     pub(super) cluster: String,
+    /// The hypervisors of the cluster file, where there are several: whether each answers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) hypervisors: BTreeMap<String, Answers>,
     /// Whether the cluster's API was asked: where it was not, no node's `node` is known.
     pub(super) nodes_known: bool,
     pub(super) nodes: Vec<Report>,
@@ -30,6 +34,12 @@ pub(super) struct Document {
 pub(super) struct Report {
     pub(super) name: String,
     pub(super) in_cluster_file: bool,
+    /// Where its machine is, or would be made, where there are several hypervisors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hypervisor: Option<String>,
+    /// Whether nothing can be known of its machine now, since a hypervisor does not answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unknown: bool,
     /// IPv4 address, by the cluster file.
     pub(super) address: Option<String>,
     /// The same of IPv6, where it has one.
@@ -49,6 +59,15 @@ pub(super) struct Report {
     pub(super) differs: Vec<&'static str>,
     /// Domains made by hand whose place it took, or takes.
     pub(super) taken_over: Vec<String>,
+}
+
+/// Whether a hypervisor answers, else why not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::commands) struct Answers {
+    pub(in crate::commands) answers: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::commands) why: Option<String>,
 }
 
 /// Its machine.
@@ -142,6 +161,8 @@ pub(super) struct Node {
     pub(super) boot_id: String,
     /// RFC 3339.
     pub(super) created: Option<String>,
+    /// When its kubelet was heard last, by the node's clock; RFC 3339.
+    pub(super) last_seen: Option<String>,
 }
 
 /// The newest boot that the guest told of.
@@ -201,6 +222,7 @@ impl Node {
             internal_ip: text(&status.internal_ip),
             boot_id: text(&status.boot_id),
             created: status.created.and_then(time),
+            last_seen: status.lease_renewed.and_then(time),
         }
     }
 }
@@ -249,6 +271,28 @@ pub(super) const COLUMNS: [&str; 7] = ["NAME", "MACHINE", "STATE", "CLUSTER", "A
 pub(super) const WIDE: [&str; 6] = ["UUID", "MAC", "BOOT", "CERTIFICATE-END", "PAYLOAD", "SEED"];
 
 impl Report {
+    /// A node of which nothing is known.
+    pub(super) fn new(name: String, in_cluster_file: bool, uuid: uuid::Uuid) -> Self {
+        Self {
+            name,
+            in_cluster_file,
+            hypervisor: None,
+            unknown: false,
+            address: None,
+            address6: None,
+            uuid,
+            mac: None,
+            machine: None,
+            node: None,
+            certificate_end: None,
+            certificate: None,
+            boot: None,
+            secrets: Vec::new(),
+            differs: Vec::new(),
+            taken_over: Vec::new(),
+        }
+    }
+
     fn mark(&self) -> Option<&Mark> {
         self.machine.as_ref()?.mark.as_ref()
     }
@@ -267,7 +311,10 @@ impl Report {
         });
         [
             self.name.clone(),
-            self.machine.as_ref().map_or("-", |machine| machine.power).to_owned(),
+            self.machine
+                .as_ref()
+                .map_or(if self.unknown { "unknown" } else { "-" }, |machine| machine.power)
+                .to_owned(),
             state,
             cluster,
             self.address.clone().unwrap_or_else(dash),
@@ -310,6 +357,12 @@ impl Report {
         lines.splice(at..=at, places.collect::<Vec<_>>());
         let at = lines.iter().position(|(head, _)| head == "address").map_or(lines.len(), |at| at + 1);
         lines.splice(at..at, self.address6.iter().map(|address| (String::new(), address.clone())));
+        if let Some(hypervisor) = &self.hypervisor {
+            lines.insert(1, ("hypervisor".to_owned(), hypervisor.clone()));
+        }
+        if let Some(last) = self.node.as_ref().filter(|_| self.unknown).and_then(|node| node.last_seen.clone()) {
+            lines.push(("last seen".to_owned(), last));
+        }
         if let Some(mark) = self.mark() {
             for (head, digest) in [("payload", &mark.payload), ("seed", &mark.seed), ("base image", &mark.base_image)] {
                 lines.push((head.to_owned(), format!("sha256:{digest}")));

@@ -23,6 +23,7 @@ pub(super) struct Place {
 /// All places where secrets of the node lie, the machine's first.
 pub(super) fn places(
     session: &Session,
+    pool: &str,
     id: &ClusterId,
     node: &NodeName,
     out: &Path,
@@ -40,7 +41,6 @@ pub(super) fn places(
         let also = if sealed { "" } else { ", and what cloud-init keeps of its seed" };
         add("disk", format!("the machine's own disk: the kubelet's key{also}"));
     }
-    let pool = &session.config.libvirt.pool;
     for seed in seeds() {
         let attached = domain.is_some_and(|domain| domain.drive() == Drive::Seed(seed.clone()));
         let also = if attached { ", in the machine's drive" } else { "" };

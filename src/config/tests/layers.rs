@@ -178,14 +178,14 @@ Used: {}
             "29:15: groups.unused.modules[0]: \"a b\" is not a kernel module such as nf_tables",
             "31:12: groups.used.proxy: expected http, https or both, found neither",
             "32:3: groups.Used: \"Used\" is not a group's name: 1 to 63 of a-z, 0-9 and \"-\", not at the ends",
-            "33:6: groups.3: expected a map with arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found a single value",
+            "33:6: groups.3: expected a map with arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, hypervisors, antiAffinity, found a single value",
         ]
     );
 }
 
 #[test]
 fn a_layer_is_a_map() {
-    let map = "expected a map with arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, found";
+    let map = "expected a map with arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, consoleLogin, kubelet, containerd, files, units, cloudConfig, modules, sysctls, labels, taints, swap, templates, keepSeed, hypervisors, antiAffinity, found";
     assert_eq!(problems(&format!("{LEAST}defaults: x\n")), [format!("16:11: defaults: {map} a single value")]);
     assert_eq!(
         problems(&layered("", "g: ~\nh:", "group: g")),

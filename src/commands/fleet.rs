@@ -1,0 +1,205 @@
+//! The hypervisors of the cluster file, and which of its nodes are on which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Session;
+use super::status::Answers;
+use crate::config::{Config, HypervisorName, Node, NodeName, Site};
+use crate::doctor::Begun;
+use crate::error::{Error, chain};
+use crate::machine::{self, Hypervisor, MachineError};
+use crate::plan::{Ground, Placement, place};
+
+/// How long a hypervisor among several may take to answer; the others are not held up by it any longer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A hypervisor that answers.
+pub(super) struct Member {
+    /// What the cluster file calls it, where there are several.
+    pub(super) name: Option<HypervisorName>,
+    /// The cluster file as it is for the nodes there.
+    pub(super) config: Config,
+    pub(super) hypervisor: Arc<dyn Hypervisor>,
+}
+
+impl Member {
+    /// Those of some nodes that are there.
+    pub(super) fn of<'n>(&self, nodes: &[&'n Node]) -> Vec<&'n Node> {
+        nodes.iter().filter(|node| self.has(&node.name)).copied().collect()
+    }
+
+    pub(super) fn has(&self, name: &NodeName) -> bool {
+        self.config.nodes.iter().any(|node| node.name == *name)
+    }
+
+    /// Why its nodes cannot be reached by those of other hypervisors, as far as libvirt knows: a network that it translates for,
+    /// or that leads nowhere.
+    fn network_apart(&self) -> Result<Option<String>, MachineError> {
+        let network = &self.config.network;
+        if network.bridge.is_some() {
+            return Ok(None);
+        }
+        let name = &network.name;
+        Ok(match self.hypervisor.network(name)?.map(|network| network.forward) {
+            None => Some(format!("network {name} is not there, and would be made with NAT")),
+            Some(None) => Some(format!("network {name} leads nowhere")),
+            Some(Some(mode)) if mode == "nat" => Some(format!("network {name} is behind NAT")),
+            Some(Some(_)) => None,
+        })
+    }
+
+    /// ` at host-a`, where there are several.
+    pub(super) fn at(&self) -> String {
+        self.name.as_ref().map(|name| format!(" at {name}")).unwrap_or_default()
+    }
+}
+
+/// A hypervisor that does not answer, and why.
+pub(super) struct Away {
+    pub(super) name: HypervisorName,
+    pub(super) uri: String,
+    error: Option<MachineError>,
+}
+
+impl Away {
+    pub(super) fn why(&self) -> String {
+        match &self.error {
+            Some(error) => chain(error),
+            None => format!("libvirt at {} did not answer in {} s", self.uri, LIMIT.as_secs()),
+        }
+    }
+}
+
+/// All hypervisors of the cluster file.
+pub(super) struct Fleet {
+    pub(super) members: Vec<Member>,
+    pub(super) away: Vec<Away>,
+    /// Nodes that may have their machines on one of those that do not answer.
+    pub(super) unknown: Vec<NodeName>,
+    /// Nodes whose group has no hypervisor left for them.
+    pub(super) crowded: Vec<NodeName>,
+}
+
+impl Fleet {
+    /// Asks all of them at the same time. The only one there is must answer; of several, one.
+    pub(super) fn open(session: &Session) -> Result<Self, Error> {
+        let config = &session.config;
+        if config.sites.is_empty() {
+            let hypervisor = machine::open(&config.libvirt.uri)?.into();
+            let member = Member { name: None, config: config.clone(), hypervisor };
+            return Ok(Self { members: vec![member], away: Vec::new(), unknown: Vec::new(), crowded: Vec::new() });
+        }
+        let id = session.cluster_id()?;
+        let end = Instant::now() + LIMIT;
+        let asked: Vec<_> = config.sites.iter().map(ask).collect();
+        let answers: Vec<_> = asked.iter().map(|asked| asked.by(end)).collect();
+        let ground = |answer: &Option<Answer>| match answer {
+            Some(Ok((_, domains))) => Ground::Asked(domains.clone()),
+            _ => Ground::Away,
+        };
+        let grounds: Vec<_> = answers.iter().map(ground).collect();
+        let placements = place(config, &id, &grounds);
+        let (mut members, mut away) = (Vec::new(), Vec::new());
+        for (at, (site, answer)) in config.sites.iter().zip(answers).enumerate() {
+            let nodes: Vec<_> =
+                config.nodes.iter().zip(&placements).filter(|(_, it)| **it == Placement::On(at)).collect();
+            let nodes: Vec<_> = nodes.into_iter().map(|(node, _)| node).collect();
+            let (name, uri) = (site.name.clone(), site.libvirt.uri.clone());
+            match answer {
+                Some(Ok((hypervisor, _))) => {
+                    members.push(Member { name: Some(name), config: config.at(site, &nodes), hypervisor });
+                }
+                Some(Err(error)) => away.push(Away { name, uri, error: Some(error) }),
+                None => away.push(Away { name, uri, error: None }),
+            }
+        }
+        let named = |which: &dyn Fn(&Placement) -> bool| {
+            let nodes = config.nodes.iter().zip(&placements).filter(|(_, placement)| which(placement));
+            nodes.map(|(node, _)| node.name.clone()).collect()
+        };
+        let unknown = named(&|placement| matches!(placement, Placement::Away(_) | Placement::Unknown));
+        let crowded = named(&|placement| *placement == Placement::Crowded);
+        let fleet = Self { members, away, unknown, crowded };
+        if fleet.members.is_empty() { Err(fleet.silence(&[])) } else { Ok(fleet) }
+    }
+
+    /// The one that a node is on, which the cluster file may name no more.
+    pub(super) fn of(&self, session: &Session, name: &NodeName) -> Result<&Member, Error> {
+        if let Some(member) = self.members.iter().find(|member| member.has(name) || member.name.is_none()) {
+            return Ok(member);
+        }
+        if let [node] = session.nodes(std::slice::from_ref(name)).unwrap_or_default().as_slice() {
+            return Err(self.end(&[node]).err().unwrap_or_else(|| self.silence(&[])));
+        }
+        let uuid = session.cluster_id()?.uuid(name);
+        for member in &self.members {
+            if member.hypervisor.domain(uuid)?.is_some() {
+                return Ok(member);
+            }
+        }
+        Err(session.unknown(name))
+    }
+
+    /// Where there are several, their names, and whether each answers.
+    pub(super) fn names(&self) -> BTreeMap<String, Answers> {
+        let members = self.members.iter().filter_map(|member| member.name.as_ref());
+        let members = members.map(|name| (name.to_string(), Answers { answers: true, why: None }));
+        let away =
+            self.away.iter().map(|away| (away.name.to_string(), Answers { answers: false, why: Some(away.why()) }));
+        members.chain(away).collect()
+    }
+
+    /// Says what cannot be reached, before other work begins.
+    pub(super) fn tell(&self, session: &Session) {
+        for away in &self.away {
+            session.ui.say(&format!("warning: hypervisor {}: {}", away.name, away.why()));
+        }
+    }
+
+    /// Fails where one of the nodes could not be seen to, after all others were.
+    pub(super) fn end(&self, nodes: &[&Node]) -> Result<(), Error> {
+        let those = |names: &[NodeName]| {
+            let names = names.iter().filter(|name| nodes.iter().any(|node| node.name == **name));
+            names.cloned().collect::<Vec<_>>()
+        };
+        let (unknown, crowded) = (those(&self.unknown), those(&self.crowded));
+        if !crowded.is_empty() {
+            return Err(Error::Crowded { nodes: crowded });
+        }
+        if unknown.is_empty() { Ok(()) } else { Err(self.silence(&unknown)) }
+    }
+
+    /// Fails where nodes are on networks of several hypervisors that do not meet by themselves, and nobody says that they do.
+    pub(super) fn check_networks(&self, session: &Session) -> Result<(), Error> {
+        let busy = || self.members.iter().filter(|member| !member.config.nodes.is_empty());
+        if session.config.network.apart || busy().count() < 2 {
+            return Ok(());
+        }
+        let mut apart = Vec::new();
+        for member in busy() {
+            if let (Some(name), Some(why)) = (&member.name, member.network_apart()?) {
+                apart.push((name.clone(), why));
+            }
+        }
+        if apart.is_empty() { Ok(()) } else { Err(Error::Apart { networks: apart }) }
+    }
+
+    fn silence(&self, nodes: &[NodeName]) -> Error {
+        let away = self.away.iter().map(|away| (away.name.clone(), away.why())).collect();
+        Error::Away { away, nodes: nodes.to_vec() }
+    }
+}
+
+/// What a hypervisor answers: itself, and the UUIDs of its domains.
+type Answer = Result<(Arc<dyn Hypervisor>, BTreeSet<uuid::Uuid>), MachineError>;
+
+fn ask(site: &Site) -> Begun<Answer> {
+    let uri = site.libvirt.uri.clone();
+    Begun::new(move || {
+        let hypervisor: Arc<dyn Hypervisor> = machine::open(&uri)?.into();
+        let domains = hypervisor.domains()?.into_iter().map(|domain| domain.uuid).collect();
+        Ok((hypervisor, domains))
+    })
+}

@@ -1,0 +1,164 @@
+//! One cluster file over several hypervisors: two real libvirtds, whose machines are real and whose guests are played.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+use crate::guests::{self, Guests};
+use crate::world::{Ran, World};
+
+/// A locked cluster of four small nodes, and the hosts that they are to be on.
+struct Lab {
+    a: Daemon,
+    b: Daemon,
+    world: World,
+}
+
+impl Lab {
+    /// None where there is no root to make namespaces.
+    fn new() -> Option<Self> {
+        let (a, b) = (Daemon::start(), Daemon::start());
+        if !a.root {
+            return None;
+        }
+        let world = World::locked();
+        let text = world.read("nodebake.yaml");
+        let (head, rest) = text.split_once("\nlibvirt:\n").unwrap();
+        let (_, rest) = rest.split_once("\n# Optional, with all its keys: what every node is").unwrap();
+        let sites =
+            format!("\nhypervisors:\n  a: {{uri: '{}'}}\n  b: {{uri: '{}'}}\n\n# What every node is", a.uri, b.uri);
+        std::fs::write(world.path("nodebake.yaml"), format!("{head}{sites}{rest}")).unwrap();
+        for (from, to) in [
+            // Whatever answers at the addresses of the example in this machine's network.
+            ("apiServer: https://10.0.0.4:6443", "apiServer: https://nowhere.invalid:6443"),
+            ("memory: 4GiB", "memory: 512MiB"),
+            ("cpus: 2", "cpus: 1"),
+            ("disk: 20GiB", "disk: 2GiB"),
+            (
+                "  - name: worker-node-2\n",
+                "  - {name: n3, address: 10.0.0.43}\n  - {name: n4, address: 10.0.0.44}\n  - name: worker-node-2\n",
+            ),
+        ] {
+            world.edit(from, to);
+        }
+        Some(Self { a, b, world })
+    }
+
+    /// Names of the machines at each host.
+    fn machines(&self) -> [Vec<String>; 2] {
+        [&self.a, &self.b].map(|host| host.open().domains().unwrap().into_iter().map(|domain| domain.name).collect())
+    }
+}
+
+/// The nodes' rows of a plan: where each is, and what becomes of it.
+fn nodes(ran: &Ran) -> BTreeMap<String, (Value, Value)> {
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let rows = document["plan"].as_array().unwrap().iter().filter(|row| row["kind"] == "node");
+    rows.map(|row| {
+        let place = row.get("hypervisor").cloned().unwrap_or_default();
+        (row["name"].as_str().unwrap().to_owned(), (place, row["action"].clone()))
+    })
+    .collect()
+}
+
+fn all<const N: usize>(rows: [(&str, &str, &str); N]) -> BTreeMap<String, (Value, Value)> {
+    rows.into_iter().map(|(name, place, action)| (name.to_owned(), (json!(place), json!(action)))).collect()
+}
+
+#[test]
+fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
+    let Some(mut lab) = Lab::new() else { return };
+    let world = &lab.world;
+    // Two networks behind NAT do not meet.
+    let why = |at: &str| format!("at {at} network nodebake is not there, and would be made with NAT");
+    let error = format!("the nodes of several hypervisors would not reach each other: {}; {}", why("a"), why("b"));
+    let hint = "have the nodes on a bridge or a routed network (bridge: or network: of each hypervisor); where something else \
+                joins these, say network.apart: true";
+    for verb in [&["plan"][..], &["up"]] {
+        assert_eq!(world.run(verb), Ran::failed(2, &error, hint));
+    }
+    world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
+
+    let planned = nodes(&world.run(&["plan", "-o", "json"]));
+    let create = [("worker-node-1", "a"), ("n3", "b"), ("n4", "a"), ("worker-node-2", "b")];
+    assert_eq!(planned, all(create.map(|(name, place)| (name, place, "create"))));
+    let table = world.run(&["plan", "n3"]);
+    let heads: Vec<_> = table.stdout.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads, ["KIND", "NAME", "HYPERVISOR", "ACTION", "COMMAND", "REASON"]);
+
+    let played = (Guests::of(&lab.a, guests::good), Guests::of(&lab.b, guests::good));
+    let ran = world.run(&["up"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(
+        lab.machines(),
+        [["n4", "worker-node-1"], ["n3", "worker-node-2"]].map(|names| names.map(str::to_owned).to_vec())
+    );
+    // Without a kubeconfig nobody knows whether they registered.
+    let there = create.map(|(name, place)| (name, place, "finish"));
+    assert_eq!(nodes(&world.run(&["plan", "-o", "json"])), all(there));
+
+    // One more, above all others, moves none.
+    world.edit("  - name: worker-node-1\n", "  - {name: n0, address: 10.0.0.40}\n  - name: worker-node-1\n");
+    let planned = nodes(&world.run(&["plan", "-o", "json"]));
+    let [one, three, four, two] = there;
+    assert_eq!(planned, all([("n0", "a", "create"), one, three, four, two]));
+    let places = |ran: &Ran| {
+        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let rows = document["nodes"].as_array().unwrap().clone();
+        rows.iter()
+            .map(|row| json!([row["name"], row["hypervisor"], row["machine"]["power"], row["unknown"]]))
+            .collect::<Vec<_>>()
+    };
+    let status = places(&world.run(&["status", "-o", "json"]));
+    let runs = |name: &str, place: &str| json!([name, place, "running", null]);
+    let before = [
+        json!(["n0", "a", null, null]),
+        runs("worker-node-1", "a"),
+        runs("n3", "b"),
+        runs("n4", "a"),
+        runs("worker-node-2", "b"),
+    ];
+    assert_eq!(status, before);
+
+    // Without b, what is there is not known, and what is new may be there.
+    lab.b.kill();
+    let status = world.run(&["status", "-o", "json"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    let unknown = |name: &str| json!([name, null, null, true]);
+    assert_eq!(
+        places(&status),
+        [unknown("n0"), runs("worker-node-1", "a"), unknown("n3"), runs("n4", "a"), unknown("worker-node-2")]
+    );
+    assert!(status.stderr.starts_with("warning: hypervisor b: "), "{status:?}");
+    let planned = world.run(&["plan", "-o", "json"]);
+    let lost = |name| (name, "unknown");
+    let known = [("worker-node-1", "finish"), ("n4", "finish")];
+    let shown: BTreeMap<_, _> = nodes(&planned).into_iter().map(|(name, (_, action))| (name, action)).collect();
+    let wanted = [&known[..], &["n0", "n3", "worker-node-2"].map(lost)].concat();
+    assert_eq!(shown, wanted.into_iter().map(|(name, action)| (name.to_owned(), json!(action))).collect());
+    assert_eq!(planned.code, 1, "{planned:?}");
+    let ran = world.run(&["up"]);
+    let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(
+        error.starts_with("error: hypervisor b: ") && error.ends_with("; nothing is known of n0, n3, worker-node-2"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.ends_with("hint: see to it, and run the command again: it does what is left\n"), "{ran:?}");
+    assert_eq!(ran.code, 1);
+
+    // It comes back, with machines that its end has ended, and the next run completes it.
+    lab.b.restart();
+    let ran = world.run(&["up"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(lab.machines(), [names(&["n0", "n4", "worker-node-1"]), names(&["n3", "worker-node-2"])]);
+
+    let ran = lab.world.run(&["down", "--yes"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, "n0 removed\nn3 removed\nn4 removed\nworker-node-1 removed\nworker-node-2 removed\n")
+    );
+    assert_eq!(lab.machines(), [names(&[]), names(&[])]);
+    drop(played);
+}
