@@ -98,16 +98,16 @@ mod tests {
     /// Lines of a cluster file behind its `hypervisors`, and what is where: names of nodes by hypervisor, `!` for one that
     /// cannot be asked. Gives what becomes of the nodes.
     fn placed(groups: &str, nodes: &[&str], there: &[&[&str]]) -> String {
-        let sites: String =
-            ('a'..).take(there.len()).map(|it| format!("  {it}: {{uri: qemu+ssh://{it}/system}}\n")).collect();
+        let sites =
+            ('a'..).take(there.len()).map(|it| format!("{it}: {{uri: qemu+ssh://{it}/system}}")).collect::<Vec<_>>();
         let entry = |(at, node): (usize, &&str)| {
             let (name, more) = node.split_once(' ').unwrap_or((node, ""));
             let more = if more.is_empty() { String::new() } else { format!(", {more}") };
-            format!("  - {{name: {name}, address: 10.0.0.{}{more}}}\n", 40 + at)
+            format!("{{name: {name}, address: 10.0.0.{}{more}}}", 40 + at)
         };
-        let entries: String = nodes.iter().enumerate().map(entry).collect();
+        let entries: Vec<_> = nodes.iter().enumerate().map(entry).collect();
         let (head, _) = crate::config::INIT.split_once("\nlibvirt:").unwrap();
-        let text = format!("{head}\nhypervisors:\n{sites}{groups}nodes:\n{entries}");
+        let text = format!("{head}\nhypervisors: {{{}}}\n{groups}nodes: [{}]\n", sites.join(", "), entries.join(", "));
         let config = crate::config::parse(std::path::Path::new("/c/nodebake.yaml"), &text).unwrap();
         let id = ClusterId { name: config.cluster.name.clone(), ca: Digest::of(b"ca") };
         let ground = |names: &&[&str]| match names {

@@ -38,7 +38,7 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<bool, Error> {
     let cluster = cluster(session);
     let nodes = cluster.as_ref().and_then(|cluster| nodes(session, cluster));
     let look = Look { session, fleet: &fleet, id: &id, args };
-    let first = look.document(nodes.clone())?;
+    let first = look.document(nodes.as_ref())?;
     if args.watch {
         look.watch(cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(), nodes.as_ref(), first)?;
         return Ok(false);
@@ -61,8 +61,8 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// All that is known now of the nodes that are asked for.
-    fn document(&self, nodes: Option<Nodes>) -> Result<Document, Error> {
-        let read = |member: &Member| Inventory::read(&member.config, &*member.hypervisor, nodes.clone());
+    fn document(&self, nodes: Option<&Nodes>) -> Result<Document, Error> {
+        let read = |member: &Member| Inventory::read(&member.config, &*member.hypervisor, nodes.cloned());
         let inventories = self.fleet.members.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let out = &self.args.out.dir;
         let views = self.fleet.members.iter().zip(&inventories);
@@ -70,7 +70,7 @@ impl Look<'_> {
         let asked = self.session.select(&self.args.which)?;
         let report = |node: &Node| match views.iter().find(|view| view.member.has(&node.name)) {
             Some(view) => view.report(&node.name, Some(node)),
-            None => self.unknown(node, nodes.as_ref()),
+            None => self.unknown(node, nodes),
         };
         let mut reports: Vec<_> = asked.into_iter().map(report).collect();
         if self.args.which.is_all() {
@@ -127,7 +127,7 @@ impl Look<'_> {
             std::thread::sleep(POLL);
             // A watch that has only begun knows of none yet.
             let seen = watch.map(Watch::nodes).filter(|seen| !seen.is_empty()).or_else(|| known.cloned());
-            match self.document(seen) {
+            match self.document(seen.as_ref()) {
                 Ok(now) if now == shown => {}
                 Ok(now) => {
                     read = self.session.ui.stream(&format!("{between}{}", self.text(&now)?));
