@@ -1,8 +1,8 @@
 //! The command line: the real program, its whole output and exit code, and every file that it leaves.
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
-//! upstream's names. Needs libvirtd, virsh, nsenter, openssl, tar, gzip, sha256sum, qemu-img, taskset, faketime, ptrace(2), and unshare for
-//! a tmpfs of its own; what is missing fails the tests.
+//! upstream's names. Needs libvirtd, virsh, nsenter, openssl, sshd, ssh, nft, tar, gzip, sha256sum, qemu-img, taskset,
+//! faketime, ptrace(2), and unshare for a tmpfs of its own; what is missing fails the tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -27,6 +27,8 @@ mod explaining;
 mod faults;
 mod full_disk;
 mod guests;
+#[path = "../hosts/mod.rs"]
+mod hosts;
 mod http;
 mod hypervisors;
 mod identities;
@@ -44,6 +46,7 @@ mod own_files;
 mod planning;
 mod power;
 mod proxies;
+mod reaching;
 mod rebuilding;
 mod rendering;
 mod reproducible;

@@ -1,8 +1,8 @@
 //! A libvirtd of the test's own.
 //!
-//! As root it gets mount, network and PID namespaces: it sees none of this machine's networks and domains, and all that it
-//! starts ends with it. As another user it is a session daemon with its own folders. Needs libvirtd, virtlogd and
-//! qemu-system-x86_64.
+//! As root it gets mount, network, PID and UTS namespaces: it sees none of this machine's networks and domains, and all
+//! that it starts ends with it. As another user it is a session daemon with its own folders. Needs libvirtd, virtlogd
+//! and qemu-system-x86_64.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +24,8 @@ pub(crate) struct Daemon {
 /// The shell stays as PID 1: QEMU, once it is nobody's child, must be reaped before libvirtd believes in its end.
 /// No KVM: where only root may use it, libvirtd finds what it keeps of QEMU's capabilities stale at every look, and
 /// takes a minute for what takes a second; libvirtd's own namespace for QEMU fails at what hides it. No cgroups:
-/// daemons of several tests would meet in them.
+/// daemons of several tests would meet in them. A folder may say what its host has besides (`host`), and that libvirtd
+/// is not to be started again (`stopped`).
 const NAMESPACES: &str = "set -e
 mount -t tmpfs none /run
 mkdir /run/libvirt /run/lock
@@ -37,11 +38,24 @@ printf 'namespaces = []\ncgroup_controllers = []\n' >$0/etc/qemu.conf
 cat /usr/share/libvirt/schemas/domain.rng >$0/domain.rng
 mount --bind $0/domain.rng /usr/share/libvirt/schemas/domain.rng
 ip link set lo up
+rm -f $0/stopped
+listen=
+test ! -e $0/host || . $0/host
 virtlogd -d
-while :; do libvirtd || :; done";
+while :; do
+  while test -e $0/stopped; do sleep 0.1; done
+  libvirtd $listen || :
+done";
 
 impl Daemon {
     pub(crate) fn start() -> Self {
+        let daemon = Self::begin(|_| ());
+        daemon.wait();
+        daemon
+    }
+
+    /// One that may not answer yet, over a folder that is prepared for it.
+    pub(crate) fn begin(prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("nodebake-libvirt-").tempdir().unwrap();
         // QEMU runs as a user of its own, and must reach the volumes.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -51,16 +65,15 @@ impl Daemon {
         let socket = if root { "system?socket=RUN" } else { "session?socket=RUN/libvirt" };
         let run = path.join("run");
         let uri = format!("qemu+unix:///{}/libvirt-sock", socket.replace("RUN", run.to_str().unwrap()));
-        let daemon = Self { process: Self::spawn(path, root), folder, uri, root };
-        daemon.wait();
-        daemon
+        prepare(path);
+        Self { process: Self::spawn(path, root), folder, uri, root }
     }
 
     fn spawn(path: &Path, root: bool) -> Child {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if root {
-            command.args(["unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", NAMESPACES]).arg(path);
+            command.args(["unshare", "-mnpuf", "--kill-child", "--mount-proc", "sh", "-c", NAMESPACES]).arg(path);
         } else {
             command.arg("libvirtd").env("XDG_RUNTIME_DIR", path.join("run")).env("HOME", path);
             command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
@@ -82,6 +95,25 @@ impl Daemon {
 
     /// Kills libvirtd alone: what it started lives on, and it is started again.
     pub(crate) fn kill_libvirtd(&self) {
+        self.signal_libvirtd("-KILL");
+    }
+
+    /// Kills libvirtd alone, for good, and waits for its end.
+    pub(crate) fn stop_libvirtd(&self) {
+        fs::write(self.folder.path().join("stopped"), "").unwrap();
+        let killed = self.signal_libvirtd("-KILL");
+        while killed.iter().any(|pid| Path::new("/proc").join(pid).exists()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn start_libvirtd(&self) {
+        fs::remove_file(self.folder.path().join("stopped")).unwrap();
+        self.wait();
+    }
+
+    /// Sends a signal to libvirtd, whose processes it returns, and to nothing that libvirtd started.
+    pub(crate) fn signal_libvirtd(&self, signal: &str) -> Vec<String> {
         assert!(self.root);
         let parents = |pid: &str| -> Option<(String, String)> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -96,7 +128,8 @@ impl Daemon {
         let daemons = pids.filter(|pid| parents(pid).is_some_and(|(name, _)| name == "libvirtd") && ours(pid));
         let daemons: Vec<_> = daemons.collect();
         assert!(!daemons.is_empty(), "libvirtd runs");
-        assert!(Command::new("kill").arg("-KILL").args(daemons).status().unwrap().success());
+        assert!(Command::new("kill").arg(signal).args(&daemons).status().unwrap().success());
+        daemons
     }
 
     pub(crate) fn wait(&self) {
@@ -109,7 +142,7 @@ impl Daemon {
     }
 
     /// The first process in root's daemon's namespaces.
-    fn inner(&self) -> String {
+    pub(crate) fn inner(&self) -> String {
         let outer = self.process.id();
         let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
         children.split_whitespace().next().unwrap().to_owned()
@@ -118,19 +151,13 @@ impl Daemon {
     /// What to put before a command that shall run in a folder where root's daemon is: with its networks, and with its
     /// view of the folders.
     pub(crate) fn inside(&self, folder: &Path) -> Vec<String> {
-        let enter = ["nsenter", "-t", &self.inner(), "-m", "-n", "-p", "sh", "-c", "cd \"$0\" && exec \"$@\""];
+        let enter = ["nsenter", "-t", &self.inner(), "-m", "-n", "-p", "-u", "sh", "-c", "cd \"$0\" && exec \"$@\""];
         enter.into_iter().chain([folder.to_str().unwrap()]).map(str::to_owned).collect()
     }
 
     /// A socket of this process in the network of root's daemon.
     pub(crate) fn listen(&self, address: SocketAddr) -> TcpListener {
-        let network = fs::File::open(format!("/proc/{}/ns/net", self.inner())).unwrap();
-        // A thread of its own: only that moves there.
-        let listen = move || {
-            nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            TcpListener::bind(address).unwrap()
-        };
-        std::thread::spawn(listen).join().unwrap()
+        in_network(&self.inner(), || TcpListener::bind(address).unwrap())
     }
 
     pub(crate) fn open(&self) -> Box<dyn Hypervisor> {
@@ -142,6 +169,17 @@ impl Daemon {
         self.open().create_pool(&PoolSpec { name: "vms".to_owned(), path: path.clone() }).unwrap();
         path
     }
+}
+
+/// Does something in the network of a process: its sockets, and the programs that it starts, are there.
+pub(crate) fn in_network<T: Send>(pid: &str, run: impl FnOnce() -> T + Send) -> T {
+    let network = fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    // A thread of its own: only that moves there.
+    let inside = || {
+        nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        run()
+    };
+    std::thread::scope(|scope| scope.spawn(inside).join().unwrap())
 }
 
 impl Drop for Daemon {
