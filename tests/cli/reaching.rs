@@ -12,7 +12,7 @@ use nodebake::digest::Digest;
 use nodebake::machine::{Hypervisor, MachineError, PoolSpec, VolumeName, VolumeSpec};
 
 use crate::daemon::in_network;
-use crate::hosts::{Host, Hosts, POOL, WAYS, Way, make_authority, make_client};
+use crate::hosts::{BRIDGE, Host, Hosts, POOL, WAYS, Way, make_authority, make_client};
 use crate::world::World;
 
 /// For how long what never ends is waited for.
@@ -168,6 +168,38 @@ fn hosts_share_a_network_until_it_is_cut() {
     assert_eq!(heard(), Err(io::ErrorKind::TimedOut));
     two.speak();
     assert_eq!(heard(), hello);
+}
+
+/// What stands for a guest here: something else behind the same bridge, with an address.
+const GUEST: &str = "ip netns add guest
+ip link add port type veth peer name eth0 netns guest
+ip link set port master br-nodes up
+ip -n guest address add $0/24 dev eth0
+ip -n guest link set eth0 up";
+
+#[test]
+fn guests_of_all_hosts_share_a_network() {
+    let Some(hosts) = Hosts::start(2) else { return };
+    let addresses = ["10.0.0.35", "10.0.0.36"];
+    for (host, address) in hosts.each.iter().zip(addresses) {
+        host.run(&["sh", "-e", "-c", GUEST, address]);
+    }
+    for (host, address) in hosts.each.iter().zip(addresses.iter().rev()) {
+        host.run(&["ip", "netns", "exec", "guest", "ping", "-q", "-c", "1", "-w", "10", address]);
+    }
+    // And libvirt leads a machine to that bridge.
+    let one = &hosts.each[0];
+    let xml = format!(
+        "<domain type='qemu'><name>one</name><memory unit='MiB'>32</memory><os><type>hvm</type></os><devices>\
+         <interface type='bridge'><source bridge='{BRIDGE}'/><target dev='nic'/></interface></devices></domain>"
+    );
+    fs::write(one.daemon.folder.path().join("one.xml"), xml).unwrap();
+    one.run(&["virsh", "-q", "create", one.daemon.folder.path().join("one.xml").to_str().unwrap()]);
+    let links: Vec<serde_json::Value> =
+        serde_json::from_str(&one.run(&["ip", "-j", "link", "show", "master", BRIDGE])).unwrap();
+    let mut names: Vec<_> = links.iter().map(|link| link["ifname"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["nic", "port", "uplink"]);
 }
 
 #[test]
