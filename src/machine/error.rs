@@ -107,12 +107,18 @@ impl MachineError {
     /// What a user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreachable { uri, .. } if uri.contains("ssh://") => {
-                "check that you can log in to that host with ssh without a password, and that libvirtd runs there"
+            Self::Unreachable { uri, .. } | Self::Denied { uri, .. } if uri.contains("ssh") => {
+                "check that you can log in to that host with ssh without a password, that its host key is known, and that libvirtd \
+                 runs there and lets that user in"
                     .to_owned()
             }
             Self::Unreachable { uri, .. } if uri.ends_with("/session") => {
                 "install libvirt-daemon-system and qemu-system; for qemu:///session the daemon starts by itself"
+                    .to_owned()
+            }
+            Self::Unreachable { uri, .. } | Self::Denied { uri, .. } if uri.contains("tls://") => {
+                "check that libvirtd listens there (--listen, or virtproxyd-tls.socket), and that both sides have certificates \
+                 which the other knows: https://libvirt.org/kbase/tlscerts.html"
                     .to_owned()
             }
             Self::Unreachable { .. } => {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
 use crate::guests::{self, Guests};
+use crate::hosts::{BRIDGE, Hosts, WAYS};
 use crate::world::{Ran, World};
 
 /// A locked cluster of four small nodes, and the hosts that they are to be on.
@@ -160,5 +161,82 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
         (0, "n0 removed\nn3 removed\nn4 removed\nworker-node-1 removed\nworker-node-2 removed\n")
     );
     assert_eq!(lab.machines(), [names(&[]), names(&[])]);
+    drop(played);
+}
+
+/// A locked cluster of six small nodes on three hosts, each reached in another way.
+fn six_on_three(hosts: &Hosts) -> World {
+    let world = World::locked();
+    let text = world.read("nodebake.yaml");
+    let (head, rest) = text.split_once("\nlibvirt:\n").unwrap();
+    let (_, rest) = rest.split_once("\n# Optional, with all its keys: what every node is").unwrap();
+    let (rest, _) = rest.split_once("\nnodes:\n").unwrap();
+    let site = |(host, way)| -> String {
+        let host: &crate::hosts::Host = host;
+        format!("  {}: {{uri: '{}', bridge: {BRIDGE}}}\n", host.name, host.uri(way))
+    };
+    let sites: String = hosts.each.iter().zip(WAYS).map(site).collect();
+    let nodes: String = (1..=6).map(|it| format!("  - {{name: n{it}, address: 10.0.0.{}}}\n", 40 + it)).collect();
+    let text = format!("{head}\nhypervisors:\n{sites}\n# What every node is{rest}\nnodes:\n{nodes}");
+    std::fs::write(world.path("nodebake.yaml"), text).unwrap();
+    for (from, to) in [
+        ("apiServer: https://10.0.0.4:6443", "apiServer: https://nowhere.invalid:6443"),
+        ("memory: 4GiB", "memory: 512MiB"),
+        ("cpus: 2", "cpus: 1"),
+        ("disk: 20GiB", "disk: 2GiB"),
+    ] {
+        world.edit(from, to);
+    }
+    world
+}
+
+#[test]
+fn six_nodes_are_on_three_hosts_that_are_reached_in_three_ways() {
+    let Some(hosts) = Hosts::start(3) else { return };
+    let world = six_on_three(&hosts);
+    let client = hosts.client();
+    let client: Vec<_> = client.iter().map(String::as_str).collect();
+    let run = |words: &[&str]| world.run_command(world.command(&client).args(words));
+    let machines = || {
+        let names =
+            |host: &crate::hosts::Host| host.daemon.open().domains().unwrap().into_iter().map(|it| it.name).collect();
+        hosts.each.iter().map(names).collect::<Vec<Vec<String>>>()
+    };
+    let spread = [["n1", "n4"], ["n2", "n5"], ["n3", "n6"]];
+    let played: Vec<_> = hosts.each.iter().map(|host| Guests::of(&host.daemon, guests::good)).collect();
+
+    // A daemon in the middle does not run: the rest goes on.
+    hosts.each[1].stop();
+    let ran = run(&["up"]);
+    let ends = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(
+        ran.code == 1 && ends.starts_with("error: hypervisor host2: libvirt does not answer at qemu+ssh://"),
+        "{ran:?}"
+    );
+    assert!(ends.ends_with("; nothing is known of n1, n2, n3, n4, n5, n6"), "{ends}");
+    hosts.each[1].start();
+    let ran = run(&["up"]);
+    assert_eq!((ran.code, machines()), (0, spread.map(|names| names.map(str::to_owned).to_vec()).to_vec()), "{ran:?}");
+
+    hosts.each[1].stop();
+    let ran = run(&["up"]);
+    let ends = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(ran.code == 1 && ends.ends_with("; nothing is known of n2, n5"), "{ran:?}");
+    let rows =
+        |ran: &Ran| nodes(ran).into_iter().map(|(name, (_, action))| format!("{name} {action}")).collect::<Vec<_>>();
+    let planned = run(&["plan", "-o", "json"]);
+    let wanted = ["n1 finish", "n2 unknown", "n3 finish", "n4 finish", "n5 unknown", "n6 finish"];
+    assert_eq!(rows(&planned), wanted.map(|row| row.replace(' ', " \"") + "\""));
+    hosts.each[1].start();
+
+    // Findings of the three stand side by side.
+    let found = run(&["doctor", "-o", "json"]);
+    let document: Value = serde_json::from_str(&found.stdout).unwrap();
+    let findings = document["findings"].as_array().unwrap().iter().filter(|row| row["check"] == "libvirt");
+    let findings: Vec<_> = findings.map(|row| (row["hypervisor"].clone(), row["status"].clone())).collect();
+    assert_eq!(findings, ["host1", "host2", "host3"].map(|name| (json!(name), json!("ok"))));
+
+    let ran = run(&["down", "--yes"]);
+    assert_eq!((ran.code, machines()), (0, vec![Vec::new(), Vec::new(), Vec::new()]), "{ran:?}");
     drop(played);
 }

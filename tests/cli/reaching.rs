@@ -270,3 +270,21 @@ fn a_host_is_full() {
     let left = (1 << 20) - iso("fits").len();
     assert_eq!(full, format!("storage pool \"vms\" has {left} bytes left, {volume} needs {}", large.len()));
 }
+
+#[test]
+fn a_call_ends_when_the_host_is_out_of_reach() {
+    let Some(hosts) = Hosts::start(2) else { return };
+    let [one, two] = &hosts.each[..] else { unreachable!() };
+    std::thread::scope(|scope| {
+        for (host, way) in [(one, Way::Tls), (two, Way::Ssh)] {
+            let hypervisor = hosts.open(&host.uri(way)).unwrap();
+            assert_eq!(hypervisor.domains().unwrap(), []);
+            host.silence();
+            // Without a word from anybody it would not end by itself.
+            scope.spawn(move || {
+                let error = hypervisor.domains().unwrap_err();
+                assert!(matches!(error, MachineError::Lost { .. }), "{way:?}: {error}");
+            });
+        }
+    });
+}

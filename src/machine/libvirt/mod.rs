@@ -9,7 +9,7 @@ mod domains;
 mod storage;
 
 use std::io::{Read, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use console::OpenConsole;
@@ -36,6 +36,8 @@ type Result<T> = std::result::Result<T, MachineError>;
 
 /// Pause between two looks at something that no event tells about.
 const POLL: Duration = Duration::from_millis(200);
+/// Seconds of silence after which a far daemon is asked whether it is there, and how often before it is given up.
+const KEEP_ALIVE: (i32, u32) = (5, 3);
 /// A volume is read back in blocks of this size, in bytes.
 const DOWNLOAD_BLOCK: usize = 1 << 20;
 /// For how long the daemon may fail to read its own schema.
@@ -51,10 +53,36 @@ pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
             source: Cause { message: problem.to_owned(), code: 0 },
         });
     }
+    let watched = is_far(uri) && watch_connections();
     match Connect::open(Some(uri)) {
-        Ok(connection) => Ok(Box::new(Libvirt { connection, uri: uri.to_owned(), defining: Mutex::new(()) })),
+        Ok(connection) => {
+            if watched {
+                // An old daemon may not know them; then a connection that is cut is found out by TCP alone.
+                let _ = connection.set_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1);
+            }
+            Ok(Box::new(Libvirt { connection, uri: uri.to_owned(), defining: Mutex::new(()) }))
+        }
         Err(error) => Err(not_open(uri.to_owned(), &error)),
     }
+}
+
+/// Whether the daemon is reached through a network, which may fail without a word.
+fn is_far(uri: &str) -> bool {
+    let scheme = uri.split_once(':').map_or(uri, |(scheme, _)| scheme);
+    let transport = scheme.split_once('+').map(|(_, transport)| transport);
+    matches!(transport, Some("ssh" | "libssh" | "libssh2" | "tls" | "tcp"))
+}
+
+/// Has libvirt look after connections meanwhile: it asks a daemon that has been silent for a while, and gives the connection up
+/// when nothing comes back, only where a program runs its event loop
+/// (<https://libvirt.org/html/libvirt-libvirt-host.html#virConnectSetKeepAlive>). Says whether it does.
+fn watch_connections() -> bool {
+    static WATCHED: OnceLock<bool> = OnceLock::new();
+    *WATCHED.get_or_init(|| {
+        let run = || while virt::event::event_run_default_impl().is_ok() {};
+        let registered = virt::event::event_register_default_impl().is_ok();
+        registered && std::thread::Builder::new().name("libvirt".to_owned()).spawn(run).is_ok()
+    })
 }
 
 /// Why a URI cannot be one of a hypervisor of ours. Asked first, since libvirt hands a scheme that it does not know to
