@@ -8,7 +8,8 @@
 mod daemon;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,9 +22,9 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, MachineError, Mark,
-    MarkState, NetworkCard, NetworkInfo, NetworkSpec, NoteState, OverlaySpec, PoolInfo, PoolSpec, Reservation,
-    TakenOver, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
+    Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, Image, MachineError,
+    Mark, MarkState, NetworkCard, NetworkInfo, NetworkSpec, NoteState, OverlaySpec, PoolInfo, PoolSpec, Reading,
+    Reservation, TakenOver, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
 };
 
 use daemon::Daemon;
@@ -474,7 +475,7 @@ fn uploads_whole_or_nothing(hypervisor: &dyn Hypervisor, path: &str, files: bool
     let tell = |count| {
         told.fetch_add(count, Ordering::Relaxed);
     };
-    let upload = |spec: &VolumeSpec, source: &[u8]| hypervisor.upload("vms", spec, &mut &*source, &tell);
+    let upload = |spec: &VolumeSpec, source: &[u8]| hypervisor.upload("vms", spec, &mut Reading::new(&source), &tell);
 
     let wrong = VolumeSpec { digest: Digest::of(b"other"), ..spec.clone() };
     assert!(matches!(upload(&wrong, &bytes), Err(MachineError::Digest { .. })));
@@ -517,10 +518,18 @@ fn uploads_whole_or_nothing(hypervisor: &dyn Hypervisor, path: &str, files: bool
 /// Yields a good image up to here and then, as a process that is killed, does nothing in order.
 struct Killed<'a>(&'a [u8]);
 
-impl Read for Killed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        assert!(!self.0.is_empty(), "killed");
-        self.0.read(buffer)
+impl Image for Killed<'_> {
+    fn size(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
+    fn extent(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        Ok(Some(offset..u64::MAX))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        assert!(offset < self.0.len() as u64, "killed");
+        self.0.read_at(buffer, offset)
     }
 }
 
@@ -532,12 +541,12 @@ fn a_part_of_an_upload_is_made_anew() {
     let spec = payload(&bytes);
     let killed = daemon.open();
     let (part, source) = (spec.clone(), bytes.clone());
-    let upload = move || killed.upload("vms", &part, &mut Killed(&source[..2 << 20]), &|_| ());
+    let upload = move || killed.upload("vms", &part, &mut Reading::new(&Killed(&source[..2 << 20])), &|_| ());
     assert!(std::thread::spawn(upload).join().is_err());
     let hypervisor = daemon.open();
     let [part] = volumes(&*hypervisor).try_into().unwrap();
     assert_eq!((part.name.clone(), part.is_whole()), (spec.name.to_string(), false));
-    let info = hypervisor.upload("vms", &spec, &mut &*bytes, &|_| ()).unwrap();
+    let info = hypervisor.upload("vms", &spec, &mut Reading::new(&&*bytes), &|_| ()).unwrap();
     assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
     assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
 }
@@ -557,7 +566,7 @@ fn a_daemon_that_is_killed_leaves_no_whole_volume() {
             killed.borrow_mut().kill();
         }
     };
-    let error = hypervisor.upload("vms", &spec, &mut &*bytes, &kill).unwrap_err();
+    let error = hypervisor.upload("vms", &spec, &mut Reading::new(&&*bytes), &kill).unwrap_err();
     assert!(matches!(error, MachineError::Lost { .. }), "{}", chain(&error));
     assert!(matches!(hypervisor.domains(), Err(MachineError::Lost { .. })));
     drop(hypervisor);
@@ -565,7 +574,7 @@ fn a_daemon_that_is_killed_leaves_no_whole_volume() {
     let hypervisor = daemon.open();
     let [part] = volumes(&*hypervisor).try_into().unwrap();
     assert_eq!((part.name.clone(), part.is_whole()), (spec.name.to_string(), false));
-    let info = hypervisor.upload("vms", &spec, &mut &*bytes, &|_| ()).unwrap();
+    let info = hypervisor.upload("vms", &spec, &mut Reading::new(&&*bytes), &|_| ()).unwrap();
     assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
     assert_eq!(fs::read(format!("{path}/{}", spec.name)).unwrap(), bytes);
 }
@@ -583,7 +592,7 @@ fn two_uploads_at_once_make_one_volume() {
                 let count = |n| {
                     sent.fetch_add(n, Ordering::Relaxed);
                 };
-                let info = daemon.open().upload("vms", &spec, &mut &*bytes, &count).unwrap();
+                let info = daemon.open().upload("vms", &spec, &mut Reading::new(&&*bytes), &count).unwrap();
                 assert_eq!(VolumeInfo { allocation: 0, ..info }, whole(&path, &spec));
             });
         }
@@ -600,7 +609,7 @@ fn memory_fails_where_it_is_told_to() {
         let memory = Memory::new();
         memory.create_pool(&PoolSpec { name: "vms".to_owned(), path: "/vms".to_owned() }).unwrap();
         memory.fail_at(1, moment);
-        let upload = || memory.upload("vms", &spec, &mut &*bytes, &|_| ());
+        let upload = || memory.upload("vms", &spec, &mut Reading::new(&&*bytes), &|_| ());
         assert!(matches!(upload(), Err(MachineError::Lost { .. })));
         assert_eq!(volumes(&memory).iter().map(VolumeInfo::is_whole).collect::<Vec<_>>(), found, "{moment:?}");
         assert!(upload().unwrap().is_whole());
@@ -748,13 +757,13 @@ fn a_console_is_one_session_at_a_time() {
     let disk = echo(daemon.folder.path());
     let digest = Digest::of(&disk);
     let base = VolumeSpec { name: VolumeName::Base(digest), size: disk.len() as u64, digest };
-    let backing = hypervisor.upload("vms", &base, &mut &*disk, &|_| ()).unwrap().path;
+    let backing = hypervisor.upload("vms", &base, &mut Reading::new(&&*disk), &|_| ()).unwrap().path;
     let name = VolumeName::root(&cluster(), &node(), digest);
     let root = OverlaySpec { name, capacity: 1 << 20, backing: Some(backing.clone()) };
     let root = hypervisor.create_overlay("vms", &root).unwrap().path;
     let image = iso(40_000);
     let seed = VolumeSpec { name: VolumeName::seed(&cluster(), &node(), payload(&image).digest), ..payload(&image) };
-    let seed = hypervisor.upload("vms", &seed, &mut &*image, &|_| ()).unwrap().path;
+    let seed = hypervisor.upload("vms", &seed, &mut Reading::new(&&*image), &|_| ()).unwrap().path;
     let network = NetworkSpec {
         mtu: None,
         ipv6: None,
@@ -800,21 +809,21 @@ fn a_machine_from_its_volumes_to_its_end() {
     let base = empty_qcow2(daemon.folder.path());
     let digest = Digest::of(&base);
     let base_spec = VolumeSpec { name: VolumeName::Base(digest), size: base.len() as u64, digest };
-    let base_info = hypervisor.upload("vms", &base_spec, &mut &*base, &|_| ()).unwrap();
+    let base_info = hypervisor.upload("vms", &base_spec, &mut Reading::new(&&*base), &|_| ()).unwrap();
     assert_eq!((base_info.capacity, base_info.format.clone()), (16 << 20, VolumeFormat::Qcow2));
     // A file that is longer than the disk in it.
     let small = qcow2(daemon.folder.path(), "64K");
     let small_spec =
         VolumeSpec { name: VolumeName::Base(Digest::of(&small)), size: small.len() as u64, digest: Digest::of(&small) };
-    hypervisor.upload("vms", &small_spec, &mut &*small, &|_| ()).unwrap();
+    hypervisor.upload("vms", &small_spec, &mut Reading::new(&&*small), &|_| ()).unwrap();
     assert!(small.len() > 64 << 10);
     let read_back = hypervisor.digest_volume("vms", &small_spec.name, &|_| ()).unwrap();
     assert_eq!(read_back, (small_spec.digest, small_spec.size));
     hypervisor.delete_volume("vms", &small_spec.name).unwrap();
     let image = iso(1 << 20);
-    let payload_info = hypervisor.upload("vms", &payload(&image), &mut &*image, &|_| ()).unwrap();
+    let payload_info = hypervisor.upload("vms", &payload(&image), &mut Reading::new(&&*image), &|_| ()).unwrap();
     let seed = VolumeSpec { name: VolumeName::seed(&cluster(), &node(), payload(&image).digest), ..payload(&image) };
-    let seed_info = hypervisor.upload("vms", &seed, &mut &*image, &|_| ()).unwrap();
+    let seed_info = hypervisor.upload("vms", &seed, &mut Reading::new(&&*image), &|_| ()).unwrap();
     let root = OverlaySpec {
         name: VolumeName::root(&cluster(), &node(), digest),
         capacity: 64 << 20,

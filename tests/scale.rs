@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use nodebake::digest::Digest;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
     Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, NetworkInfo,
-    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, TakenOver, VolumeInfo, VolumeName,
-    VolumeSpec, open,
+    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, Source, TakenOver, VolumeInfo,
+    VolumeName, VolumeSpec, open,
 };
 use nodebake::plan::{self, Built, ImageFile, Images, Inventory, Plan, Request};
 use nodebake::progress::Silent;
@@ -42,7 +42,7 @@ impl Hypervisor for Driver {
     }
 
     /// A volume of that name and size; the driver takes no bytes.
-    fn upload(&self, pool: &str, spec: &VolumeSpec, _: &mut dyn Read, _: &dyn Fn(u64)) -> Result<VolumeInfo> {
+    fn upload(&self, pool: &str, spec: &VolumeSpec, _: &mut dyn Source, _: &dyn Fn(u64)) -> Result<VolumeInfo> {
         let spec = OverlaySpec { name: spec.name.clone(), capacity: spec.size, backing: None };
         self.0.create_overlay(pool, &spec)
     }

@@ -21,7 +21,7 @@ pub use wait::{Goal, GoalError};
 use crate::cluster::{Cluster, ClusterError, DrainError, Standing, Watch};
 use crate::config::{ClusterId, NodeName};
 use crate::machine::mark::LogKind;
-use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Record, VolumeName};
+use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Reading, Record, VolumeName};
 use crate::plan::{Creation, Growth, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
 use crate::progress::Progress;
 
@@ -313,8 +313,7 @@ impl Apply<'_> {
     }
 
     fn upload(&self, upload: &Upload) -> Result<(), ApplyError> {
-        let mut file =
-            File::open(&upload.file).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
+        let file = File::open(&upload.file).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
         let what = match &upload.spec.name {
             VolumeName::Base(_) => "base image".to_owned(),
             VolumeName::Payload(_) => "payload".to_owned(),
@@ -322,7 +321,7 @@ impl Apply<'_> {
         };
         let task = self.progress.task(&format!("upload {what}"), Some(upload.spec.size));
         self.hypervisor
-            .upload(&upload.pool, &upload.spec, &mut file, &|bytes| task.advance(bytes))
+            .upload(&upload.pool, &upload.spec, &mut Reading::new(&file), &|bytes| task.advance(bytes))
             .map_err(doing(format!("uploading the {what}")))?;
         task.done();
         Ok(())

@@ -95,6 +95,9 @@ pub enum MachineError {
     /// An upload ended well, but the volume is not whole.
     #[error("volume {volume} was uploaded, but libvirt sees no valid image in it")]
     NotWhole { volume: String },
+    /// An upload ended well, but the volume has not the file's size.
+    #[error("volume {volume} was uploaded, but has {got} bytes there, not {wanted}")]
+    Arrived { volume: String, wanted: u64, got: u64 },
     /// libvirt's answer makes no sense to us.
     #[error("cannot read libvirt's description of {kind} {name:?}: {problem}")]
     Answer { kind: &'static str, name: String, problem: String },
@@ -163,6 +166,7 @@ impl MachineError {
             | Self::Ours { .. }
             | Self::Active { .. }
             | Self::Busy { .. }
+            | Self::Arrived { .. }
             | Self::Source { .. }
             | Self::Answer { .. } => return None,
             Self::Failed { .. } | Self::Refused { .. } => {

@@ -240,6 +240,13 @@ pub(super) fn read_volume(xml: &str) -> Result<VolumeInfo, Problem> {
     })
 }
 
+/// Size of a volume's file in bytes, where libvirt tells it; the capacity is what a guest sees in it.
+pub(super) fn read_file_size(xml: &str) -> Result<Option<u64>, Problem> {
+    let document = parse(xml)?;
+    let text = text_at(document.root_element(), &["physical"]);
+    text.map(|text| text.parse().map_err(|_| format!("physical {text:?}"))).transpose()
+}
+
 /// What guests of one kind can have.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DomainCapabilities {
@@ -458,6 +465,10 @@ mod tests {
         };
         assert_eq!(read_volume(xml), Ok(expected));
         assert_eq!(read_volume(&xml.replace("4096", "-1")), Err("capacity \"-1\"".to_owned()));
+        let sized = |size| xml.replace("<target>", &format!("<physical unit='bytes'>{size}</physical><target>"));
+        assert_eq!(read_file_size(xml), Ok(None));
+        assert_eq!(read_file_size(&sized("8192")), Ok(Some(8192)));
+        assert_eq!(read_file_size(&sized("8 KiB")), Err("physical \"8 KiB\"".to_owned()));
     }
 
     #[test]

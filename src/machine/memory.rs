@@ -2,12 +2,13 @@
 //! with a fault at any call. tests/libvirt.rs holds it and libvirt to the same expectations.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
 use super::console::{Echo, EchoSession};
+use super::image::Source;
 use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
@@ -50,6 +51,8 @@ struct State {
     /// Whether a fault lasts.
     cut: bool,
     deaf: bool,
+    /// How much of an upload arrives before the line breaks.
+    line: Option<u64>,
     guests: Vec<Guest>,
     consoles: BTreeMap<Uuid, Arc<Echo>>,
 }
@@ -104,6 +107,7 @@ impl Memory {
             fault: None,
             cut: false,
             deaf: false,
+            line: None,
             guests: Vec::new(),
             consoles: BTreeMap::new(),
         };
@@ -127,10 +131,15 @@ impl Memory {
         (state.fault, state.cut) = (Some((call, moment)), true);
     }
 
+    /// Lets the line break, in every upload from now on, once more than so many of its bytes have arrived; a part stays.
+    pub fn break_line(&self, bytes: u64) {
+        self.lock().line = Some(bytes);
+    }
+
     /// No call fails any more.
     pub fn mend(&self) {
         let mut state = self.lock();
-        (state.fault, state.cut) = (None, false);
+        (state.fault, state.cut, state.line) = (None, false, None);
     }
 
     /// Lets no guest hear its power button from now on.
@@ -201,8 +210,17 @@ fn fail(state: MutexGuard<'_, State>, action: String) -> MachineError {
         drop(state);
         std::panic::resume_unwind(Box::new(Killed));
     }
+    lost(action)
+}
+
+fn lost(action: String) -> MachineError {
     let source = Cause { message: "a fault was injected".to_owned(), code: 0 };
     MachineError::Lost { uri: URI.to_owned(), action, source }
+}
+
+/// A place in what fits into memory.
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 fn missing(kind: &'static str, name: &(impl ToString + ?Sized)) -> MachineError {
@@ -420,7 +438,7 @@ impl Hypervisor for Memory {
         &self,
         pool: &str,
         spec: &VolumeSpec,
-        source: &mut dyn Read,
+        source: &mut dyn Source,
         on_bytes: &dyn Fn(u64),
     ) -> Result<VolumeInfo> {
         let mut state = self.lock();
@@ -444,15 +462,26 @@ impl Hypervisor for Memory {
             });
         }
         let mut bytes = Vec::new();
-        let page = upload::body(spec, &upload::Claim::new(), source, on_bytes, &mut |block| {
-            bytes.extend_from_slice(block);
-            Ok(())
-        })?;
+        let line = state.line;
+        let pool = state.pool(pool_name)?;
+        let body = upload::body(spec, &upload::Claim::new(), source, on_bytes, &mut |offset, data| {
+            bytes.resize(index(offset), 0);
+            bytes.extend_from_slice(data);
+            if line.is_some_and(|line| bytes.len() as u64 > line) { Err(lost(call.clone())) } else { Ok(()) }
+        });
+        bytes.resize(index(spec.size), 0);
+        let page = match body {
+            Err(error @ MachineError::Lost { .. }) => {
+                pool.put(&spec.name, bytes);
+                return Err(error);
+            }
+            body => body?,
+        };
         if moment == Some(Moment::Midway) {
             pool.put(&spec.name, bytes);
             return Err(fail(state, call));
         }
-        let start = usize::try_from(upload::page_offset(&spec.name)).unwrap_or(0);
+        let start = index(upload::page_offset(&spec.name));
         bytes[start..start + page.len()].copy_from_slice(&page);
         if probe(&bytes) != spec.name.format() {
             return Err(MachineError::NotWhole { volume: spec.name.to_string() });

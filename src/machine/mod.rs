@@ -15,7 +15,7 @@
 //! - A volume that was uploaded in part is never taken for a whole one: see [`VolumeInfo::is_whole`].
 //! - Paths are those of the hypervisor's machine, which need not be this one.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::Ipv4Addr;
 
 use crate::config::{Acceleration, Arch, ClusterId, Mac, Network6};
@@ -26,6 +26,7 @@ mod disks;
 pub mod domain_xml;
 mod error;
 mod host_xml;
+mod image;
 mod libvirt;
 pub mod mark;
 pub mod memory;
@@ -39,6 +40,7 @@ pub use console::Console;
 pub use disks::{Disk, DiskSource};
 pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, NetworkCard, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
+pub use image::{Block, Image, Piece, Reading, Source};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
 pub use record::{Parts, Passing, Record, with_standing};
@@ -80,13 +82,13 @@ pub trait Hypervisor: Send + Sync {
     /// All volumes of an active pool, also those that are not ours, by name.
     fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>, MachineError>;
     /// Makes a volume of exactly `source`'s bytes, which must have the size and digest of `spec`; `on_bytes` is told of
-    /// each block's length. A whole volume of that name is left as it is; a part of one is made anew, once nobody else
+    /// each piece's length, holes among them, which take no room. A whole volume of that name is left as it is; a part of one is made anew, once nobody else
     /// writes it. After an error no volume of that name stays behind, unless the connection is lost.
     fn upload(
         &self,
         pool: &str,
         spec: &VolumeSpec,
-        source: &mut dyn Read,
+        source: &mut dyn Source,
         on_bytes: &dyn Fn(u64),
     ) -> Result<VolumeInfo, MachineError>;
     /// Makes a qcow2 volume that starts as its backing file's content, or blank; one of that name must not exist.

@@ -10,18 +10,16 @@
 //! What this does not cover: libvirt never syncs a volume, so a host that loses its power within seconds after an
 //! upload may find the last page on its disk and others not.
 
-use std::io::Read;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::image::{Piece, Source, zeros};
 use super::mark::VolumeName;
 use super::{MachineError, VolumeFormat, VolumeSpec};
-use crate::digest::Hasher;
 
 /// Length of the page that is sent last; the kernel writes a page whole even if the writer is killed.
 pub(super) const PAGE: usize = 4096;
-/// Length of a block on its way.
-const BLOCK: usize = 1 << 20;
 
 /// Where the page with the magic number begins: ISO 9660 has it in sector 16, qcow2 in its first bytes.
 pub(super) fn page_offset(name: &VolumeName) -> u64 {
@@ -67,54 +65,81 @@ pub(super) enum Holder {
     Other,
 }
 
-/// Hands all of `source` to `send`, with the claim in place of the page that makes the image whole; returns that page
-/// once the size and digest were right.
+/// Takes data with its offset.
+pub(super) type Sending<'a> = dyn FnMut(u64, &[u8]) -> Result<(), MachineError> + 'a;
+
+/// Hands the data of `source`, each with its offset, to `send`, with the claim in place of the page that makes the image
+/// whole; returns that page once the size and digest were right. What is not sent must read as zeros.
 pub(super) fn body(
     spec: &VolumeSpec,
     claim: &Claim,
-    mut source: &mut dyn Read,
+    source: &mut dyn Source,
     on_bytes: &dyn Fn(u64),
-    send: &mut dyn FnMut(&[u8]) -> Result<(), MachineError>,
+    send: &mut Sending<'_>,
 ) -> Result<Vec<u8>, MachineError> {
     let volume = || spec.name.to_string();
-    let start = usize::try_from(page_offset(&spec.name)).unwrap_or(0);
+    let failed = |source| MachineError::Source { volume: volume(), source };
     let size = |got| MachineError::Size { volume: volume(), wanted: spec.size, got };
-    let mut hasher = Hasher::new(std::io::sink());
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut page = Vec::new();
-    let mut sent = 0;
-    loop {
-        block.clear();
-        (&mut source)
-            .take(BLOCK as u64)
-            .read_to_end(&mut block)
-            .and_then(|_| std::io::Write::write_all(&mut hasher, &block))
-            .map_err(|source| MachineError::Source { volume: volume(), source })?;
-        if block.is_empty() {
-            break;
+    let mut page = Page::new(spec);
+    let mut at: u64 = 0;
+    while let Some(piece) = source.piece().map_err(failed)? {
+        let end = at.saturating_add(piece.length());
+        if end > spec.size {
+            return Err(size(end));
         }
-        if sent == 0 {
-            let Some(place) = block.get_mut(start..start + PAGE) else {
-                return Err(MachineError::NotWhole { volume: volume() });
-            };
-            page = place.to_vec();
-            place.copy_from_slice(&claim.0);
-        }
-        sent += block.len() as u64;
-        if sent > spec.size {
-            return Err(size(sent));
-        }
-        send(&block)?;
-        on_bytes(block.len() as u64);
+        page.pass(at, &piece, claim, send)?;
+        on_bytes(piece.length());
+        at = end;
     }
-    let (_, got, length) = hasher.finish();
-    if length != spec.size {
-        return Err(size(length));
+    if at != spec.size {
+        return Err(size(at));
     }
+    if page.lacking {
+        return Err(MachineError::NotWhole { volume: volume() });
+    }
+    let got = source.digest().map_err(failed)?;
     if got != spec.digest {
         return Err(MachineError::Digest { volume: volume(), wanted: spec.digest, got });
     }
-    Ok(page)
+    Ok(page.kept)
+}
+
+/// The page with the magic number, which is kept back.
+struct Page {
+    place: Range<u64>,
+    kept: Vec<u8>,
+    /// Whether the image is too small for such a page: nothing of it is sent then.
+    lacking: bool,
+}
+
+impl Page {
+    fn new(spec: &VolumeSpec) -> Self {
+        let begin = page_offset(&spec.name);
+        let place = begin..begin + PAGE as u64;
+        Self { lacking: place.end > spec.size, place, kept: Vec::new() }
+    }
+
+    /// Sends what is before and behind the page; and the claim at once, as soon as all of the page has come.
+    fn pass(&mut self, at: u64, piece: &Piece, claim: &Claim, send: &mut Sending<'_>) -> Result<(), MachineError> {
+        if self.lacking {
+            return Ok(());
+        }
+        let length = piece.length();
+        let within = |place: u64| place.clamp(at, at + length) - at;
+        let (begin, end) = (within(self.place.start), within(self.place.end));
+        let had = self.kept.len();
+        match piece.data(begin..end) {
+            Some(data) => self.kept.extend_from_slice(data),
+            None => zeros(end - begin).for_each(|zeros| self.kept.extend_from_slice(zeros)),
+        }
+        if let Some(before) = piece.data(0..begin) {
+            send(at, before)?;
+        }
+        if had < PAGE && self.kept.len() == PAGE {
+            send(self.place.start, &claim.0)?;
+        }
+        piece.data(end..length).map_or(Ok(()), |behind| send(at + end, behind))
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +147,7 @@ pub(super) fn body(
 mod tests {
     use std::cell::RefCell;
 
+    use super::super::image::{BLOCK, Reading};
     use super::*;
     use crate::digest::Digest;
 
@@ -130,17 +156,17 @@ mod tests {
     }
 
     /// What arrives, the page, and the steps that were told.
-    fn run(
-        name: VolumeName,
-        size: u64,
-        digest: Digest,
-        mut source: &[u8],
-    ) -> (Vec<u8>, Result<Vec<u8>, String>, Vec<u64>) {
+    fn run(name: VolumeName, size: u64, digest: Digest, source: &[u8]) -> (Vec<u8>, Result<Vec<u8>, String>, Vec<u64>) {
         let spec = VolumeSpec { name, size, digest };
         let mut arrived = Vec::new();
         let steps = RefCell::new(Vec::new());
-        let page = body(&spec, &Claim([7; PAGE]), &mut source, &|step| steps.borrow_mut().push(step), &mut |block| {
-            arrived.extend_from_slice(block);
+        let mut source = Reading::new(&source);
+        let tell = |step| steps.borrow_mut().push(step);
+        let page = body(&spec, &Claim([7; PAGE]), &mut source, &tell, &mut |offset, data| {
+            let offset = usize::try_from(offset).unwrap();
+            assert!(!data.is_empty() && offset >= arrived.len());
+            arrived.resize(offset, 0);
+            arrived.extend_from_slice(data);
             Ok(())
         });
         (arrived, page.map_err(|error| error.to_string()), steps.into_inner())

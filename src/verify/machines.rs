@@ -143,7 +143,7 @@ fn in_volume(
 mod tests {
     use super::*;
     use crate::machine::memory::Memory;
-    use crate::machine::{DomainState, MarkState, PoolSpec, VolumeSpec};
+    use crate::machine::{DomainState, MarkState, PoolSpec, Reading, VolumeSpec};
     use crate::progress::Silent;
 
     const POOL: &str = "vms";
@@ -192,7 +192,7 @@ mod tests {
         };
         for ((name, digest), bytes) in used(&mark, &cluster()).into_iter().zip([payload, seed, base]) {
             let spec = VolumeSpec { name, size: bytes.len() as u64, digest };
-            memory.upload(POOL, &spec, &mut &*bytes, &|_| ()).unwrap();
+            memory.upload(POOL, &spec, &mut Reading::new(&&*bytes), &|_| ()).unwrap();
         }
         memory.put_domain(DomainInfo {
             name: "seed-worker-node-1".to_owned(),

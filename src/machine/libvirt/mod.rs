@@ -8,7 +8,7 @@ mod console;
 mod domains;
 mod storage;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use virt::stream::Stream;
 use virt::sys;
 
 use super::host_xml::{self, DomainCapabilities, Running};
+use super::image::Source;
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::Passing;
 use super::taken_over::{self, TakenOver};
@@ -388,7 +389,7 @@ impl Hypervisor for Libvirt {
         &self,
         pool_name: &str,
         spec: &VolumeSpec,
-        source: &mut dyn Read,
+        source: &mut dyn Source,
         on_bytes: &dyn Fn(u64),
     ) -> Result<VolumeInfo> {
         let pool = self.need_pool(pool_name)?;
@@ -396,14 +397,11 @@ impl Hypervisor for Libvirt {
         for _ in 0..3 {
             if let Some(volume) = self.create_upload_volume(&pool, pool_name, spec)? {
                 if self.fill(&pool, &volume, spec, source, on_bytes)?.is_some() {
-                    let info = self.look_at(&pool, pool_name, &spec.name)?;
-                    return match info {
-                        Some(info) if info.is_whole() => Ok(info),
-                        _ => {
-                            self.remove(&pool, &spec.name)?;
-                            Err(MachineError::NotWhole { volume: spec.name.to_string() })
-                        }
-                    };
+                    let arrived = self.arrived(&pool, pool_name, spec);
+                    if matches!(arrived, Err(MachineError::NotWhole { .. } | MachineError::Arrived { .. })) {
+                        self.remove(&pool, &spec.name)?;
+                    }
+                    return arrived;
                 }
                 // Taken over: the source is used up, so only the other one can bring it to its end.
                 let other = self.wait_for_other(&pool, pool_name, &spec.name)?;

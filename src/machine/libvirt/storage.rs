@@ -1,21 +1,25 @@
 //! Pools and volumes: looking them up, filling them and reading them back.
 
-use std::io::Read;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use virt::error::Error as VirtError;
 use virt::storage_pool::StoragePool;
 use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 
 use super::{Libvirt, POLL, Result, answer, cause, found, missing, send_all};
 use crate::machine::host_xml::{self, Running};
+use crate::machine::image::{Source, zeros};
 use crate::machine::mark::VolumeName;
 use crate::machine::upload::{self, Claim, Holder};
 use crate::machine::{MachineError, PoolInfo, VolumeInfo, VolumeSpec};
 
 /// How long a pool may stay busy with jobs of others.
 const BUSY_LIMIT: Duration = Duration::from_mins(2);
+/// Most zeros that are sent, in bytes, rather than begin another stream behind them. Measured: a stream costs the daemon
+/// about what a MiB does, since it looks through the pool at the end of each.
+const GAP: u64 = 1 << 20;
 /// An upload that has not grown for so long has been given up.
 const UPLOAD_STALL: Duration = Duration::from_secs(15);
 
@@ -59,6 +63,22 @@ impl Libvirt {
     pub(super) fn look_at(&self, pool: &StoragePool, pool_name: &str, name: &VolumeName) -> Result<Option<VolumeInfo>> {
         self.refresh(pool, pool_name)?;
         self.find_volume(pool, name)?.map_or(Ok(None), |volume| self.describe_volume(&volume))
+    }
+
+    /// What became of an upload, as far as libvirt can tell without sending the volume back: it finds the format, and a
+    /// file of the right size. How much room that takes is the file system's affair.
+    pub(super) fn arrived(&self, pool: &StoragePool, pool_name: &str, spec: &VolumeSpec) -> Result<VolumeInfo> {
+        let volume = || spec.name.to_string();
+        self.refresh(pool, pool_name)?;
+        let there = self.find_volume(pool, &spec.name)?.ok_or_else(|| missing("volume", &spec.name))?;
+        let xml = there.xml_desc(0).map_err(self.failed(format!("describe volume {}", spec.name)))?;
+        let info = host_xml::read_volume(&xml).map_err(answer("volume", &spec.name))?;
+        let size = host_xml::read_file_size(&xml).map_err(answer("volume", &spec.name))?;
+        match size.unwrap_or(spec.size) {
+            _ if !info.is_whole() => Err(MachineError::NotWhole { volume: volume() }),
+            got if got != spec.size => Err(MachineError::Arrived { volume: volume(), wanted: spec.size, got }),
+            _ => Ok(info),
+        }
     }
 
     pub(super) fn refresh(&self, pool: &StoragePool, name: &str) -> Result<()> {
@@ -140,35 +160,29 @@ impl Libvirt {
         volume: &StorageVol,
         spec: &VolumeSpec,
         claim: &Claim,
-        source: &mut dyn Read,
+        source: &mut dyn Source,
         on_bytes: &dyn Fn(u64),
     ) -> Result<Vec<u8>> {
-        let failed = || self.failed(format!("upload volume {}", spec.name));
-        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
-        volume.upload(&stream, 0, spec.size, 0).map_err(failed())?;
-        let send = |block: &[u8]| send_all(&stream, block).map_err(failed());
-        match upload::body(spec, claim, source, on_bytes, &mut &send) {
-            Ok(page) => {
-                stream.finish().map_err(failed())?;
-                Ok(page)
-            }
+        let failed = |error| self.failed(format!("upload volume {}", spec.name))(error);
+        let mut extents = Extents { libvirt: self, volume, size: spec.size, open: None };
+        let sent =
+            upload::body(spec, claim, source, on_bytes, &mut |offset, data| extents.send(offset, data).map_err(failed));
+        match sent {
+            Ok(page) => extents.finish().map_err(failed).map(|()| page),
             Err(error) => {
-                // The error at hand says more than a failing abort.
-                let _ = stream.abort();
+                extents.abort();
                 Err(error)
             }
         }
     }
 
     pub(super) fn send_page(&self, volume: &StorageVol, name: &VolumeName, offset: u64, page: &[u8]) -> Result<()> {
-        let failed = || self.failed(format!("finish volume {name}"));
-        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
-        volume.upload(&stream, offset, page.len() as u64, 0).map_err(failed())?;
-        if let Err(error) = send_all(&stream, page) {
-            let _ = stream.abort();
-            return Err(failed()(error));
+        let mut extents = Extents { libvirt: self, volume, size: offset + page.len() as u64, open: None };
+        let sent = extents.send(offset, page);
+        if sent.is_err() {
+            extents.abort();
         }
-        stream.finish().map_err(failed())
+        sent.and_then(|()| extents.finish()).map_err(self.failed(format!("finish volume {name}")))
     }
 
     pub(super) fn read(&self, volume: &StorageVol, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
@@ -207,7 +221,7 @@ impl Libvirt {
         pool: &StoragePool,
         volume: &StorageVol,
         spec: &VolumeSpec,
-        source: &mut dyn Read,
+        source: &mut dyn Source,
         on_bytes: &dyn Fn(u64),
     ) -> Result<Option<()>> {
         let claim = Claim::new();
@@ -226,6 +240,53 @@ impl Libvirt {
                 }
                 Err(error)
             }
+        }
+    }
+}
+
+/// Sends data to its places in a volume, whose other bytes stay as they are: by a stream for each stretch of it, since
+/// libvirt's streams of bytes have no way to leave out any.
+struct Extents<'a> {
+    libvirt: &'a Libvirt,
+    volume: &'a StorageVol,
+    /// No byte behind this one comes.
+    size: u64,
+    /// The stream at hand, and where its next byte belongs.
+    open: Option<(Stream, u64)>,
+}
+
+impl Extents<'_> {
+    /// Offsets ascend.
+    fn send(&mut self, offset: u64, data: &[u8]) -> std::result::Result<(), VirtError> {
+        let near = |at| offset - at <= GAP;
+        if self.open.as_ref().is_some_and(|(_, at)| !near(*at)) {
+            self.finish()?;
+        }
+        let (stream, at) = match &mut self.open {
+            Some((stream, at)) => (stream, at),
+            none => {
+                let stream = Stream::new(&self.libvirt.connection, 0)?;
+                self.volume.upload(&stream, offset, self.size - offset, 0)?;
+                let (stream, at) = none.insert((stream, offset));
+                (stream, at)
+            }
+        };
+        for zeros in zeros(offset - *at) {
+            send_all(stream, zeros)?;
+        }
+        send_all(stream, data)?;
+        *at = offset + data.len() as u64;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> std::result::Result<(), VirtError> {
+        self.open.take().map_or(Ok(()), |(stream, _)| stream.finish())
+    }
+
+    fn abort(&mut self) {
+        if let Some((stream, _)) = self.open.take() {
+            // The error at hand says more than a failing abort.
+            let _ = stream.abort();
         }
     }
 }
