@@ -63,6 +63,7 @@ bench: packages ## supply chain and first boot against other ways (NODEBAKE_BENC
 	cargo bench --locked --workspace --bench supply-chain
 	cargo bench --locked --workspace --bench plan
 	cargo bench --locked --workspace --bench seeds
+	cargo bench --locked --workspace --bench upload
 	cargo bench --locked --workspace --bench first-boot
 
 deny: ## licences, duplicates, sources; needs cargo-deny
