@@ -7,6 +7,7 @@ mod logs;
 mod power;
 mod replace;
 mod seal;
+mod share;
 mod take_over;
 mod wait;
 
@@ -16,6 +17,7 @@ pub use address::{Presence, presences};
 pub use boot::{Outcome, Patience};
 pub use leave::Leaving;
 pub use logs::LogReader;
+pub use share::{Share, share};
 pub use wait::{Goal, GoalError};
 
 use crate::cluster::{Cluster, ClusterError, DrainError, Standing, Watch};
@@ -242,6 +244,15 @@ pub struct Apply<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// An image in words.
+fn what(name: &VolumeName) -> String {
+    match name {
+        VolumeName::Base(_) => "base image".to_owned(),
+        VolumeName::Payload(_) => "payload".to_owned(),
+        name => name.owner().map_or_else(String::new, |(_, node)| format!("seed of {node}")),
+    }
+}
+
 fn doing(action: impl Into<String>) -> impl FnOnce(MachineError) -> ApplyError {
     let action = action.into();
     move |source| ApplyError::Machine { action, source }
@@ -314,11 +325,7 @@ impl Apply<'_> {
 
     fn upload(&self, upload: &Upload) -> Result<(), ApplyError> {
         let file = File::open(&upload.file).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
-        let what = match &upload.spec.name {
-            VolumeName::Base(_) => "base image".to_owned(),
-            VolumeName::Payload(_) => "payload".to_owned(),
-            name => name.owner().map_or_else(String::new, |(_, node)| format!("seed of {node}")),
-        };
+        let what = what(&upload.spec.name);
         let task = self.progress.task(&format!("upload {what}"), Some(upload.spec.size));
         self.hypervisor
             .upload(&upload.pool, &upload.spec, &mut Reading::new(&file), &|bytes| task.advance(bytes))

@@ -86,7 +86,7 @@ impl<'a> Power<'a> {
         let jobs = parts.filter(|(_, nodes)| !nodes.is_empty()).map(|(member, nodes)| {
             let inventory = Inventory::read(&member.config, &*member.hypervisor, known.clone())?;
             let plan = plan::start(&member.config, &self.id, &nodes, &inventory)?;
-            Ok(Job { apply: self.apply(member, cluster, watch.as_ref()), plan })
+            Ok(Job { name: member.name.as_ref(), apply: self.apply(member, cluster, watch.as_ref()), plan })
         });
         let jobs = jobs.collect::<Result<Vec<_>, Error>>()?;
         up::carry_out(self.session, &jobs, nodes, Order::AtOnce(self.pace.parallel))?;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::Session;
 use super::build::Outputs;
 use super::fleet::{Fleet, Member};
-use crate::apply::{Apply, ApplyError, Leaving, Outcome, Patience, Presence, presences};
+use crate::apply::{self, Apply, ApplyError, Leaving, Outcome, Patience, Presence, Share, presences};
 use crate::build::{Build, NodeOutput};
 use crate::cli::{Consent, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
 use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes};
-use crate::config::{ClusterId, Config, Node, NodeName};
+use crate::config::{ClusterId, Config, HypervisorName, Node, NodeName};
 use crate::doctor::{self, Answers, Begun, Case, Host, Probe, Questions};
 use crate::error::Error;
 use crate::machine::Hypervisor;
@@ -178,7 +178,7 @@ fn bring(
             leaving: how.leaving,
             ..Apply::new(&*part.member.hypervisor, &id, session.ui)
         };
-        Job { apply, plan: part.plan }
+        Job { name: part.member.name.as_ref(), apply, plan: part.plan }
     });
     carry_out(session, &jobs.collect::<Vec<_>>(), nodes, how.order)?;
     fleet.end(nodes)
@@ -213,8 +213,15 @@ fn plan_for<'a>(
 
 /// A plan, and who carries it out.
 pub(super) struct Job<'a> {
+    pub(super) name: Option<&'a HypervisorName>,
     pub(super) apply: Apply<'a>,
     pub(super) plan: Plan,
+}
+
+impl Job<'_> {
+    fn share(&self) -> Share<'_> {
+        Share { apply: &self.apply, name: self.name, actions: &self.plan.shared }
+    }
 }
 
 /// What pods would lose is told before anything is done, of all nodes at once, and how many leave.
@@ -287,8 +294,7 @@ fn bind(session: &Session, cluster: &Cluster, binding: &Binding) {
 /// Does what plans say: at all hypervisors at the same time what their nodes share, then the nodes. Where something fails that
 /// nodes share, those of that hypervisor are not begun, and the others are.
 pub(super) fn carry_out(session: &Session, jobs: &[Job], nodes: &[&Node], order: Order) -> Result<(), Error> {
-    let share = |job: &Job| job.plan.shared.iter().try_for_each(|action| job.apply.shared(action));
-    let shared: Vec<_> = parallel::map(jobs, jobs.len(), |job| share(job), |_| false).into_iter().flatten().collect();
+    let shared = apply::share(&jobs.iter().map(Job::share).collect::<Vec<_>>());
     let place = |plan: &NodePlan| nodes.iter().position(|node| node.name == plan.node);
     let able = jobs.iter().zip(&shared).filter(|(_, shared)| shared.is_ok()).map(|(job, _)| job);
     let mut work: Vec<_> = able.flat_map(|job| job.plan.nodes.iter().map(|plan| (&job.apply, plan))).collect();

@@ -146,8 +146,9 @@ impl Page {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::cell::RefCell;
+    use std::io;
 
-    use super::super::image::{BLOCK, Reading};
+    use super::super::image::{BLOCK, Image, Reading};
     use super::*;
     use crate::digest::Digest;
 
@@ -180,6 +181,54 @@ mod tests {
             let mut expected = source.clone();
             expected[start..start + PAGE].fill(7);
             assert_eq!((arrived, page, steps), (expected, Ok(source[start..start + PAGE].to_vec()), vec![1 << 20, 5]));
+        }
+    }
+
+    /// Bytes of which only these stretches are data.
+    struct Torn(Vec<u8>, Vec<Range<u64>>);
+
+    impl Image for Torn {
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn extent(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+            let next = self.1.iter().find(|range| range.end > offset);
+            Ok(next.map(|range| range.start.max(offset)..range.end))
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            (&&*self.0).read_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn a_claim_is_sent_whole_where_holes_tear_the_page() {
+        for stretches in [
+            vec![],
+            vec![0..10, 33_000..33_500, 34_000..36_900, 40_000..40_001],
+            vec![32_000..32_769, 36_863..36_864],
+            vec![36_864..50_000],
+            vec![0..32_768],
+        ] {
+            let mut bytes = vec![0; 50_000];
+            for range in &stretches {
+                bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].fill(9);
+            }
+            let digest = Digest::of(&bytes);
+            let spec = VolumeSpec { name: VolumeName::Payload(digest), size: 50_000, digest };
+            let (mut arrived, mut sent) = (vec![0; 50_000], Vec::new());
+            let image = Torn(bytes.clone(), stretches);
+            let page = body(&spec, &Claim([7; PAGE]), &mut Reading::new(&image), &|_| (), &mut |offset, data| {
+                let begin = usize::try_from(offset).unwrap();
+                arrived[begin..begin + data.len()].copy_from_slice(data);
+                sent.push(offset..offset + data.len() as u64);
+                Ok(())
+            });
+            let (before, behind) = (&bytes[..32_768], &bytes[36_864..]);
+            assert_eq!(arrived, [before, &[7; PAGE], behind].concat(), "{:?}", image.1);
+            assert_eq!(page.unwrap(), bytes[32_768..36_864], "{:?}", image.1);
+            assert!(sent.contains(&(32_768..36_864)) && sent.is_sorted_by(|a, b| a.end <= b.start), "{sent:?}");
         }
     }
 

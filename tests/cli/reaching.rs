@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use nodebake::digest::Digest;
-use nodebake::machine::{Hypervisor, MachineError, PoolSpec, VolumeName, VolumeSpec};
+use nodebake::machine::{Hypervisor, MachineError, PoolSpec, Reading, VolumeName, VolumeSpec};
 
 use crate::daemon::in_network;
 use crate::hosts::{BRIDGE, Host, Hosts, POOL, WAYS, Way, make_authority, make_client};
@@ -33,7 +33,7 @@ fn make_pool(hypervisor: &dyn Hypervisor) {
 fn upload(hypervisor: &dyn Hypervisor, bytes: &[u8]) -> Result<VolumeName, MachineError> {
     let digest = Digest::of(bytes);
     let spec = VolumeSpec { name: VolumeName::Payload(digest), size: bytes.len() as u64, digest };
-    hypervisor.upload("vms", &spec, &mut &bytes[..], &|_| ())?;
+    hypervisor.upload("vms", &spec, &mut Reading::new(&bytes), &|_| ())?;
     Ok(spec.name)
 }
 
