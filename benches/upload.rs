@@ -78,7 +78,9 @@ fn send(file: &Path, digest: &str, uris: &[String]) {
         hypervisor.upload(POOL, &spec, &mut Reading::new(&image), &|_| ()).unwrap();
     } else {
         let targets: Vec<_> = hypervisors.iter().map(|hypervisor| (&**hypervisor, POOL)).collect();
-        upload_to_all(&image, &spec, &targets, &|_, _| ()).into_iter().for_each(|sent| drop(sent.unwrap()));
+        for sent in upload_to_all(&image, &spec, &targets, &|_, _| ()) {
+            sent.unwrap();
+        }
     }
     fs::write("read", fs::read_to_string("/proc/self/io").unwrap()).unwrap();
 }

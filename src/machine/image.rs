@@ -402,8 +402,9 @@ mod tests {
 
     #[test]
     fn a_fork_goes_on_by_itself() {
-        let bytes: Vec<u8> =
-            (0..5 * BLOCK).map(|i| if i / RUN % 3 == 0 { 0 } else { u8::try_from(i % 253).unwrap() }).collect();
+        let bytes: Vec<u8> = (0..5 * BLOCK)
+            .map(|i| if (i / RUN).is_multiple_of(3) { 0 } else { u8::try_from(i % 253).unwrap() })
+            .collect();
         let memory = &*bytes;
         for pieces in [0, 1, 2, 20, 1000] {
             let mut reading = Reading::new(&memory);

@@ -205,12 +205,13 @@ mod tests {
     #[test]
     fn a_claim_is_sent_whole_where_holes_tear_the_page() {
         for stretches in [
-            vec![],
-            vec![0..10, 33_000..33_500, 34_000..36_900, 40_000..40_001],
-            vec![32_000..32_769, 36_863..36_864],
-            vec![36_864..50_000],
-            vec![0..32_768],
+            &[][..],
+            &[(0, 10), (33_000, 33_500), (34_000, 36_900), (40_000, 40_001)],
+            &[(32_000, 32_769), (36_863, 36_864)],
+            &[(36_864, 50_000)],
+            &[(0, 32_768)],
         ] {
+            let stretches: Vec<Range<u64>> = stretches.iter().map(|(start, end)| *start..*end).collect();
             let mut bytes = vec![0; 50_000];
             for range in &stretches {
                 bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].fill(9);

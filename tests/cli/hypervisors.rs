@@ -176,8 +176,8 @@ fn six_on_three(hosts: &Hosts) -> World {
         format!("  {}: {{uri: '{}', bridge: {BRIDGE}}}\n", host.name, host.uri(way))
     };
     let sites: String = hosts.each.iter().zip(WAYS).map(site).collect();
-    let nodes: String = (1..=6).map(|it| format!("  - {{name: n{it}, address: 10.0.0.{}}}\n", 40 + it)).collect();
-    let text = format!("{head}\nhypervisors:\n{sites}\n# What every node is{rest}\nnodes:\n{nodes}");
+    let nodes: Vec<_> = (1..=6).map(|it| format!("{{name: n{it}, address: 10.0.0.{}}}", 40 + it)).collect();
+    let text = format!("{head}\nhypervisors:\n{sites}\n# What every node is{rest}\nnodes: [{}]\n", nodes.join(", "));
     std::fs::write(world.path("nodebake.yaml"), text).unwrap();
     for (from, to) in [
         ("apiServer: https://10.0.0.4:6443", "apiServer: https://nowhere.invalid:6443"),
