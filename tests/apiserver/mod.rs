@@ -111,6 +111,13 @@ impl Apiserver {
         self.runtime.block_on(nodes.patch_status(NODE, &PatchParams::default(), &patch)).unwrap();
     }
 
+    /// The first node is at this address.
+    pub(crate) fn be_at(&self, address: &str) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let addresses = json!({"status": {"addresses": [{"type": "InternalIP", "address": address}]}});
+        self.runtime.block_on(nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(addresses))).unwrap();
+    }
+
     /// A pod is at its end.
     pub(crate) fn end_pod(&self, name: &str) {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");

@@ -38,24 +38,33 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn new() -> Self {
-        Self::with(Apiserver::start(true))
+        Self::with(Apiserver::start(true), changed()).marked()
+    }
+
+    /// The world's first node has a machine that somebody made by hand.
+    pub(crate) fn by_hand(world: World) -> Self {
+        let member = Self::with(Apiserver::start(true), world);
+        member.api.be_at(&member.world.config.nodes[0].address.to_string());
+        member
     }
 
     pub(crate) fn without_kubelets() -> Self {
-        Self::with(Apiserver::start(false))
+        Self::with(Apiserver::start(false), changed()).marked()
     }
 
-    fn with(api: Apiserver) -> Self {
-        let world = changed();
+    fn with(api: Apiserver, world: World) -> Self {
         let cluster = Cluster::open(&api.kubeconfig).unwrap();
         let leaving = Leaving { drain: Some(drain()), keep: false };
         let (ready, notes, dies_at) = (AtomicBool::new(true), Mutex::default(), AtomicUsize::new(0));
         api.register(NODE, BOOT, true);
-        let member = Self { world, api, cluster, leaving, ready, notes, dies_at };
-        member.world.change_mark(NODE, |mark| {
+        Self { world, api, cluster, leaving, ready, notes, dies_at }
+    }
+
+    fn marked(self) -> Self {
+        self.world.change_mark(NODE, |mark| {
             (mark.state, mark.boot_id) = (MarkState::Registered, Some(BOOT.to_owned()));
         });
-        member
+        self
     }
 
     /// Plans by what is there now, and does it.

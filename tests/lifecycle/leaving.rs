@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::apiserver::{NODE, pod};
 use crate::cluster::{BOOT, Member, drain};
 use crate::faults;
+use crate::taking_over;
 use crate::world::report;
 
 /// A budget that lets no pod of that label go.
@@ -379,4 +380,65 @@ fn comes_to_an_end(member: &Member, wanted: &[String], when: &str) {
     assert_eq!(member.world.rebuilt_holdings(), wanted, "{when}");
     assert_eq!((member.standing(), member.api.pods()), ((Cordon::Open, vec![]), vec!["agent".to_owned()]), "{when}");
     assert!(member.plan(plan::up).is_empty(), "{when}");
+}
+
+/// The first node's machine, made by hand, gives its place to one of ours.
+fn take_over(member: &Member) -> Result<(), ApplyError> {
+    member.run(|request| plan::take_over(request, None))
+}
+
+#[test]
+fn a_node_made_by_hand_is_drained_before_its_place_is_taken() {
+    let member = Member::by_hand(taking_over::world());
+    for (name, owner) in [("web", Some("ReplicaSet")), ("agent", Some("DaemonSet"))] {
+        member.api.put(&pod(name, owner, &json!({})));
+    }
+    let (before, since) = (uid(&member), member.api.requests());
+    take_over(&member).unwrap();
+    assert_ne!(uid(&member), before);
+    assert_eq!((member.standing().0, member.api.pods()), (Cordon::Open, vec!["agent".to_owned()]));
+    let node = |verb: &str| format!("{verb} nodes {NODE}");
+    let changes = [node("patch"), "create pods/eviction web".to_owned(), node("delete"), node("create")];
+    assert_eq!(member.api.changes(since), changes);
+    let told = member.told();
+    let at = |text: &str| told.iter().position(|told| told == text).unwrap_or_else(|| panic!("{text}: {told:?}"));
+    assert!(at("cordoned") < at("drained") && at("drained") < at("off") && at("off") < at("starting its machine"));
+    assert!(!taking_over::old(&member.world).state.is_active());
+}
+
+#[test]
+fn a_node_made_by_hand_that_cannot_be_drained_stays_as_it_was() {
+    let mut member = Member::by_hand(taking_over::world());
+    member.api.put(&pod("web", Some("ReplicaSet"), &json!({})));
+    member.api.put(&budget("web"));
+    let before = (uid(&member), taking_over::old(&member.world), member.holdings());
+    member.leaving.drain = Some(Drain { limit: Duration::from_secs(2), ..drain() });
+    let refused = "Cannot evict pod as it would violate the pod's disruption budget.";
+    let wanted = format!("worker-node-1: draining it: not drained in 2 s: default/web: {refused}");
+    assert_eq!(text(take_over(&member)), wanted);
+    assert_eq!((uid(&member), taking_over::old(&member.world), member.holdings()), before);
+    assert_eq!((member.standing().0, member.api.pods()), (Cordon::Open, vec!["web".to_owned()]));
+}
+
+#[test]
+fn a_node_made_by_hand_gets_all_back_where_ours_does_not_come_up() {
+    let member = Member::by_hand(taking_over::world());
+    member.api.change_node(&json!({"metadata": {"labels": {"hand/given": "yes"}}}));
+    let before = member.standing();
+    assert_eq!(before, (Cordon::Open, vec!["label hand/given=yes".to_owned()]));
+    member.world.host.put_guest(&format!("{NODE}.root."), &report("containerd-active", "failed", ""));
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The kubelet of the machine made by hand, once that starts again.
+            let back = || member.cordon().is_none() && taking_over::old(&member.world).state.is_active();
+            while !back() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            member.api.register(NODE, "old", true);
+        });
+        take_over(&member).unwrap_err()
+    });
+    assert!(matches!(error, ApplyError::GivenBack { .. }), "{error:?}");
+    assert!(taking_over::old(&member.world).state.is_active());
+    assert_eq!(member.standing(), before);
 }

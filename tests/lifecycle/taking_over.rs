@@ -30,7 +30,7 @@ fn by_hand(name: &str) -> DomainInfo {
 }
 
 /// The second node's machine is ours and up; the first one's was made by hand and runs.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let mut world = World::with_sealing_guests();
     world.host.put_guest("", &(report("kubelet-active", "ok", "") + &sealed()));
     let first = world.built.remove(0);
@@ -50,7 +50,7 @@ fn take_over(world: &World) -> Result<(), ApplyError> {
     world.carry_out(&plan_of(world, None).unwrap()).map(drop)
 }
 
-fn old(world: &World) -> DomainInfo {
+pub(crate) fn old(world: &World) -> DomainInfo {
     world.host.domain(OLD).unwrap().unwrap()
 }
 
