@@ -116,7 +116,7 @@ impl Ui {
             return self.differences(checks);
         }
         if let Error::Unfit(findings) = error {
-            return findings.iter().for_each(|finding| self.failure(&finding.found, None, finding.fix.clone()));
+            return findings.iter().for_each(|finding| self.failure(&finding.told(), None, finding.fix.clone()));
         }
         let Error::Nodes(errors) = error else {
             let log = match error {

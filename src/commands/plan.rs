@@ -11,6 +11,7 @@ use crate::cli::{Format, Plan};
 use crate::cluster::{Binding, Cluster};
 use crate::config::{Arch, HypervisorName, Node};
 use crate::error::Error;
+use crate::image::Payload;
 use crate::machine::{Firmware, Hypervisor, Parts};
 use crate::plan::{self, Action, Built, ImageFile, Images, Inventory, Request, Row, removals};
 
@@ -35,13 +36,14 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     let inputs = session.inputs()?;
     let build = session.build(&inputs, &args.out.dir);
     let id = build.cluster_id();
+    let foreseen = foresee(&build, &nodes)?;
     let (mut rows, mut kept) = (Vec::new(), Vec::new());
     for member in &fleet.members {
         let nodes = member.of(&nodes);
         if nodes.is_empty() && !args.which.is_all() {
             continue;
         }
-        let built = foreseen(&build, &*member.hypervisor, &nodes)?;
+        let built = built(&build, &*member.hypervisor, &foreseen, &nodes)?;
         let inventory = Inventory::read(&member.config, &*member.hypervisor, known.clone())?;
         let now = session.now.as_second();
         let request = Request { config: &member.config, id: &id, built: &built, inventory: &inventory, now };
@@ -95,13 +97,24 @@ fn binding(session: &Session, cluster: &Cluster) -> Option<Row> {
     }
 }
 
-/// What the nodes would be made from; what is not built has a stand-in, which the plan knows.
-fn foreseen(build: &Build, hypervisor: &dyn Hypervisor, nodes: &[&Node]) -> Result<Vec<Built>, Error> {
+/// What nodes of an architecture would be made from, as far as it is built.
+type Foreseen = BTreeMap<Arch, Option<(Payload, Images)>>;
+
+fn foresee(build: &Build, nodes: &[&Node]) -> Result<Foreseen, BuildError> {
     let architectures: BTreeSet<_> = nodes.iter().map(|node| node.arch).collect();
-    let known = |arch: Arch| Ok((arch, (hypervisor.capabilities(arch)?, build.foresee_images(arch)?)));
-    let known = architectures.into_iter().map(known).collect::<Result<BTreeMap<_, _>, Error>>()?;
+    architectures.into_iter().map(|arch| Ok((arch, build.foresee_images(arch)?))).collect()
+}
+
+/// What the nodes of a hypervisor would be made from; what is not built has a stand-in, which the plan knows.
+fn built(
+    build: &Build,
+    hypervisor: &dyn Hypervisor,
+    foreseen: &Foreseen,
+    nodes: &[&Node],
+) -> Result<Vec<Built>, Error> {
+    let able = super::up::capabilities(hypervisor, nodes)?;
     let built = |node: &&Node| {
-        let (capabilities, images) = known.get(&node.arch)?;
+        let (capabilities, images) = (able.get(&node.arch)?, foreseen.get(&node.arch)?);
         let seed = images.as_ref().map(|(payload, _)| build.foresee_seed(node, payload)).transpose();
         let unknown = || (ImageFile::unbuilt(), Parts::default());
         Some(seed.map(|seed| seed.flatten().unwrap_or_else(unknown)).map(|(seed, parts)| Built {

@@ -1,6 +1,6 @@
 //! `nodebake up` and `nodebake rebuild`: from images to nodes in the cluster.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use crate::apply::{self, Apply, ApplyError, Leaving, Outcome, Patience, Presence
 use crate::build::{Build, NodeOutput};
 use crate::cli::{Consent, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
 use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes};
-use crate::config::{ClusterId, Config, HypervisorName, Node, NodeName};
-use crate::doctor::{self, Answers, Begun, Case, Host, Probe, Questions};
+use crate::config::{Arch, ClusterId, Config, HypervisorName, Node, NodeName};
+use crate::doctor::{self, Answers, Begun, Case, Finding, Host, Probe, Questions};
 use crate::error::Error;
-use crate::machine::Hypervisor;
+use crate::machine::{Capabilities, Hypervisor, MachineError};
 use crate::parallel;
-use crate::plan::{self, Blocked, Built, ByHand, Inventory, NodePlan, Plan, Request, Step};
+use crate::plan::{self, Blocked, Built, ByHand, Images, Inventory, NodePlan, Plan, Request, Step};
 
 /// How much longer the apiserver may take to answer before anything is built; it was asked a while before.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -104,7 +104,7 @@ impl Leave {
 /// What is asked while other work goes on.
 struct Beside {
     probe: Begun<Probe>,
-    questions: Cell<Option<Questions>>,
+    questions: Option<Questions>,
     heard: OnceCell<(Option<Probe>, Option<Answers>)>,
 }
 
@@ -113,7 +113,7 @@ impl Beside {
     fn heard(&self) -> &(Option<Probe>, Option<Answers>) {
         self.heard.get_or_init(|| {
             let end = Instant::now() + PROBE_LIMIT;
-            (self.probe.by(end), self.questions.take().map(|questions| questions.by(end)))
+            (self.probe.by(end), self.questions.as_ref().map(|questions| questions.by(end)))
         })
     }
 }
@@ -136,7 +136,7 @@ fn bring(
         move || doctor::probe(&config)
     });
     let cluster = session.cluster()?;
-    let questions = Cell::new(cluster.as_ref().map(|it| Questions::ask(it, &config.cluster)));
+    let questions = cluster.as_ref().map(|it| Questions::ask(it, &config.cluster));
     let beside = Beside { probe, questions, heard: OnceCell::new() };
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
@@ -147,8 +147,7 @@ fn bring(
     for (member, nodes) in &parts {
         examine(session, member, nodes, &id, known.clone(), &beside, how)?;
     }
-    let planned = parts.iter().map(|(member, nodes)| plan_for(session, &build, member, nodes, known.clone(), &make));
-    let planned = planned.collect::<Result<Vec<_>, _>>()?;
+    let planned = plan_all(session, &build, parts, known.as_ref(), make)?;
     match how.consent {
         Some(_) if planned.iter().all(|part| part.plan.nodes.is_empty()) => {
             let all_the_same =
@@ -184,31 +183,54 @@ fn bring(
     fleet.end(nodes)
 }
 
-/// What is to be done at one hypervisor.
+/// What is to be done at one hypervisor, and what it was decided by.
 struct Part<'a> {
     member: &'a Member,
+    nodes: Vec<&'a Node>,
+    able: BTreeMap<Arch, Capabilities>,
+    inventory: Inventory,
     plan: Plan,
 }
 
-/// Builds what the nodes of a hypervisor are made from, and plans.
-fn plan_for<'a>(
+/// Builds what the nodes are made from, once for all hypervisors, and plans for each of these.
+fn plan_all<'a>(
     session: &Session,
     build: &Build,
-    member: &'a Member,
-    nodes: &[&Node],
-    known: Option<Nodes>,
-    make: &impl Fn(Request) -> Result<Plan, Blocked>,
-) -> Result<Part<'a>, Error> {
-    let (config, id, now) = (&member.config, build.cluster_id(), session.now.as_second());
-    let made_of = built(session, build, &*member.hypervisor, nodes)?;
-    let inventory = Inventory::read(config, &*member.hypervisor, known)?;
-    let mut plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
-    if freshen(session, build, nodes, &plan)? {
-        let made_of = built(session, build, &*member.hypervisor, nodes)?;
-        plan = make(Request { config, id: &id, built: &made_of, inventory: &inventory, now })?;
+    parts: Vec<(&'a Member, Vec<&'a Node>)>,
+    known: Option<&Nodes>,
+    make: impl Fn(Request) -> Result<Plan, Blocked>,
+) -> Result<Vec<Part<'a>>, Error> {
+    let (id, now) = (build.cluster_id(), session.now.as_second());
+    // Before the work of building.
+    let able = parts.iter().map(|(member, nodes)| capabilities(&*member.hypervisor, nodes));
+    let able = able.collect::<Result<Vec<_>, _>>()?;
+    // In their own order, wherever they are.
+    let asked = |node: &&Node| parts.iter().flat_map(|(_, nodes)| nodes).any(|it| it.name == node.name);
+    let all: Vec<_> = session.config.nodes.iter().filter(asked).collect();
+    let plan = |made: &Made, member: &Member, nodes: &[&Node], able: &_, inventory: &Inventory| {
+        make(Request { config: &member.config, id: &id, built: &made.built(nodes, able), inventory, now })
+    };
+    let made = Made::of(session, build, &all)?;
+    let mut planned = Vec::new();
+    for ((member, nodes), able) in parts.into_iter().zip(able) {
+        let inventory = Inventory::read(&member.config, &*member.hypervisor, known.cloned())?;
+        let plan = plan(&made, member, &nodes, &able, &inventory)?;
+        planned.push(Part { member, nodes, able, inventory, plan });
     }
-    check_addresses(config, &plan, &inventory, &id, now)?;
-    Ok(Part { member, plan })
+    let mut any = false;
+    for part in &planned {
+        any |= freshen(session, build, &part.nodes, &part.plan)?;
+    }
+    if any {
+        let made = Made::of(session, build, &all)?;
+        for Part { member, nodes, able, inventory, plan: old } in &mut planned {
+            *old = plan(&made, member, nodes, able, inventory)?;
+        }
+    }
+    for Part { member, inventory, plan, .. } in &planned {
+        check_addresses(&member.config, plan, inventory, &id, now)?;
+    }
+    Ok(planned)
 }
 
 /// A plan, and who carries it out.
@@ -270,7 +292,9 @@ fn examine(
     let by_hand = how.by_hand;
     let (probe, answers) = beside.heard();
     let case = Case { config, nodes: &starting, id: Some(id), now: session.now, by_hand };
-    super::doctor::settle(session, doctor::brief(case, &host, answers.as_ref(), probe.as_ref()))
+    let found = doctor::brief(case, &host, answers.as_ref(), probe.as_ref()).into_iter();
+    let found = found.map(|finding| Finding { hypervisor: member.name.clone(), ..finding });
+    super::doctor::settle(session, found.collect())
 }
 
 /// Lets the apiserver in at the kubelets. Nodes come up without it, so that nothing about it is more than a warning.
@@ -343,21 +367,38 @@ fn freshen(session: &Session, build: &Build, nodes: &[&Node], plan: &Plan) -> Re
     Ok(any)
 }
 
-/// What the nodes are made from: images, and what the host can run of their architectures.
-fn built(session: &Session, build: &Build, hypervisor: &dyn Hypervisor, nodes: &[&Node]) -> Result<Vec<Built>, Error> {
+/// What a host can run of these nodes' architectures.
+pub(super) fn capabilities(
+    hypervisor: &dyn Hypervisor,
+    nodes: &[&Node],
+) -> Result<BTreeMap<Arch, Capabilities>, MachineError> {
     let architectures: BTreeSet<_> = nodes.iter().map(|node| node.arch).collect();
-    let able = architectures.iter().map(|arch| Ok((*arch, hypervisor.capabilities(*arch)?)));
-    // Before the work of building.
-    let able = able.collect::<Result<BTreeMap<_, _>, Error>>()?;
-    let Outputs { payloads, nodes } = super::build::all(session, build, nodes, false)?;
-    let images = payloads.iter().map(|(arch, (payload, _))| Ok((*arch, build.images(*arch, payload)?)));
-    let shared = images.collect::<Result<BTreeMap<_, _>, Error>>()?;
-    let built = |output: &NodeOutput| {
-        let (images, capabilities) = (shared.get(&output.arch)?.clone(), able.get(&output.arch)?.clone());
-        let (node, seed, parts) = (output.node.clone(), output.seed.clone(), output.parts.clone());
-        Some(Built { node, seed, images, parts, capabilities })
-    };
-    Ok(nodes.iter().filter_map(built).collect())
+    architectures.into_iter().map(|arch| Ok((arch, hypervisor.capabilities(arch)?))).collect()
+}
+
+/// What nodes are made from, wherever they run.
+struct Made {
+    shared: BTreeMap<Arch, Images>,
+    nodes: Vec<NodeOutput>,
+}
+
+impl Made {
+    fn of(session: &Session, build: &Build, nodes: &[&Node]) -> Result<Self, Error> {
+        let Outputs { payloads, nodes } = super::build::all(session, build, nodes, false)?;
+        let images = payloads.iter().map(|(arch, (payload, _))| Ok((*arch, build.images(*arch, payload)?)));
+        Ok(Self { shared: images.collect::<Result<_, Error>>()?, nodes })
+    }
+
+    /// For those of a host that can run so much.
+    fn built(&self, nodes: &[&Node], able: &BTreeMap<Arch, Capabilities>) -> Vec<Built> {
+        let built = |output: &NodeOutput| {
+            let (images, capabilities) = (self.shared.get(&output.arch)?.clone(), able.get(&output.arch)?.clone());
+            let (node, seed, parts) = (output.node.clone(), output.seed.clone(), output.parts.clone());
+            Some(Built { node, seed, images, parts, capabilities })
+        };
+        let theirs = |output: &&NodeOutput| nodes.iter().any(|node| node.name == output.node);
+        self.nodes.iter().filter(theirs).filter_map(built).collect()
+    }
 }
 
 /// An address that somebody has is found out before a machine is made that would share it.

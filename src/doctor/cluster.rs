@@ -65,7 +65,7 @@ impl Questions {
     }
 
     /// What came of it by then.
-    pub fn by(self, end: Instant) -> Answers {
+    pub fn by(&self, end: Instant) -> Answers {
         fn answer<T: Send + 'static>(begun: &Begun<Result<T, ClusterError>>, end: Instant) -> Result<T, ClusterError> {
             begun.by(end).unwrap_or(Err(ClusterError::Silent { what: "what doctor looks at" }))
         }
@@ -73,8 +73,8 @@ impl Questions {
             caller: answer(&self.caller, end),
             version: answer(&self.version, end),
             authorities: answer(&self.authorities, end),
-            binding: self.binding.map(|(it, begun)| (it, answer(&begun, end))),
-            own: self.own,
+            binding: self.binding.as_ref().map(|(it, begun)| (it.clone(), answer(begun, end))),
+            own: self.own.clone(),
         }
     }
 }

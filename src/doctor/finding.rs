@@ -172,6 +172,11 @@ impl Finding {
         Self { remedy: Some(remedy), ..self }
     }
 
+    /// What was found, and where, if there are several places.
+    pub fn told(&self) -> String {
+        self.hypervisor.as_ref().map_or_else(|| self.found.clone(), |name| format!("{name}: {}", self.found))
+    }
+
     /// Whether it stands in the way.
     pub fn is_failure(&self) -> bool {
         self.status == Status::Failure
