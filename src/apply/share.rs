@@ -1,6 +1,7 @@
 //! What nodes share, done before them; at several hypervisors at the same time.
 
 use std::fs::File;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use super::{Apply, ApplyError, doing, what};
@@ -20,12 +21,18 @@ pub struct Share<'a> {
     pub actions: &'a [SharedAction],
 }
 
-impl Share<'_> {
-    fn upload_of(&self, other: &Upload) -> Option<&Upload> {
-        self.actions.iter().find_map(|action| match action {
-            SharedAction::Upload(upload) if upload.spec == other.spec && upload.file == other.file => Some(upload),
+impl<'a> Share<'a> {
+    fn uploads(&self) -> impl Iterator<Item = &'a Upload> {
+        self.actions.iter().filter_map(|action| match action {
+            SharedAction::Upload(upload) => Some(upload),
             _ => None,
         })
+    }
+
+    /// An image, and where it goes.
+    fn words(&self, upload: &Upload) -> String {
+        let to = self.name.map(|name| format!(" to {name}")).unwrap_or_default();
+        format!("{}{to}", what(&upload.spec.name))
     }
 }
 
@@ -35,15 +42,14 @@ pub fn share(all: &[Share]) -> Vec<Result<(), ApplyError>> {
     if let [only] = all {
         return vec![only.actions.iter().try_for_each(|action| only.apply.shared(action))];
     }
-    let is_upload = |action: &&SharedAction| matches!(action, SharedAction::Upload(_));
     let rest = |share: &Share| {
-        share.actions.iter().filter(|action| !is_upload(action)).try_for_each(|action| share.apply.shared(action))
+        let rest = share.actions.iter().filter(|action| !matches!(action, SharedAction::Upload(_)));
+        rest.into_iter().try_for_each(|action| share.apply.shared(action))
     };
     let mut results: Vec<_> = parallel::map(all, all.len(), rest, |_| false).into_iter().flatten().collect();
     let mut done: Vec<&Upload> = Vec::new();
-    for action in all.iter().flat_map(|share| share.actions) {
-        let SharedAction::Upload(upload) = action else { continue };
-        if !done.contains(&upload) && !done.iter().any(|other| other.spec == upload.spec && other.file == upload.file) {
+    for upload in all.iter().flat_map(Share::uploads) {
+        if !done.iter().any(|other| is_same(other, upload)) {
             upload_to_those(upload, all, &mut results);
             done.push(upload);
         }
@@ -51,35 +57,37 @@ pub fn share(all: &[Share]) -> Vec<Result<(), ApplyError>> {
     results
 }
 
+/// Whether two uploads are of one image, to whichever pools.
+fn is_same(one: &Upload, other: &Upload) -> bool {
+    one.spec == other.spec && one.file == other.file
+}
+
 /// Uploads one image to all that lack it, and with which all has gone well so far.
-fn upload_to_those(upload: &Upload, all: &[Share], results: &mut [Result<(), ApplyError>]) {
-    let lacks = |at: &usize| results[*at].is_ok() && all[*at].upload_of(upload).is_some();
-    let those: Vec<usize> = (0..all.len()).filter(lacks).collect();
-    let file = match File::open(&upload.file) {
+fn upload_to_those(image: &Upload, all: &[Share], results: &mut [Result<(), ApplyError>]) {
+    let lacks = |at: usize| all[at].uploads().find(|upload| is_same(upload, image)).filter(|_| results[at].is_ok());
+    let those: Vec<_> = (0..all.len()).filter_map(|at| Some((at, lacks(at)?.pool.as_str()))).collect();
+    let file = match File::open(&image.file) {
         Ok(file) => file,
-        Err(source) => {
-            // Each needs it: the first one's error tells of all.
-            if let Some(first) = those.first() {
-                results[*first] = Err(ApplyError::Open { path: upload.file.clone(), source });
+        Err(error) => {
+            for (at, _) in those {
+                let source = io::Error::new(error.kind(), error.to_string());
+                results[at] = Err(ApplyError::Open { path: image.file.clone(), source });
             }
             return;
         }
     };
-    let what = what(&upload.spec.name);
-    let task = |at: &usize| {
-        let name = all[*at].name.map(|name| format!(" to {name}")).unwrap_or_default();
-        Mutex::new(all[*at].apply.progress.task(&format!("upload {what}{name}"), Some(upload.spec.size)))
+    let task = |(at, _): &(usize, &str)| {
+        let name = format!("upload {}", all[*at].words(image));
+        Mutex::new(all[*at].apply.progress.task(&name, Some(image.spec.size)))
     };
     let tasks: Vec<_> = those.iter().map(task).collect();
     let advance = |number: usize, bytes| tasks[number].lock().unwrap_or_else(PoisonError::into_inner).advance(bytes);
-    let pools = those.iter().map(|at| all[*at].upload_of(upload).map_or("", |upload| upload.pool.as_str()));
-    let targets: Vec<_> = those.iter().zip(pools).map(|(at, pool)| (all[*at].apply.hypervisor, pool)).collect();
-    let uploaded = upload_to_all(&file, &upload.spec, &targets, &advance);
-    for ((at, task), uploaded) in those.iter().zip(tasks).zip(uploaded) {
-        let name = all[*at].name.map(|name| format!(" to {name}")).unwrap_or_default();
+    let targets: Vec<_> = those.iter().map(|(at, pool)| (all[*at].apply.hypervisor, *pool)).collect();
+    let uploaded = upload_to_all(&file, &image.spec, &targets, &advance);
+    for (((at, _), task), uploaded) in those.iter().zip(tasks).zip(uploaded) {
         match uploaded {
             Ok(_) => task.into_inner().unwrap_or_else(PoisonError::into_inner).done(),
-            Err(error) => results[*at] = Err(doing(format!("uploading the {what}{name}"))(error)),
+            Err(error) => results[*at] = Err(doing(format!("uploading the {}", all[*at].words(image)))(error)),
         }
     }
 }

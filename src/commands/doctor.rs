@@ -5,12 +5,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, cell, insert_hypervisors};
 use super::{Inputs, Session};
 use crate::build::BuildError;
 use crate::cli::Doctor;
-use crate::config::{Arch, Config, HypervisorName, Node, Site};
-use crate::doctor::{Case, Check, Files, Finding, Place, Remedy, Status, examine, mend, mend_files};
+use crate::config::{Arch, Node};
+use crate::doctor::{Case, Check, Files, Finding, Remedy, Status, examine, mend, mend_files};
 use crate::error::Error;
 use crate::plan::{ByHand, Images};
 
@@ -49,41 +49,12 @@ fn look(session: &Session, nodes: &[&Node], out: &Path) -> Vec<Finding> {
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
-    let files = Files { lock: session.lock(), ca, store: session.store(), out, images };
-    let parts = parts(session, nodes);
-    let at = |(name, config): &(HypervisorName, Config)| {
-        let here: Vec<_> =
-            nodes.iter().filter(|it| config.nodes.iter().any(|one| one.name == it.name)).copied().collect();
-        (name.clone(), config.clone(), here)
-    };
-    let parts: Vec<_> = parts.iter().map(at).collect();
-    let mut places: Vec<Place> = Vec::new();
-    for (name, config, nodes) in &parts {
-        places.push((Some(name.clone()), Case { config, nodes, ..case }));
-    }
-    if places.is_empty() {
-        places.push((None, case));
-    }
-    let mut findings = examine(case, &places, &files);
+    let mut findings = examine(case, &Files { lock: session.lock(), ca, store: session.store(), out, images });
     if let Some(error) = trouble {
         findings.push(Finding::of_error(Check::Output, &error, error.hint()));
         findings.sort_by_key(|finding| finding.check);
     }
     findings
-}
-
-/// The cluster file as it is for each of several hypervisors; for one that does not answer, with the nodes that are bound to it.
-fn parts(session: &Session, nodes: &[&Node]) -> Vec<(HypervisorName, Config)> {
-    let config = &session.config;
-    let fleet = if config.sites.is_empty() { None } else { Fleet::open(session).ok() };
-    let part = |site: &Site| {
-        let member =
-            fleet.iter().flat_map(|fleet| &fleet.members).find(|member| member.name.as_ref() == Some(&site.name));
-        let bound =
-            || nodes.iter().filter(|node| node.hypervisor.as_ref() == Some(&site.name)).copied().collect::<Vec<_>>();
-        (site.name.clone(), member.map_or_else(|| config.at(site, &bound()), |member| member.config.clone()))
-    };
-    config.sites.iter().map(part).collect()
 }
 
 /// What the nodes' images would be, as far as they are built; none where lock or CA are of no use, which is told elsewhere.
@@ -134,18 +105,18 @@ fn repair(session: &Session, findings: &[Finding]) -> Result<bool, Error> {
 
 /// A line for each finding, and one for what mends it.
 fn table(findings: &[Finding]) -> String {
-    let several = findings.iter().any(|finding| finding.hypervisor.is_some());
-    let row = |check: &str, hypervisor: &str, rest: [&str; 2]| {
-        let place = [hypervisor].into_iter().filter(|_| several);
-        [check].into_iter().chain(place).chain(rest).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let mut rows = vec![row("CHECK", "HYPERVISOR", ["STATUS", "FOUND"])];
+    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let (mut rows, mut places) = (vec![row(["CHECK", "STATUS", "FOUND"])], Vec::new());
     for finding in findings {
-        let place = finding.hypervisor.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-        rows.push(row(&finding.check.to_string(), &place, [&finding.status.to_string(), &finding.found]));
+        rows.push(row([&finding.check.to_string(), &finding.status.to_string(), &finding.found]));
+        places.push(cell(finding.hypervisor.as_ref()));
         if let Some(fix) = &finding.fix {
-            rows.push(row("", "", ["", &format!("fix: {fix}")]));
+            rows.push(row(["", "", &format!("fix: {fix}")]));
+            places.push(String::new());
         }
+    }
+    if findings.iter().any(|finding| finding.hypervisor.is_some()) {
+        insert_hypervisors(&mut rows, 1, places.into_iter());
     }
     super::table(&rows)
 }

@@ -103,9 +103,8 @@ impl Fleet {
         let placements = place(config, &id, &grounds);
         let (mut members, mut away) = (Vec::new(), Vec::new());
         for (at, (site, answer)) in config.sites.iter().zip(answers).enumerate() {
-            let nodes: Vec<_> =
-                config.nodes.iter().zip(&placements).filter(|(_, it)| **it == Placement::On(at)).collect();
-            let nodes: Vec<_> = nodes.into_iter().map(|(node, _)| node).collect();
+            let nodes = config.nodes.iter().zip(&placements).filter(|(_, it)| **it == Placement::On(at));
+            let nodes: Vec<_> = nodes.map(|(node, _)| node).collect();
             let (name, uri) = (site.name.clone(), site.libvirt.uri.clone());
             match answer {
                 Some(Ok((hypervisor, _))) => {
@@ -119,7 +118,7 @@ impl Fleet {
             let nodes = config.nodes.iter().zip(&placements).filter(|(_, placement)| which(placement));
             nodes.map(|(node, _)| node.name.clone()).collect()
         };
-        let unknown = named(&|placement| matches!(placement, Placement::Away(_) | Placement::Unknown));
+        let unknown = named(&|placement| *placement == Placement::Unknown);
         let crowded = named(&|placement| *placement == Placement::Crowded);
         let fleet = Self { members, away, unknown, crowded };
         if fleet.members.is_empty() { Err(fleet.silence(&[])) } else { Ok(fleet) }
@@ -190,6 +189,18 @@ impl Fleet {
         let away = self.away.iter().map(|away| (away.name.clone(), away.why())).collect();
         Error::Away { away, nodes: nodes.to_vec() }
     }
+}
+
+/// Gives a table, whose first row are its heads, a column more: of which hypervisor each line is.
+pub(super) fn insert_hypervisors(rows: &mut [Vec<String>], at: usize, cells: impl Iterator<Item = String>) {
+    for (row, cell) in rows.iter_mut().zip(std::iter::once("HYPERVISOR".to_owned()).chain(cells)) {
+        row.insert(at, cell);
+    }
+}
+
+/// A hypervisor in a column.
+pub(super) fn cell(hypervisor: Option<&HypervisorName>) -> String {
+    hypervisor.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 /// What a hypervisor answers: itself, and the UUIDs of its domains.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Session;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, cell, insert_hypervisors};
 use crate::build::{Build, BuildError};
 use crate::cli::{Format, Plan};
 use crate::cluster::{Binding, Cluster};
@@ -133,20 +133,15 @@ fn unbuilt() -> Images {
 }
 
 pub(super) fn table(rows: &[Row]) -> String {
-    let several = rows.iter().any(|row| row.hypervisor.is_some());
-    let place = |cell: &str| if several { vec![cell.to_owned()] } else { Vec::new() };
-    let head = [
-        &["KIND", "NAME"].map(String::from)[..],
-        &place("HYPERVISOR"),
-        &["ACTION", "COMMAND", "REASON"].map(String::from),
-    ];
-    let head = head.concat();
+    let head = ["KIND", "NAME", "ACTION", "COMMAND", "REASON"].map(String::from).to_vec();
     let cells = rows.iter().map(|row| {
         let command = row.command.clone().unwrap_or_else(|| "-".to_owned());
         let reasons = if row.reasons.is_empty() { "-".to_owned() } else { row.reasons.join(", ") };
-        let hypervisor = row.hypervisor.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-        let what = [row.kind.to_string(), row.name.clone()];
-        [&what[..], &place(&hypervisor), &[row.action.to_string(), command, reasons]].concat()
+        vec![row.kind.to_string(), row.name.clone(), row.action.to_string(), command, reasons]
     });
-    super::table(&std::iter::once(head).chain(cells).collect::<Vec<_>>())
+    let mut cells: Vec<_> = std::iter::once(head).chain(cells).collect();
+    if rows.iter().any(|row| row.hypervisor.is_some()) {
+        insert_hypervisors(&mut cells, 2, rows.iter().map(|row| cell(row.hypervisor.as_ref())));
+    }
+    super::table(&cells)
 }

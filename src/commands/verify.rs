@@ -4,6 +4,7 @@ use super::fleet::Fleet;
 use super::{Inputs, Session};
 use crate::artifacts::Source;
 use crate::cli::Verify;
+use crate::config::Node;
 use crate::error::{Error, chain};
 use crate::verify::{self, Check, Difference, Expected, Outcome};
 
@@ -15,38 +16,40 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
         Inputs { lock: session.lock()?, ca: session.ca()?, store: session.store()?, source, time: super::time()? };
     let build = session.build(&inputs, &args.out.dir);
     let verify::Images { mut checks, expected } = verify::images(&build, &nodes)?;
-    let machines = if args.images { Ok(Vec::new()) } else { machines(session, &expected) };
-    let nothing_runs = !args.images && machines.as_ref().is_ok_and(Vec::is_empty);
-    let failed = machines.map(|found| checks.extend(found)).err();
+    let (found, looked) = if args.images { (Vec::new(), Ok(())) } else { machines(session, &nodes, &expected) };
+    let nothing_runs = !args.images && found.is_empty() && looked.is_ok();
+    checks.extend(found);
     session.ui.data(&table(&checks));
     if nothing_runs {
         session.ui.say("no machine of these nodes is there");
     }
     checks.retain(|check| matches!(check.outcome, Outcome::Differs(..)));
-    match failed {
-        None if checks.is_empty() => Ok(()),
-        Some(error) if checks.is_empty() => Err(error),
-        failed => {
-            if let Some(error) = failed {
-                session.ui.say(&format!("warning: {}", chain(&error)));
-            }
-            Err(Error::Differs(checks))
-        }
+    if checks.is_empty() {
+        return looked;
     }
+    if let Err(error) = looked {
+        session.ui.say(&format!("warning: {}", chain(&error)));
+    }
+    Err(Error::Differs(checks))
 }
 
-fn machines(session: &Session, expected: &[Expected]) -> Result<Vec<Check>, Error> {
-    let fleet = Fleet::open(session)?;
+/// Looks at the machines of every hypervisor that answers; whether all could be looked at.
+fn machines(session: &Session, nodes: &[&Node], expected: &[Expected]) -> (Vec<Check>, Result<(), Error>) {
+    let opened = Fleet::open(session).and_then(|fleet| Ok((fleet, session.cluster_id()?)));
+    let (fleet, id) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return (Vec::new(), Err(error)),
+    };
     fleet.tell(session);
-    let id = session.cluster_id()?;
-    let mut checks = Vec::new();
+    let (mut checks, mut looked) = (Vec::new(), fleet.end(nodes));
     for member in &fleet.members {
         let here: Vec<_> = expected.iter().filter(|it| member.has(&it.node)).cloned().collect();
-        let found = verify::machines(&*member.hypervisor, &id, &member.config.libvirt.pool, &here, session.ui)?;
-        checks
-            .extend(found.into_iter().map(|check| Check { place: format!("{}{}", check.place, member.at()), ..check }));
+        match verify::machines(&*member.hypervisor, &id, &member.config.libvirt.pool, &here, session.ui) {
+            Ok(found) => checks.extend(found.into_iter().map(|it| Check { place: it.place + &member.at(), ..it })),
+            Err(error) => looked = looked.and(Err(error.into())),
+        }
     }
-    Ok(checks)
+    (checks, looked)
 }
 
 fn table(checks: &[Check]) -> String {

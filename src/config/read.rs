@@ -282,7 +282,7 @@ impl NetworkDraft {
     }
 }
 
-pub(super) fn default_libvirt() -> Libvirt {
+fn default_libvirt() -> Libvirt {
     Libvirt {
         uri: "qemu:///system".to_owned(),
         acceleration: Acceleration::Auto,
@@ -293,17 +293,21 @@ pub(super) fn default_libvirt() -> Libvirt {
 
 fn libvirt(value: &Value<'_>) -> Option<Libvirt> {
     let fields = value.fields(&["uri", "acceleration", "pool", "poolPath"])?;
-    let uri = fields.optional("uri", "a connection such as qemu:///system", scalar::libvirt_uri);
+    Some(hypervisor(&fields, fields.optional("uri", "a connection such as qemu:///system", scalar::libvirt_uri)))
+}
+
+/// A hypervisor and its pool; what is not said is as it is elsewhere.
+pub(super) fn hypervisor(fields: &Fields<'_>, uri: Option<Placed<String>>) -> Libvirt {
     let acceleration = fields.optional("acceleration", "auto, kvm or tcg", scalar::acceleration);
     let pool = fields.optional("pool", "the name of a storage pool", scalar::libvirt_name);
     let path = fields.optional("poolPath", "a folder on the hypervisor", scalar::remote_path);
     let default = default_libvirt();
-    Some(Libvirt {
+    Libvirt {
         uri: uri.map_or(default.uri, |uri| uri.value),
         acceleration: acceleration.map_or(default.acceleration, |acceleration| acceleration.value),
         pool: pool.map_or(default.pool, |pool| pool.value),
         pool_path: path.map_or(default.pool_path, |path| path.value),
-    })
+    }
 }
 
 /// What could be read of a node.

@@ -1,10 +1,10 @@
 //! `hypervisors`: where the machines run, where they are divided among several.
 
 use super::names::HypervisorName;
-use super::read::default_libvirt;
+use super::read::hypervisor;
 use super::scalar;
 use super::value::{Placed, Value};
-use super::{Config, Libvirt, Node};
+use super::{Config, Libvirt, NicSource, Node};
 
 /// A hypervisor of the cluster file, with its pool and its way to the nodes' network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +13,8 @@ pub struct Site {
     pub name: HypervisorName,
     /// The connection and the pool.
     pub libvirt: Libvirt,
-    /// The libvirt network of the nodes there, where it has another name than elsewhere.
-    pub network: Option<String>,
-    /// A bridge there in place of a libvirt network.
-    pub bridge: Option<String>,
+    /// What the nodes' first cards are plugged into there, where it is another than elsewhere.
+    pub network: Option<NicSource>,
 }
 
 /// What could be read of one.
@@ -24,8 +22,7 @@ pub(super) struct SiteDraft {
     pub(super) name: HypervisorName,
     pub(super) uri: Option<Placed<String>>,
     libvirt: Libvirt,
-    network: Option<String>,
-    bridge: Option<String>,
+    network: Option<NicSource>,
 }
 
 pub(super) fn read(value: &Value<'_>) -> Option<Vec<SiteDraft>> {
@@ -38,34 +35,25 @@ pub(super) fn read(value: &Value<'_>) -> Option<Vec<SiteDraft>> {
 
 fn site(name: HypervisorName, value: &Value<'_>) -> Option<SiteDraft> {
     let fields = value.fields(&["uri", "acceleration", "pool", "poolPath", "network", "bridge"])?;
-    let acceleration = fields.optional("acceleration", "auto, kvm or tcg", scalar::acceleration);
-    let pool = fields.optional("pool", "the name of a storage pool", scalar::libvirt_name);
-    let path = fields.optional("poolPath", "a folder on the hypervisor", scalar::remote_path);
     let network = fields.optional("network", "the name of a libvirt network", scalar::libvirt_name);
     let bridge = fields.optional("bridge", "a bridge of the hypervisor such as br0", scalar::interface);
     if let Some(value) = fields.get("bridge").filter(|_| fields.get("network").is_some()) {
         value.report("network and bridge are both given; the nodes are on one of them");
     }
+    let network = network.map(|network| NicSource::Network(network.value));
     let uri = fields.required("uri", "a connection such as qemu+ssh://root@host-a/system", scalar::libvirt_uri);
-    let default = default_libvirt();
     Some(SiteDraft {
         name,
-        libvirt: Libvirt {
-            uri: String::new(),
-            acceleration: acceleration.map_or(default.acceleration, |acceleration| acceleration.value),
-            pool: pool.map_or(default.pool, |pool| pool.value),
-            pool_path: path.map_or(default.pool_path, |path| path.value),
-        },
+        libvirt: hypervisor(&fields, uri.clone()),
         uri,
-        network: network.map(|network| network.value),
-        bridge: bridge.map(|bridge| bridge.value),
+        network: network.or_else(|| bridge.map(|bridge| NicSource::Bridge(bridge.value))),
     })
 }
 
 impl SiteDraft {
     pub(super) fn finish(self) -> Option<Site> {
-        let libvirt = Libvirt { uri: self.uri?.value, ..self.libvirt };
-        Some(Site { name: self.name, libvirt, network: self.network, bridge: self.bridge })
+        self.uri?;
+        Some(Site { name: self.name, libvirt: self.libvirt, network: self.network })
     }
 }
 
@@ -76,11 +64,10 @@ impl Config {
         let mut here = self.clone();
         here.libvirt = site.libvirt.clone();
         here.sites = Vec::new();
-        if let Some(network) = &site.network {
-            (here.network.name, here.network.bridge) = (network.clone(), None);
-        }
-        if site.bridge.is_some() {
-            here.network.bridge.clone_from(&site.bridge);
+        match &site.network {
+            Some(NicSource::Network(name)) => (here.network.name, here.network.bridge) = (name.clone(), None),
+            Some(NicSource::Bridge(bridge)) => here.network.bridge = Some(bridge.clone()),
+            None => {}
         }
         here.nodes.retain(|node| nodes.iter().any(|one| one.name == node.name));
         here

@@ -35,11 +35,11 @@ pub use finding::{Check, Finding, Remedy, Status};
 use crate::apply::{Presence, presences};
 use crate::artifacts::{Lock, Store};
 use crate::cluster::{Cluster, Nodes};
-use crate::config::{Arch, ClusterId, Config, HypervisorName, Node};
+use crate::config::{Arch, ClusterId, Config, Node, Site};
 use crate::error::Error;
 use crate::identity::{Ca, IdentityError};
 use crate::machine::{self, Capabilities, DomainInfo, HostInfo, Hypervisor, MachineError, NetworkInfo};
-use crate::plan::{Blocked, ByHand, Images, Inventory, Kept, blocked, taken_over};
+use crate::plan::{Blocked, ByHand, Ground, Images, Inventory, Kept, Placement, blocked, place, taken_over};
 
 /// How long everything may take that is asked of others.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -188,23 +188,53 @@ impl<T: Send + 'static> Begun<T> {
     }
 }
 
-/// What is examined at one hypervisor; its name where there are several.
-pub type Place<'a> = (Option<HypervisorName>, Case<'a>);
+/// What came of asking a hypervisor; none where it did not answer in time.
+type Heard = Option<Result<Host, MachineError>>;
 
-/// Asks a hypervisor.
-fn ask_host(case: Case) -> Begun<Result<Host, MachineError>> {
-    let (config, architectures) = (case.config.clone(), case.nodes.iter().map(|node| node.arch).collect());
+/// Asks a hypervisor, whichever nodes are there.
+fn ask_host(config: Config, nodes: &[&Node]) -> Begun<Result<Host, MachineError>> {
+    let architectures = nodes.iter().map(|node| node.arch).collect();
     Begun::new(move || {
         machine::open(&config.libvirt.uri).and_then(|host| Host::read(&config, &*host, &architectures, true))
     })
 }
 
+/// The nodes that are asked for, by the hypervisors where they are or would be, once these were heard; with one that does not
+/// answer are those that are bound to it.
+fn divide<'a>(case: Case<'a>, hosts: &[Heard]) -> Vec<(Config, Vec<&'a Node>)> {
+    let Case { config, nodes, id, .. } = case;
+    if config.sites.is_empty() {
+        return vec![(config.clone(), nodes.to_vec())];
+    }
+    let ground = |host: &Heard| match host {
+        Some(Ok(host)) => Ground::Asked(host.inventory.domains.iter().map(|domain| domain.uuid).collect()),
+        _ => Ground::Away,
+    };
+    let grounds: Vec<_> = hosts.iter().map(ground).collect();
+    let placements = id.map(|id| place(config, id, &grounds)).unwrap_or_default();
+    let part = |(at, site): (usize, &Site)| {
+        let bound = |node: &Node| node.hypervisor.as_ref() == Some(&site.name);
+        let placed = config.nodes.iter().zip(&placements).filter(|(_, it)| **it == Placement::On(at));
+        let placed: Vec<_> = placed.map(|(node, _)| &node.name).collect();
+        let is_here = |node: &Node| placed.contains(&&node.name) || (!matches!(hosts[at], Some(Ok(_))) && bound(node));
+        let here: Vec<&Node> = config.nodes.iter().filter(|node| is_here(node)).collect();
+        (config.at(site, &here), nodes.iter().filter(|node| is_here(node)).copied().collect())
+    };
+    config.sites.iter().enumerate().map(part).collect()
+}
+
 /// Examines everything, at all hypervisors at the same time; nothing is changed. The findings are in the order of [`Check`], so
 /// that those of several hypervisors stand side by side.
-pub fn examine(case: Case, places: &[Place], files: &Files) -> Vec<Finding> {
+pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
     let end = Instant::now() + LIMIT;
     let config = Arc::new(case.config.clone());
-    let hosts: Vec<_> = places.iter().map(|(_, case)| ask_host(*case)).collect();
+    let sites = config.sites.iter().map(|site| (Some(site.name.clone()), config.at(site, case.nodes)));
+    let mut sites: Vec<_> = sites.collect();
+    if sites.is_empty() {
+        sites.push((None, case.config.clone()));
+    }
+    let (names, sites): (Vec<_>, Vec<_>) = sites.into_iter().unzip();
+    let hosts: Vec<_> = sites.into_iter().map(|config| ask_host(config, case.nodes)).collect();
     let opened = config.cluster.kubeconfig.clone().map(|path| Begun::new(move || Cluster::open(&path)));
     let probe = Begun::new({
         let config = Arc::clone(&config);
@@ -226,13 +256,14 @@ pub fn examine(case: Case, places: &[Place], files: &Files) -> Vec<Finding> {
         Asked::Answered(Ok(nodes)) => Some(nodes.clone()),
         _ => None,
     };
-    let known = |host: Option<Result<Host, _>>| host.map(|host| host.map(|host| host.in_cluster(nodes.clone())));
+    let known = |host: Heard| host.map(|host| host.map(|host| host.in_cluster(nodes.clone())));
     let hosts: Vec<_> = hosts.into_iter().map(known).collect();
     // Several are seen from this machine, not from one of them.
     let there = if let [Some(Ok(host))] = hosts.as_slice() { Some(host) } else { None };
     let mut findings = of_files(case, files, there);
-    for ((name, case), host) in places.iter().zip(&hosts) {
-        let found = of_host(*case, files, host.as_ref(), probe.as_ref()).into_iter();
+    for ((name, (config, nodes)), host) in names.iter().zip(divide(case, &hosts)).zip(&hosts) {
+        let case = Case { config: &config, nodes: &nodes, ..case };
+        let found = of_host(case, files, host.as_ref(), probe.as_ref()).into_iter();
         findings.extend(found.map(|finding| Finding { hypervisor: name.clone(), ..finding }));
     }
     findings.extend(of_cluster(case, there, &cluster, answers.as_ref(), probe.as_ref()));

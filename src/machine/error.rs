@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use super::mark::MarkError;
+use super::transport;
 use crate::digest::Digest;
 
 /// What libvirt said.
@@ -110,7 +111,7 @@ impl MachineError {
     /// What a user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreachable { uri, .. } | Self::Denied { uri, .. } if uri.contains("ssh") => {
+            Self::Unreachable { uri, .. } | Self::Denied { uri, .. } if transport(uri).contains("ssh") => {
                 "check that you can log in to that host with ssh without a password, that its host key is known, and that libvirtd \
                  runs there and lets that user in"
                     .to_owned()
@@ -119,7 +120,7 @@ impl MachineError {
                 "install libvirt-daemon-system and qemu-system; for qemu:///session the daemon starts by itself"
                     .to_owned()
             }
-            Self::Unreachable { uri, .. } | Self::Denied { uri, .. } if uri.contains("tls://") => {
+            Self::Unreachable { uri, .. } | Self::Denied { uri, .. } if transport(uri) == "tls" => {
                 "check that libvirtd listens there (--listen, or virtproxyd-tls.socket), and that both sides have certificates \
                  which the other knows: https://libvirt.org/kbase/tlscerts.html"
                     .to_owned()

@@ -443,6 +443,17 @@ impl DomainInfo {
     }
 }
 
+/// How the daemon at a URI is reached, by the name that libvirt has for it; empty where it is this machine's own
+/// (<https://libvirt.org/uri.html#remote-uris>: a host without a transport is reached by TLS).
+fn transport(uri: &str) -> &str {
+    let Some((scheme, rest)) = uri.split_once("://") else { return "" };
+    match scheme.split_once('+') {
+        Some((_, transport)) => transport,
+        None if rest.starts_with('/') => "",
+        None => "tls",
+    }
+}
+
 /// Whether a domain may be started and stopped: it is ours, or taken over.
 fn check_held(domain: &DomainInfo) -> Result<(), MachineError> {
     let unreadable = |source| MachineError::Mark { name: domain.name.clone(), source };
@@ -487,4 +498,25 @@ fn check_disk(domain: &DomainInfo, pool: &str, volume: &str, path: &str) -> Resu
         return Ok(());
     }
     Err(MachineError::Foreign { kind: "volume", name: volume.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::transport;
+
+    #[test]
+    fn a_host_is_reached_by_what_its_uri_says() {
+        for (uri, wanted) in [
+            ("qemu:///system", ""),
+            ("test:///default", ""),
+            ("qemu+unix:///system?socket=/home/ssh/tls", "unix"),
+            ("qemu+ssh://root@host/system", "ssh"),
+            ("qemu+libssh2://host/system", "libssh2"),
+            ("qemu+tls://host/system", "tls"),
+            ("qemu://host/system", "tls"),
+            ("qemu", ""),
+        ] {
+            assert_eq!(transport(uri), wanted, "{uri}");
+        }
+    }
 }

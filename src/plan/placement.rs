@@ -34,8 +34,6 @@ impl Ground {
 pub enum Placement {
     /// There.
     On(usize),
-    /// Bound to a hypervisor that cannot be asked.
-    Away(usize),
     /// Perhaps at one of those that cannot be asked.
     Unknown,
     /// Every hypervisor of its group has one of its nodes already, and may not have two.
@@ -55,7 +53,6 @@ pub fn place(config: &Config, id: &ClusterId, grounds: &[Ground]) -> Vec<Placeme
             let there = bound.into_iter().chain(0..grounds.len()).find(|at| grounds[*at].has(uuid));
             match (there, bound) {
                 (Some(at), _) => Some(Placement::On(at)),
-                (None, Some(at)) if grounds[at].is_away() => Some(Placement::Away(at)),
                 // It may have been elsewhere before it was bound.
                 (None, Some(_)) if grounds.iter().any(Ground::is_away) => Some(Placement::Unknown),
                 (None, bound) => bound.map(Placement::On),
@@ -118,7 +115,6 @@ mod tests {
         let letter = |at: usize| char::from(b'a' + u8::try_from(at).unwrap());
         let shown = place(&config, &id, &grounds).into_iter().map(|placement| match placement {
             Placement::On(at) => letter(at).to_string(),
-            Placement::Away(at) => format!("{}?", letter(at)),
             Placement::Unknown => "?".to_owned(),
             Placement::Crowded => "-".to_owned(),
         });
@@ -146,7 +142,7 @@ mod tests {
             (&["d0 group: db", "d1 group: db", "d2 group: db"], &[&["d1"], &["d2"], &[]], "c a b"),
             (&["d0 group: db", "d1 hypervisor: b, group: db", "d2 hypervisor: a, group: db"], &[&[], &[]], "- b a"),
             // Where one cannot be asked, only what is known to be elsewhere is known.
-            (&["n1", "n2", "n3 hypervisor: b", "n4 hypervisor: a"], &[&["n1"], &["!"]], "a ? b? ?"),
+            (&["n1", "n2", "n3 hypervisor: b", "n4 hypervisor: a"], &[&["n1"], &["!"]], "a ? ? ?"),
         ] {
             assert_eq!(placed(groups, nodes, there), wanted, "{nodes:?} {there:?}");
         }

@@ -1,13 +1,69 @@
 //! One cluster file over several hypervisors: two real libvirtds, whose machines are real and whose guests are played.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
 use crate::guests::{self, Guests};
-use crate::hosts::{BRIDGE, Hosts, WAYS};
+use crate::hosts::{BRIDGE, Host, Hosts, POOL, WAYS, Way};
 use crate::world::{Ran, World};
+
+/// A locked cluster of small nodes on these hypervisors.
+fn cluster(sites: &str, nodes: &[(&str, u8)]) -> World {
+    let world = World::locked();
+    let text = world.read("nodebake.yaml");
+    let (head, rest) = text.split_once("\nlibvirt:\n").unwrap();
+    let (_, rest) = rest.split_once("\n# Optional, with all its keys: what every node is").unwrap();
+    let (rest, _) = rest.split_once("\nnodes:\n").unwrap();
+    let entry = |(name, address): &(&str, u8)| format!("  - {{name: {name}, address: 10.0.0.{address}}}");
+    let nodes: Vec<_> = nodes.iter().map(entry).collect();
+    let nodes = nodes.join("\n");
+    let text = format!("{head}\nhypervisors:\n{sites}\n# What every node is{rest}\nnodes:\n{nodes}\n");
+    std::fs::write(world.path("nodebake.yaml"), text).unwrap();
+    for (from, to) in [
+        // Whatever answers at the addresses of the example in this machine's network.
+        ("apiServer: https://10.0.0.4:6443", "apiServer: https://nowhere.invalid:6443"),
+        ("memory: 4GiB", "memory: 512MiB"),
+        ("cpus: 2", "cpus: 1"),
+        ("disk: 20GiB", "disk: 2GiB"),
+    ] {
+        world.edit(from, to);
+    }
+    world
+}
+
+/// A locked cluster of so many nodes, n1 and so on, on hosts, each of which is reached in another way. `more` is said of the last host.
+fn cluster_on(hosts: &Hosts, count: u8, more: &str) -> World {
+    let last = hosts.each.len() - 1;
+    let site = |(at, (host, way)): (usize, (&Host, Way))| -> String {
+        let more = if at == last { more } else { "" };
+        format!("  {}: {{uri: '{}', bridge: {BRIDGE}{more}}}\n", host.name, host.uri(way))
+    };
+    let sites: String = hosts.each.iter().zip(WAYS).enumerate().map(site).collect();
+    let names: Vec<_> = (1..=count).map(|it| format!("n{it}")).collect();
+    let nodes: Vec<_> = names.iter().map(String::as_str).zip(41..).collect();
+    cluster(&sites, &nodes)
+}
+
+/// The program where clients of the hosts are.
+fn at_client(hosts: &Hosts, world: &World) -> std::process::Command {
+    let client = hosts.client();
+    world.command(&client.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Names of the machines at each host.
+fn machines_of(hosts: &Hosts) -> Vec<Vec<String>> {
+    let names = |host: &Host| host.daemon.open().domains().unwrap().into_iter().map(|it| it.name).collect();
+    hosts.each.iter().map(names).collect()
+}
+
+/// The last error that a run told.
+fn error_of(ran: &Ran) -> &str {
+    ran.stderr.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default()
+}
 
 /// A locked cluster of four small nodes, and the hosts that they are to be on.
 struct Lab {
@@ -23,26 +79,9 @@ impl Lab {
         if !a.root {
             return None;
         }
-        let world = World::locked();
-        let text = world.read("nodebake.yaml");
-        let (head, rest) = text.split_once("\nlibvirt:\n").unwrap();
-        let (_, rest) = rest.split_once("\n# Optional, with all its keys: what every node is").unwrap();
-        let sites =
-            format!("\nhypervisors:\n  a: {{uri: '{}'}}\n  b: {{uri: '{}'}}\n\n# What every node is", a.uri, b.uri);
-        std::fs::write(world.path("nodebake.yaml"), format!("{head}{sites}{rest}")).unwrap();
-        for (from, to) in [
-            // Whatever answers at the addresses of the example in this machine's network.
-            ("apiServer: https://10.0.0.4:6443", "apiServer: https://nowhere.invalid:6443"),
-            ("memory: 4GiB", "memory: 512MiB"),
-            ("cpus: 2", "cpus: 1"),
-            ("disk: 20GiB", "disk: 2GiB"),
-            (
-                "  - name: worker-node-2\n",
-                "  - {name: n3, address: 10.0.0.43}\n  - {name: n4, address: 10.0.0.44}\n  - name: worker-node-2\n",
-            ),
-        ] {
-            world.edit(from, to);
-        }
+        let sites = format!("  a: {{uri: '{}'}}\n  b: {{uri: '{}'}}\n", a.uri, b.uri);
+        let nodes = [("worker-node-1", 36), ("n3", 43), ("n4", 44), ("worker-node-2", 37)];
+        let world = cluster(&sites, &nodes);
         Some(Self { a, b, world })
     }
 
@@ -100,7 +139,7 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     assert_eq!(nodes(&world.run(&["plan", "-o", "json"])), all(there));
 
     // One more, above all others, moves none.
-    world.edit("  - name: worker-node-1\n", "  - {name: n0, address: 10.0.0.40}\n  - name: worker-node-1\n");
+    world.edit("\nnodes:\n", "\nnodes:\n  - {name: n0, address: 10.0.0.40}\n");
     let planned = nodes(&world.run(&["plan", "-o", "json"]));
     let [one, three, four, two] = there;
     assert_eq!(planned, all([("n0", "a", "create"), one, three, four, two]));
@@ -140,7 +179,7 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     assert_eq!(shown, wanted.into_iter().map(|(name, action)| (name.to_owned(), json!(action))).collect());
     assert_eq!(planned.code, 1, "{planned:?}");
     let ran = world.run(&["up"]);
-    let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let error = error_of(&ran);
     assert!(
         error.starts_with("error: hypervisor b: ") && error.ends_with("; nothing is known of n0, n3, worker-node-2"),
         "{ran:?}"
@@ -164,51 +203,19 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     drop(played);
 }
 
-/// A locked cluster of six small nodes on three hosts, each reached in another way.
-fn six_on_three(hosts: &Hosts) -> World {
-    let world = World::locked();
-    let text = world.read("nodebake.yaml");
-    let (head, rest) = text.split_once("\nlibvirt:\n").unwrap();
-    let (_, rest) = rest.split_once("\n# Optional, with all its keys: what every node is").unwrap();
-    let (rest, _) = rest.split_once("\nnodes:\n").unwrap();
-    let site = |(host, way)| -> String {
-        let host: &crate::hosts::Host = host;
-        format!("  {}: {{uri: '{}', bridge: {BRIDGE}}}\n", host.name, host.uri(way))
-    };
-    let sites: String = hosts.each.iter().zip(WAYS).map(site).collect();
-    let nodes: Vec<_> = (1..=6).map(|it| format!("{{name: n{it}, address: 10.0.0.{}}}", 40 + it)).collect();
-    let text = format!("{head}\nhypervisors:\n{sites}\n# What every node is{rest}\nnodes: [{}]\n", nodes.join(", "));
-    std::fs::write(world.path("nodebake.yaml"), text).unwrap();
-    for (from, to) in [
-        ("apiServer: https://10.0.0.4:6443", "apiServer: https://nowhere.invalid:6443"),
-        ("memory: 4GiB", "memory: 512MiB"),
-        ("cpus: 2", "cpus: 1"),
-        ("disk: 20GiB", "disk: 2GiB"),
-    ] {
-        world.edit(from, to);
-    }
-    world
-}
-
 #[test]
 fn six_nodes_are_on_three_hosts_that_are_reached_in_three_ways() {
     let Some(hosts) = Hosts::start(3) else { return };
-    let world = six_on_three(&hosts);
-    let client = hosts.client();
-    let client: Vec<_> = client.iter().map(String::as_str).collect();
-    let run = |words: &[&str]| world.run_command(world.command(&client).args(words));
-    let machines = || {
-        let names =
-            |host: &crate::hosts::Host| host.daemon.open().domains().unwrap().into_iter().map(|it| it.name).collect();
-        hosts.each.iter().map(names).collect::<Vec<Vec<String>>>()
-    };
+    let world = cluster_on(&hosts, 6, "");
+    let run = |words: &[&str]| world.run_command(at_client(&hosts, &world).args(words));
+    let machines = || machines_of(&hosts);
     let spread = [["n1", "n4"], ["n2", "n5"], ["n3", "n6"]];
     let played: Vec<_> = hosts.each.iter().map(|host| Guests::of(&host.daemon, guests::good)).collect();
 
     // A daemon in the middle does not run: the rest goes on.
     hosts.each[1].stop();
     let ran = run(&["up"]);
-    let ends = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let ends = error_of(&ran);
     assert!(
         ran.code == 1 && ends.starts_with("error: hypervisor host2: libvirt does not answer at qemu+ssh://"),
         "{ran:?}"
@@ -220,7 +227,7 @@ fn six_nodes_are_on_three_hosts_that_are_reached_in_three_ways() {
 
     hosts.each[1].stop();
     let ran = run(&["up"]);
-    let ends = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let ends = error_of(&ran);
     assert!(ran.code == 1 && ends.ends_with("; nothing is known of n2, n5"), "{ran:?}");
     let rows =
         |ran: &Ran| nodes(ran).into_iter().map(|(name, (_, action))| format!("{name} {action}")).collect::<Vec<_>>();
@@ -238,5 +245,79 @@ fn six_nodes_are_on_three_hosts_that_are_reached_in_three_ways() {
 
     let ran = run(&["down", "--yes"]);
     assert_eq!((ran.code, machines()), (0, vec![Vec::new(), Vec::new(), Vec::new()]), "{ran:?}");
+    drop(played);
+}
+
+#[test]
+fn a_host_that_says_nothing_is_not_waited_for() {
+    let Some(hosts) = Hosts::start(2) else { return };
+    let world = cluster_on(&hosts, 2, "");
+    world.must(&["build", "--all"]);
+    let run = |words: &[&str]| world.run_command(at_client(&hosts, &world).args(words));
+    hosts.each[1].freeze();
+    let ran = run(&["status"]);
+    let told =
+        format!("warning: hypervisor host2: libvirt at {} did not answer in 20 s\n", hosts.each[1].uri(Way::Ssh));
+    assert_eq!((ran.code, ran.stderr.strip_prefix(&told).is_some()), (0, true), "{ran:?}");
+    let shown: Vec<Vec<_>> = ran.stdout.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    assert_eq!(shown, [["NAME", "HYPERVISOR", "MACHINE"], ["n1", "-", "unknown"], ["n2", "-", "unknown"]]);
+    hosts.each[1].thaw();
+
+    // What cannot be looked at counts as no success.
+    hosts.each[1].stop();
+    let ran = run(&["verify"]);
+    assert!(ran.code == 1 && error_of(&ran).ends_with("; nothing is known of n1, n2"), "{ran:?}");
+    let rows: Vec<_> = ran.stdout.lines().skip(1).map(|line| line.split_whitespace().next_back().unwrap()).collect();
+    assert!(!rows.is_empty() && rows.iter().all(|result| *result == "ok"), "{ran:?}");
+    let found = run(&["doctor", "-o", "json"]);
+    let document: Value = serde_json::from_str(&found.stdout).unwrap();
+    let findings = document["findings"].as_array().unwrap().iter();
+    let of = |check: &str| -> Vec<_> {
+        let rows = findings.clone().filter(|row| row["check"] == check);
+        rows.map(|row| (row["hypervisor"].clone(), row["status"].clone())).collect()
+    };
+    assert_eq!(of("libvirt"), [(json!("host1"), json!("ok")), (json!("host2"), json!("failure"))]);
+    assert_eq!(of("pool"), [(json!("host1"), json!("ok")), (json!("host2"), json!("skipped"))]);
+}
+
+#[test]
+fn a_host_that_goes_and_comes_back_is_watched() {
+    let Some(hosts) = Hosts::start(2) else { return };
+    let world = cluster_on(&hosts, 2, "");
+    let mut watch = at_client(&hosts, &world);
+    let mut watch = watch.args(["status", "--watch", "-o", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut documents = BufReader::new(watch.stdout.take().unwrap()).lines();
+    // The next one in which this is known of the second host, and of whether its node's machine is.
+    let mut until = |answers: bool| {
+        let found =
+            documents.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()).find(|document| {
+                let unknown = document["nodes"][1]["unknown"] == true;
+                document["hypervisors"]["host2"]["answers"] == answers && unknown != answers
+            });
+        assert!(found.is_some(), "answers: {answers}");
+    };
+    until(true);
+    hosts.each[1].stop();
+    until(false);
+    hosts.each[1].start();
+    until(true);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn a_full_host_keeps_no_other_one_down() {
+    let Some(hosts) = Hosts::start(2) else { return };
+    let world = cluster_on(&hosts, 2, &format!(", poolPath: {POOL}"));
+    hosts.each[1].small_pool(16 << 10);
+    let played = Guests::of(&hosts.each[0].daemon, guests::good);
+    let ran = world.run_command(at_client(&hosts, &world).arg("up"));
+    let error = error_of(&ran);
+    assert!(
+        error.starts_with("error: uploading the ") && error.contains(" to host2: storage pool \"nodebake\" has "),
+        "{ran:?}"
+    );
+    assert_eq!((ran.code, machines_of(&hosts)), (1, vec![vec!["n1".to_owned()], vec![]]), "{ran:?}");
+    assert_eq!(hosts.each[1].daemon.open().volumes("nodebake").unwrap(), []);
     drop(played);
 }

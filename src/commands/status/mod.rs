@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 pub(super) use self::report::Answers;
 use self::report::{Boot, COLUMNS, Certificate, Document, Machine, Report, WIDE};
 use super::Session;
-use super::fleet::{Fleet, Member};
+use super::fleet::{Fleet, Member, cell, insert_hypervisors};
 use crate::artifacts::{Kind, Lock};
 use crate::boot::{BootEvent, Decoder};
 use crate::build::{self, Manifest};
@@ -37,14 +37,14 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<bool, Error> {
     let id = session.cluster_id()?;
     let cluster = cluster(session);
     let nodes = cluster.as_ref().and_then(|cluster| nodes(session, cluster));
-    let look = Look { session, fleet: &fleet, id: &id, args };
+    let mut look = Look { session, fleet, id: &id, args };
     let first = look.document(nodes.as_ref())?;
     if args.watch {
         look.watch(cluster.filter(|_| nodes.is_some()).map(|cluster| cluster.watch()).as_ref(), nodes.as_ref(), first)?;
         return Ok(false);
     }
     session.ui.data(&look.text(&first)?);
-    for member in &fleet.members {
+    for member in &look.fleet.members {
         super::taken_over::tell(session, &id, &member.hypervisor.domains()?);
     }
     tell_age(session);
@@ -54,7 +54,7 @@ pub(super) fn run(session: &Session, args: &Status) -> Result<bool, Error> {
 /// What is asked, and of whom.
 struct Look<'a> {
     session: &'a Session<'a>,
-    fleet: &'a Fleet,
+    fleet: Fleet,
     id: &'a ClusterId,
     args: &'a Status,
 }
@@ -62,11 +62,20 @@ struct Look<'a> {
 impl Look<'_> {
     /// All that is known now of the nodes that are asked for.
     fn document(&self, nodes: Option<&Nodes>) -> Result<Document, Error> {
-        let read = |member: &Member| Inventory::read(&member.config, &*member.hypervisor, nodes.cloned());
-        let inventories = self.fleet.members.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let (mut inventories, mut hypervisors) = (Vec::new(), self.fleet.names());
+        for member in &self.fleet.members {
+            match (Inventory::read(&member.config, &*member.hypervisor, nodes.cloned()), &member.name) {
+                (Ok(inventory), _) => inventories.push((member, inventory)),
+                // It has gone since it was asked first. An upload keeps a pool, and no host.
+                (Err(error), Some(name)) if !matches!(error, MachineError::Busy { .. }) => {
+                    hypervisors.insert(name.to_string(), Answers { answers: false, why: Some(chain(&error)) });
+                }
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
         let out = &self.args.out.dir;
-        let views = self.fleet.members.iter().zip(&inventories);
-        let views: Vec<_> = views.map(|(member, inventory)| View { look: self, member, inventory, out }).collect();
+        let views = inventories.iter().map(|(member, inventory)| View { look: self, member, inventory, out });
+        let views: Vec<_> = views.collect();
         let asked = self.session.select(&self.args.which)?;
         let report = |node: &Node| match views.iter().find(|view| view.member.has(&node.name)) {
             Some(view) => view.report(&node.name, Some(node)),
@@ -76,7 +85,6 @@ impl Look<'_> {
         if self.args.which.is_all() {
             reports.extend(views.iter().flat_map(|view| view.gone().map(|name| view.report(name, None))));
         }
-        let hypervisors = self.fleet.names();
         let cluster = self.id.name.to_string();
         let nodes_known = nodes.is_some();
         Ok(Document { api_version: "nodebake/v1", cluster, hypervisors, nodes_known, nodes: reports })
@@ -84,7 +92,8 @@ impl Look<'_> {
 
     /// A node whose machine, if it has one, is at a hypervisor that does not answer.
     fn unknown(&self, node: &Node, nodes: Option<&Nodes>) -> Report {
-        let Look { session, id, .. } = self;
+        let Look { session, id, fleet, .. } = self;
+        let member = fleet.members.iter().find(|member| member.has(&node.name));
         let seen = nodes.and_then(|nodes| nodes.get(&node.name.to_string()));
         Report {
             address: Some(node.address.to_string()),
@@ -92,7 +101,7 @@ impl Look<'_> {
             mac: Some(session.config.mac(id, node).to_string()),
             node: seen.map(report::Node::of),
             unknown: true,
-            hypervisor: node.hypervisor.as_ref().map(ToString::to_string),
+            hypervisor: member.and_then(|member| member.name.clone()).or_else(|| node.hypervisor.clone()),
             ..Report::new(node.name.to_string(), true, id.uuid(&node.name))
         }
     }
@@ -113,7 +122,7 @@ impl Look<'_> {
     }
 
     /// Shows everything again whenever something has changed, until nobody reads it any more.
-    fn watch(&self, watch: Option<&Watch>, known: Option<&Nodes>, mut shown: Document) -> Result<(), Error> {
+    fn watch(&mut self, watch: Option<&Watch>, known: Option<&Nodes>, mut shown: Document) -> Result<(), Error> {
         let redraws = matches!(self.args.output, StatusFormat::Table | StatusFormat::Wide) && self.session.ui.redraws();
         let between = match self.args.output {
             _ if redraws => CLEAR,
@@ -125,6 +134,12 @@ impl Look<'_> {
         let mut read = self.session.ui.stream(&format!("{first}{}", self.text(&shown)?));
         while read {
             std::thread::sleep(POLL);
+            // One that went may have come back; where none answers, what was known of it is as good.
+            if shown.hypervisors.values().any(|it| !it.answers)
+                && let Ok(fleet) = Fleet::open(self.session)
+            {
+                self.fleet = fleet;
+            }
             // A watch that has only begun knows of none yet.
             let seen = watch.map(Watch::nodes).filter(|seen| !seen.is_empty()).or_else(|| known.cloned());
             match self.document(seen.as_ref()) {
@@ -174,7 +189,7 @@ impl View<'_> {
         let certificate = domain.and_then(|domain| certificate(domain, manifest.as_ref()));
         let seen = self.inventory.nodes.as_ref().and_then(|nodes| nodes.get(&name.to_string()));
         Report {
-            hypervisor: self.member.name.as_ref().map(ToString::to_string),
+            hypervisor: self.member.name.clone(),
             address: node.map(|node| node.address.to_string()),
             address6: node.and_then(|node| node.address6).map(|address| address.to_string()),
             mac: node.map(|node| session.config.mac(id, node).to_string()),
@@ -223,18 +238,13 @@ impl View<'_> {
 /// A line for each machine.
 fn table(document: &Document, wide: bool) -> String {
     let cells = |own: &[String], more: &[String]| [own, if wide { more } else { &[] }].concat();
-    let several = !document.hypervisors.is_empty();
-    let cells = |own: &[String], hypervisor: String, more: &[String]| {
-        let mut cells = cells(own, more);
-        if several {
-            cells.insert(1, hypervisor);
-        }
-        cells
-    };
-    let heads = cells(&COLUMNS.map(String::from), "HYPERVISOR".to_owned(), &WIDE.map(String::from));
-    let place = |node: &Report| node.hypervisor.clone().unwrap_or_else(|| "-".to_owned());
-    let rows = document.nodes.iter().map(|node| cells(&node.row(document.nodes_known), place(node), &node.wide()));
-    super::table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
+    let heads = cells(&COLUMNS.map(String::from), &WIDE.map(String::from));
+    let rows = document.nodes.iter().map(|node| cells(&node.row(document.nodes_known), &node.wide()));
+    let mut rows: Vec<_> = std::iter::once(heads).chain(rows).collect();
+    if !document.hypervisors.is_empty() {
+        insert_hypervisors(&mut rows, 1, document.nodes.iter().map(|node| cell(node.hypervisor.as_ref())));
+    }
+    super::table(&rows)
 }
 
 /// All that is known of one node.

@@ -11,6 +11,7 @@ use super::secrets::Place;
 use crate::boot::{BootEvent, News, Stage};
 use crate::build;
 use crate::cluster;
+use crate::config::HypervisorName;
 use crate::identity::rotation_note;
 use crate::machine::{DomainInfo, DomainState};
 
@@ -36,7 +37,7 @@ pub(super) struct Report {
     pub(super) in_cluster_file: bool,
     /// Where its machine is, or would be made, where there are several hypervisors.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hypervisor: Option<String>,
+    pub(super) hypervisor: Option<HypervisorName>,
     /// Whether nothing can be known of its machine now, since a hypervisor does not answer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) unknown: bool,
@@ -358,7 +359,7 @@ impl Report {
         let at = lines.iter().position(|(head, _)| head == "address").map_or(lines.len(), |at| at + 1);
         lines.splice(at..at, self.address6.iter().map(|address| (String::new(), address.clone())));
         if let Some(hypervisor) = &self.hypervisor {
-            lines.insert(1, ("hypervisor".to_owned(), hypervisor.clone()));
+            lines.insert(1, ("hypervisor".to_owned(), hypervisor.to_string()));
         }
         if let Some(last) = self.node.as_ref().filter(|_| self.unknown).and_then(|node| node.last_seen.clone()) {
             lines.push(("last seen".to_owned(), last));
@@ -387,5 +388,26 @@ impl Report {
             lines.push(("boot".to_owned(), format!("{}, began {began} by the guest's clock", boot.id)));
         }
         lines.into_iter().map(|(head, value)| vec![head, value]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_node_on_a_silent_host_is_told_when_it_was_heard() {
+        let seen = cluster::NodeStatus { lease_renewed: Some(1_800_000_000), ..cluster::NodeStatus::default() };
+        let node = Some(Node::of(&seen));
+        let report =
+            |unknown| Report { unknown, node: node.clone(), ..Report::new("n".to_owned(), true, uuid::Uuid::nil()) };
+        let last = |unknown| {
+            let lines = report(unknown).lines(true);
+            lines.into_iter().find(|line| line[0] == "last seen").map(|line| line[1].clone())
+        };
+        assert_eq!((last(true).as_deref(), last(false)), (Some("2027-01-15T08:00:00Z"), None));
+        assert_eq!(report(true).row(true)[1], "unknown");
+        let json = serde_json::to_value(report(true)).unwrap_or_default();
+        assert_eq!((&json["unknown"], &json["node"]["lastSeen"]), (&true.into(), &"2027-01-15T08:00:00Z".into()));
     }
 }

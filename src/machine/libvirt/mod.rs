@@ -29,6 +29,7 @@ use super::taken_over::{self, TakenOver};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
     NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeInfo, VolumeSpec, check_disk, check_note,
+    transport,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -72,9 +73,7 @@ pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
 
 /// Whether the daemon is reached through a network, which may fail without a word.
 fn is_far(uri: &str) -> bool {
-    let scheme = uri.split_once(':').map_or(uri, |(scheme, _)| scheme);
-    let transport = scheme.split_once('+').map(|(_, transport)| transport);
-    matches!(transport, Some("ssh" | "libssh" | "libssh2" | "tls" | "tcp"))
+    matches!(transport(uri), "ssh" | "libssh" | "libssh2" | "tls" | "tcp")
 }
 
 /// Has libvirt look after connections meanwhile: it asks a daemon that has been silent for a while, and gives the connection up
