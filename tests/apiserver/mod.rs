@@ -1,15 +1,14 @@
 //! The lab's apiserver stand-in inside a test, with its administrator, and kubelets that the test plays.
-#![allow(dead_code, reason = "each test binary uses a part")]
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ApiResource;
 use nodebake_lab_stand_ins::apiserver::flags::Flags;
-use nodebake_lab_stand_ins::apiserver::server::Order;
 use nodebake_lab_stand_ins::apiserver::testing::Server;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
@@ -18,12 +17,18 @@ pub(crate) const NODE: &str = "worker-node-1";
 
 /// An apiserver with its administrator.
 pub(crate) struct Apiserver {
-    pub(crate) server: Server,
-    pub(crate) kubeconfig: PathBuf,
-    log: PathBuf,
-    client: kube::Client,
-    runtime: tokio::runtime::Runtime,
+    server: Server,
+    pub(crate) client: kube::Client,
+    pub(crate) runtime: tokio::runtime::Runtime,
     folder: tempfile::TempDir,
+}
+
+impl Deref for Apiserver {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
 }
 
 impl Apiserver {
@@ -51,16 +56,15 @@ impl Apiserver {
             let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
             kube::Client::try_from(config).unwrap()
         });
-        let (kubeconfig, log) = (file("kubeconfig"), file("requests.jsonl"));
-        Self { server, kubeconfig, log, client, runtime, folder }
+        Self { server, client, runtime, folder }
     }
 
-    /// ca.pem, ca-key.pem, and others.
+    /// kubeconfig, ca.pem, ca-key.pem, and others.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn api(&self, object: &Value) -> Api<DynamicObject> {
+    pub(crate) fn api(&self, object: &Value) -> Api<DynamicObject> {
         let (version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
         let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -92,59 +96,9 @@ impl Apiserver {
         ended.unwrap();
     }
 
-    pub(crate) fn delete(&self, object: &Value) {
-        let name = object["metadata"]["name"].as_str().unwrap();
-        self.runtime.block_on(self.api(object).delete(name, &kube::api::DeleteParams::default())).unwrap();
-    }
-
-    pub(crate) fn change_node(&self, patch: &Value) {
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-        self.runtime.block_on(nodes.patch(NODE, &params, &patch)).unwrap();
-    }
-
-    /// The first node's network is there.
-    pub(crate) fn become_ready(&self) {
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        let patch =
-            Patch::Merge(json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "r"}]}}));
-        self.runtime.block_on(nodes.patch_status(NODE, &PatchParams::default(), &patch)).unwrap();
-    }
-
-    /// The first node is at this address.
-    pub(crate) fn be_at(&self, address: &str) {
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        let addresses = json!({"status": {"addresses": [{"type": "InternalIP", "address": address}]}});
-        self.runtime.block_on(nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(addresses))).unwrap();
-    }
-
-    /// A pod is at its end.
-    pub(crate) fn end_pod(&self, name: &str) {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
-        let patch = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
-        self.runtime.block_on(pods.patch_status(name, &PatchParams::default(), &patch)).unwrap();
-    }
-
-    /// Nothing was heard of a node's kubelet for an hour.
-    pub(crate) fn silence(&self, name: &str) {
-        self.renew(name, jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1));
-    }
-
-    pub(crate) fn clear_faults(&self) {
-        self.server.obey(Order::ClearFaults).unwrap();
-    }
-
     pub(crate) fn node(&self, name: &str) -> Option<Node> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         self.runtime.block_on(nodes.get_opt(name)).unwrap()
-    }
-
-    /// Names of the pods on the first node.
-    pub(crate) fn pods(&self) -> Vec<String> {
-        let pods: Api<Pod> = Api::all(self.client.clone());
-        let on_node = ListParams::default().fields(&format!("spec.nodeName={NODE}"));
-        let found = self.runtime.block_on(pods.list(&on_node)).unwrap();
-        found.items.into_iter().map(|pod| pod.metadata.name.unwrap()).collect()
     }
 
     /// The kubelet of a boot registers its node, if the cluster does not know it, and renews its lease.
@@ -181,7 +135,7 @@ impl Apiserver {
 
     /// Everything that was asked for since a moment but reading, as VERB RESOURCE NAME, but for leases and reviews.
     pub(crate) fn changes(&self, since: usize) -> Vec<String> {
-        let log = std::fs::read_to_string(&self.log).unwrap();
+        let log = std::fs::read_to_string(self.file("requests.jsonl")).unwrap();
         let lines = log.lines().skip(since).map(|line| serde_json::from_str::<Value>(line).unwrap());
         let changes = lines.filter(|line| {
             let reads = ["get", "list", "watch"].map(Some).contains(&line["verb"].as_str());
@@ -193,7 +147,7 @@ impl Apiserver {
     }
 
     pub(crate) fn requests(&self) -> usize {
-        std::fs::read_to_string(&self.log).unwrap_or_default().lines().count()
+        std::fs::read_to_string(self.file("requests.jsonl")).unwrap_or_default().lines().count()
     }
 }
 

@@ -20,7 +20,7 @@ fn cluster(daemon: &Daemon) -> (World, Arc<Apiserver>, Guests) {
     for file in ["ca.pem", "ca-key.pem"] {
         std::fs::write(world.path("pki").join(file), std::fs::read(api.file(file)).unwrap()).unwrap();
     }
-    std::fs::copy(&api.kubeconfig, world.path("admin.kubeconfig")).unwrap();
+    std::fs::copy(api.file("kubeconfig"), world.path("admin.kubeconfig")).unwrap();
     world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
     let registers = api.clone();
     let guests = Guests::of(daemon, move |domain| {

@@ -28,6 +28,13 @@ fn holdings(daemon: &Daemon) -> (DomainInfo, Vec<String>) {
     (domain, volumes)
 }
 
+/// A daemon and a cluster on it; none where there is no root to make namespaces.
+fn lab() -> Option<(Daemon, World)> {
+    let daemon = Daemon::start();
+    let world = world(&daemon.uri);
+    daemon.root.then_some((daemon, world))
+}
+
 /// Everything but the boot that a mark tells of.
 fn lasting(domain: &DomainInfo) -> (Option<nodebake::machine::Mark>, nodebake::digest::Digest, DomainState, bool) {
     let mut mark = domain.mark().cloned();
@@ -43,11 +50,7 @@ fn plan_of(world: &World) -> Ran {
 
 #[test]
 fn a_new_machine_takes_the_place_of_the_old_or_the_old_one_comes_back() {
-    let daemon = Daemon::start();
-    if !daemon.root {
-        return;
-    }
-    let world = world(&daemon.uri);
+    let Some((daemon, world)) = lab() else { return };
     let guests = Guests::of(&daemon, good);
     assert_eq!(world.must(&["up", NODE]).stdout, "");
     let (first, _) = holdings(&daemon);
@@ -55,8 +58,10 @@ fn a_new_machine_takes_the_place_of_the_old_or_the_old_one_comes_back() {
     // Another setting: told by its name, and made so.
     world.edit("  disk: 20GiB\n", "  disk: 20GiB\n  kubelet:\n    config:\n      maxPods: 77\n");
     let told = plan_of(&world);
-    let rows: Vec<_> = told.stdout.lines().map(|line| line.split("   ").map(str::trim).last().unwrap()).collect();
-    assert_eq!((told.code, rows), (6, vec!["REASON", "-", "seed changed: kubelet config maxPods"]), "{told:?}");
+    assert_eq!(
+        (told.code, reasons(&told).as_slice()),
+        (6, &["-", "seed changed: kubelet config maxPods"].map(str::to_owned)[..])
+    );
     let ran = world.run(&["rebuild", NODE, "--yes", "--force", "--stall", "3"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
     let (second, volumes) = holdings(&daemon);
@@ -112,11 +117,7 @@ fn a_new_machine_takes_the_place_of_the_old_or_the_old_one_comes_back() {
 /// libvirtd dies while a machine is waited for: the run says so, and the next one finishes.
 #[test]
 fn a_restart_of_libvirtd_is_survived() {
-    let daemon = Daemon::start();
-    if !daemon.root {
-        return;
-    }
-    let world = world(&daemon.uri);
+    let Some((daemon, world)) = lab() else { return };
     let guests = Guests::of(&daemon, |_| None);
     let up = std::thread::scope(|scope| {
         let up = scope.spawn(|| world.run(&["up", NODE]));
@@ -150,11 +151,7 @@ fn later(world: &World, days: u32, arguments: &[&str]) -> Ran {
 
 #[test]
 fn an_identity_that_is_renewed_is_a_reason_to_rebuild() {
-    let daemon = Daemon::start();
-    if !daemon.root {
-        return;
-    }
-    let world = world(&daemon.uri);
+    let Some((daemon, world)) = lab() else { return };
     let _guests = Guests::of(&daemon, good);
     world.must(&["up", NODE]);
     assert_eq!(reasons(&plan_of(&world)), ["-"]);
@@ -172,11 +169,7 @@ fn an_identity_that_is_renewed_is_a_reason_to_rebuild() {
 /// What a kubelet rotates it goes on rotating, whatever becomes of the pair that was baked for it.
 #[test]
 fn a_machine_whose_kubelet_rotates_is_left_alone() {
-    let daemon = Daemon::start();
-    if !daemon.root {
-        return;
-    }
-    let world = world(&daemon.uri);
+    let Some((daemon, world)) = lab() else { return };
     let _guests = Guests::of(&daemon, good);
     world.edit(
         "  disk: 20GiB\n",

@@ -53,7 +53,7 @@ impl Member {
     }
 
     fn with(api: Apiserver, world: World) -> Self {
-        let cluster = Cluster::open(&api.kubeconfig).unwrap();
+        let cluster = Cluster::open(&api.file("kubeconfig")).unwrap();
         let leaving = Leaving { drain: Some(drain()), keep: false };
         let (ready, notes, dies_at) = (AtomicBool::new(true), Mutex::default(), AtomicUsize::new(0));
         api.register(NODE, BOOT, true);

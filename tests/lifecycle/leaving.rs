@@ -239,7 +239,7 @@ fn what_is_owed_to_a_node_outlasts_another_rebuild() {
     let mut member = Member::new();
     decorate(&member);
     member.leaving.keep = true;
-    member.api.server.fault(Fault::new("patch", "nodes", Act::Internal).from_nth(1, 0));
+    member.api.fault(Fault::new("patch", "nodes", Act::Internal).from_nth(1, 0));
     let wanted =
         "worker-node-1: setting its labels and taints: asking the apiserver for a node's state of before: ApiError";
     assert!(text(member.run(plan::rebuild)).starts_with(wanted));
@@ -304,7 +304,7 @@ fn whatever_fails_at_the_apiserver_the_end_is_the_same() {
         for act in acts.iter().enumerate().filter(|(number, _)| full() || nth as usize % acts.len() == *number) {
             let member = member_with_pods();
             let when = format!("request {nth}: {:?}", act.1);
-            member.api.server.fault(Fault::new("*", "*", act.1.clone()).from_nth(nth, 1));
+            member.api.fault(Fault::new("*", "*", act.1.clone()).from_nth(nth, 1));
             let ended = member.run(plan::rebuild);
             member.api.clear_faults();
             if ended.is_ok() {

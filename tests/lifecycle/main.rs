@@ -2,6 +2,7 @@
 //! at every single call followed by a plain run.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod administering;
 #[path = "../apiserver/mod.rs"]
 mod apiserver;
 mod boots;
