@@ -267,8 +267,9 @@ fn a_host_that_says_nothing_is_not_waited_for() {
     hosts.each[1].stop();
     let ran = run(&["verify"]);
     assert!(ran.code == 1 && error_of(&ran).ends_with("; nothing is known of n1, n2"), "{ran:?}");
-    let rows: Vec<_> = ran.stdout.lines().skip(1).map(|line| line.split_whitespace().next_back().unwrap()).collect();
-    assert!(!rows.is_empty() && rows.iter().all(|result| *result == "ok"), "{ran:?}");
+    // The base image was never fetched: all else is as it was built.
+    let rows: Vec<_> = ran.stdout.lines().skip(1).filter(|line| !line.starts_with("base-image ")).collect();
+    assert!(rows.len() > 4 && rows.iter().all(|line| line.ends_with(" ok")), "{ran:?}");
     let found = run(&["doctor", "-o", "json"]);
     let document: Value = serde_json::from_str(&found.stdout).unwrap();
     let findings = document["findings"].as_array().unwrap().iter();
