@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::apply::Goal;
-use crate::config::NodeName;
+use crate::config::{HypervisorName, NodeName};
 
 /// Bakes Kubernetes workers for libvirt into images that register themselves on first boot.
 #[derive(Debug, Parser)]
@@ -71,8 +71,10 @@ pub enum Verb {
     /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie; exit with 7 if the
     /// certificate of one is near its end.
     Status(Status),
-    /// Replace machines by new ones of the same name, UUID, MAC and address.
+    /// Replace machines by new ones of the same name, UUID, MAC and address, there or at another hypervisor.
     Rebuild(Rebuild),
+    /// Have all nodes leave a hypervisor, one after the other: each is drained, and made anew at another one.
+    Evacuate(Evacuate),
     /// Remove machines with their disks; base images, payloads, pools and networks stay.
     Down(Down),
     /// Remove the machines of single nodes with their disks and logs, also of nodes that the cluster file no longer names.
@@ -446,6 +448,45 @@ pub struct Rebuild {
     /// Give the new machines' nodes the labels, taints and annotations that were given by hand.
     #[arg(long)]
     pub keep_labels: bool,
+    /// Make the new machines at this hypervisor; nodes that are there and as the cluster file asks stay as they are.
+    #[arg(long, value_name = "HYPERVISOR", conflicts_with_all = ["all", "take_over"])]
+    pub to: Option<HypervisorName>,
+    /// Leave data disks behind where nodes go to another hypervisor: they get new ones there.
+    #[arg(long)]
+    pub leave_data: bool,
+    /// How pods leave.
+    #[command(flatten)]
+    pub leave: Leave,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: Wait,
+    /// Whether to ask.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Arguments of `evacuate`.
+#[derive(Debug, Args)]
+pub struct Evacuate {
+    /// The hypervisor, by its name in the cluster file.
+    #[arg(value_name = "HYPERVISOR")]
+    pub hypervisor: HypervisorName,
+    /// Where images are written.
+    #[command(flatten)]
+    pub out: Out,
+    /// Pull the plug of machines that do not go off when their power button is pressed.
+    #[arg(long)]
+    pub force: bool,
+    /// Have at most so many of these nodes out at the same time, a number or such as 10%; groups go one after the other, and
+    /// after a failure none is begun any more.
+    #[arg(long, value_name = "N|P%", default_value = "1", alias = "parallel")]
+    pub max_unavailable: MaxUnavailable,
+    /// Give the new machines' nodes the labels, taints and annotations that were given by hand.
+    #[arg(long)]
+    pub keep_labels: bool,
+    /// Leave data disks behind: the nodes get new ones where they go.
+    #[arg(long)]
+    pub leave_data: bool,
     /// How pods leave.
     #[command(flatten)]
     pub leave: Leave,

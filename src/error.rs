@@ -20,7 +20,7 @@ use crate::doctor::Finding;
 use crate::identity::IdentityError;
 use crate::image::inspect::InspectError;
 use crate::machine::MachineError;
-use crate::plan::Blocked;
+use crate::plan::{Blocked, Stuck};
 use crate::verify::{Check, VerifyError};
 
 /// How the program ends when it does not end with 0; the numbers are a promise (README, "Exit codes").
@@ -157,6 +157,12 @@ pub enum Error {
     /// Nodes of a group that may not share hypervisors, for which none is left.
     #[error("no hypervisor is left{}: each has a node of their group, and may not have two", listed(" for", nodes))]
     Crowded { nodes: Vec<NodeName> },
+    /// A hypervisor that the cluster file does not name.
+    #[error("the cluster file has no hypervisor {name}")]
+    UnknownHypervisor { name: HypervisorName, known: Vec<HypervisorName> },
+    /// A node cannot go to another hypervisor.
+    #[error(transparent)]
+    Stuck(Stuck),
     /// The user said no.
     #[error("nothing was done")]
     Declined,
@@ -183,6 +189,8 @@ impl Error {
             | Self::NoTerminal
             | Self::NobodyToAsk { .. }
             | Self::Crowded { .. }
+            | Self::UnknownHypervisor { .. }
+            | Self::Stuck(_)
             | Self::Apart { .. }
             | Self::Machine(
                 MachineError::BadUri { .. }
@@ -257,6 +265,14 @@ impl Error {
             Self::Crowded { .. } => Some(
                 "add a hypervisor, remove a node of the group, or leave antiAffinity out".to_owned(),
             ),
+            Self::UnknownHypervisor { known, .. } if known.is_empty() => {
+                Some("hypervisors: in the cluster file, in the place of libvirt:, names several".to_owned())
+            }
+            Self::UnknownHypervisor { known, .. } => {
+                let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+                Some(format!("there are {}", known.join(", ")))
+            }
+            Self::Stuck(stuck) => Some(stuck.hint().to_owned()),
             Self::OneDomain { .. } => Some("take nodes over one by one where their domains have other names".to_owned()),
             Self::NobodyToAsk { .. } => Some(
                 "set cluster.kubeconfig (`nodebake kubeconfig` makes one), or wait with --for stage=kubelet-active"

@@ -12,9 +12,9 @@ use nodebake::config::{Arch, ClusterId, Config, INIT, parse};
 use nodebake::digest::Digest;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
-    Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, NetworkInfo,
-    NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, Source, TakenOver, VolumeInfo,
-    VolumeName, VolumeSpec, open,
+    Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, Moving,
+    NetworkInfo, NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, Source, TakenOver,
+    VolumeInfo, VolumeName, VolumeSpec, open,
 };
 use nodebake::plan::{self, Built, ImageFile, Images, Inventory, Plan, Request};
 use nodebake::progress::Silent;
@@ -183,6 +183,9 @@ impl Hypervisor for Driver {
         self.0.set_mark(uuid, mark)
     }
 
+    fn note_move(&self, uuid: uuid::Uuid, moving: &Moving) -> Result<()> {
+        self.0.note_move(uuid, moving)
+    }
     fn forget(&self, uuid: uuid::Uuid, what: Passing) -> Result<()> {
         self.0.forget(uuid, what)
     }

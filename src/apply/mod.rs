@@ -4,6 +4,7 @@ mod address;
 mod boot;
 mod leave;
 mod logs;
+mod moving;
 mod power;
 mod replace;
 mod seal;
@@ -21,7 +22,7 @@ pub use share::{Share, share};
 pub use wait::{Goal, GoalError};
 
 use crate::cluster::{Cluster, ClusterError, DrainError, Standing, Watch};
-use crate::config::{ClusterId, NodeName};
+use crate::config::{ClusterId, HypervisorName, NodeName};
 use crate::machine::mark::LogKind;
 use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Reading, Record, VolumeName};
 use crate::plan::{Creation, Growth, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
@@ -139,6 +140,32 @@ pub enum ApplyError {
         /// What keeps the old one from it.
         source: Box<ApplyError>,
     },
+    /// A new machine at another hypervisor did not come up, and the old one is the node again.
+    #[error("{node}: its new machine at {from} did not come up, and the old one was started again")]
+    CameBack {
+        /// The node.
+        node: NodeName,
+        /// The hypervisor that it comes back from.
+        from: HypervisorName,
+        /// What was wrong with the new one.
+        #[source]
+        cause: Box<ApplyError>,
+    },
+    /// A new machine at another hypervisor did not come up, nor is the old one the node again.
+    #[error(
+        "{node}: its new machine at {from} did not come up ({}), and the old one is not back",
+        crate::error::chain(cause)
+    )]
+    NotBack {
+        /// The node.
+        node: NodeName,
+        /// The hypervisor that it comes back from.
+        from: HypervisorName,
+        /// What was wrong with the new one.
+        cause: Box<ApplyError>,
+        /// What keeps the old one down.
+        source: Box<ApplyError>,
+    },
     /// The guest does not go off.
     #[error("{node}: still runs, and nothing new for {seconds} s after its power button was pressed")]
     StillRuns {
@@ -177,14 +204,17 @@ impl ApplyError {
                 "the node is what it was; `nodebake logs {node} --previous` tells of the new machine: mend the cause, and run \
                  `nodebake rebuild {node}` again"
             )),
-            Self::NotPutBack { node, .. } => {
+            Self::NotPutBack { node, .. } | Self::NotBack { node, .. } => {
                 Some(format!("the old machine was kept: see `nodebake logs {node}`, and run `nodebake up {node}`"))
             }
             Self::GivenBack { node, cause, .. } if cause.is_node_down() => Some(format!(
                 "the node is what it was; `nodebake logs {node}` tells of the new machine: mend the cause, and run `nodebake \
                  rebuild {node} --take-over` again"
             )),
-            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } => cause.hint(),
+            Self::CameBack { node, from, cause } if cause.is_node_down() => Some(format!(
+                "the node is what it was: mend the cause, and run `nodebake rebuild {node} --to {from}` again"
+            )),
+            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } | Self::CameBack { cause, .. } => cause.hint(),
             Self::NotGivenBack { node, .. } => Some(format!(
                 "nothing of it is lost: `nodebake rebuild {node} --take-over` goes on, and `virsh list --all` shows it"
             )),
@@ -204,7 +234,9 @@ impl ApplyError {
             Self::PutBack { cause, .. }
             | Self::NotPutBack { cause, .. }
             | Self::GivenBack { cause, .. }
-            | Self::NotGivenBack { cause, .. } => cause.log(),
+            | Self::NotGivenBack { cause, .. }
+            | Self::CameBack { cause, .. }
+            | Self::NotBack { cause, .. } => cause.log(),
             _ => None,
         }
     }
@@ -216,8 +248,11 @@ impl ApplyError {
             | Self::Stopped { .. }
             | Self::Stalled { .. }
             | Self::NotPutBack { .. }
-            | Self::NotGivenBack { .. } => true,
-            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } => cause.is_node_down(),
+            | Self::NotGivenBack { .. }
+            | Self::NotBack { .. } => true,
+            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } | Self::CameBack { cause, .. } => {
+                cause.is_node_down()
+            }
             _ => false,
         }
     }
@@ -240,6 +275,8 @@ pub struct Apply<'a> {
     pub force: bool,
     /// How nodes leave the cluster whose machines are replaced or removed.
     pub leaving: Leaving,
+    /// The other hypervisors of the cluster, for nodes that go from one to another.
+    pub others: &'a [(HypervisorName, &'a dyn Hypervisor)],
     /// Who is told.
     pub progress: &'a dyn Progress,
 }
@@ -270,6 +307,7 @@ impl<'a> Apply<'a> {
             patience,
             force: false,
             leaving: Leaving::default(),
+            others: &[],
             progress,
         }
     }
@@ -342,6 +380,9 @@ impl Apply<'_> {
         if plan.cordoned {
             self.stay(&plan.node);
         }
+        if let Some(moving) = plan.moving.as_ref().filter(|moving| moving.is_back()) {
+            self.come_back(plan, moving)?;
+        }
         match &plan.step {
             Step::Nothing => return self.give_metadata(plan).map(|()| Outcome::Registered),
             Step::Seal(_) => {
@@ -355,10 +396,11 @@ impl Apply<'_> {
                 self.sign_off(&plan.node, self.recorded(&plan.node)?.as_ref())?;
                 self.start(&plan.node, &plan.pool, uuid)?;
             }
-            Step::Create(creation) => match (&plan.replacement, &plan.take_over) {
-                (Some(replacement), _) => self.replace(plan, creation, replacement)?,
-                (None, Some(take_over)) => self.take_over(plan, creation, take_over)?,
-                (None, None) => self.make(&plan.node, &plan.pool, creation)?,
+            Step::Create(creation) => match (&plan.replacement, &plan.take_over, &plan.moving) {
+                (Some(replacement), ..) => self.replace(plan, creation, replacement)?,
+                (None, Some(take_over), _) => self.take_over(plan, creation, take_over)?,
+                (None, None, Some(moving)) => self.make_there(plan, creation, moving)?,
+                (None, None, None) => self.make(&plan.node, &plan.pool, creation)?,
             },
         }
         self.watch_boot(plan, uuid).map_err(|error| self.or_put_back(plan, error))
@@ -453,6 +495,7 @@ impl Apply<'_> {
             parts: creation.parts.clone(),
             previous: previous.map(ToOwned::to_owned),
             standing: standing.map(Standing::to_record),
+            moving: None,
         };
         let domain = self
             .hypervisor

@@ -65,10 +65,12 @@ impl Apply<'_> {
         if !error.is_node_down() || !failed() {
             return error;
         }
-        match (&plan.replacement, &plan.take_over) {
-            (Some(replacement), _) => self.undo_replacement(plan, replacement, error),
-            (None, Some(take_over)) => self.undo_take_over(plan, take_over, error),
-            (None, None) => error,
+        let moving = plan.moving.as_ref().filter(|moving| moving.can_go_back());
+        match (&plan.replacement, &plan.take_over, moving) {
+            (Some(replacement), ..) => self.undo_replacement(plan, replacement, error),
+            (None, Some(take_over), _) => self.undo_take_over(plan, take_over, error),
+            (None, None, Some(moving)) => self.undo_move(plan, moving, error),
+            (None, None, None) => error,
         }
     }
 
@@ -84,6 +86,9 @@ impl Apply<'_> {
 
     /// A replacement that an earlier run gave up is undone.
     pub(super) fn go_back(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
+        if let Some(moving) = &plan.moving {
+            return self.give_up_move(plan, moving);
+        }
         let Some(replacement) = &plan.replacement else { return self.watch_boot(plan, self.id.uuid(&plan.node)) };
         let text = "its new machine did not come up in an earlier run";
         self.progress.warn(&format!("{}: {text}; the old one is put back", plan.node));
@@ -124,6 +129,9 @@ impl Apply<'_> {
     pub(super) fn settle(&self, plan: &NodePlan) {
         if let Some(take_over) = &plan.take_over {
             self.tell_failed(&plan.node, self.keep_aside(&plan.node, take_over));
+        }
+        if let Some(moving) = &plan.moving {
+            self.tell_failed(&plan.node, self.arrive(plan, moving));
         }
         let Some(replacement) = &plan.replacement else { return };
         let uuid = self.id.uuid(&plan.node);

@@ -33,10 +33,10 @@ struct How {
 
 /// Removes the nodes that are named, and whatever of this cluster `also` names.
 fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeName) -> bool) -> Result<(), Error> {
+    let _held = session.hold()?;
     let fleet = Fleet::open(session)?;
     fleet.tell(session);
     let id = session.cluster_id()?;
-    let _held = session.hold()?;
     let (cluster, known) = how.leave.map_or(Ok((None, None)), |(leave, _)| reach(session, leave))?;
     let mut there = Vec::new();
     for member in &fleet.members {

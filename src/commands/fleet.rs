@@ -1,16 +1,18 @@
 //! The hypervisors of the cluster file, and which of its nodes are on which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Session;
 use super::status::Answers;
-use crate::config::{Config, HypervisorName, Node, NodeName, Site};
+use crate::cluster::Nodes;
+use crate::config::{ClusterId, Config, HypervisorName, Node, NodeName, Site};
 use crate::doctor::Begun;
 use crate::error::{Error, chain};
-use crate::machine::{self, Hypervisor, MachineError};
-use crate::plan::{Ground, Placement, place};
+use crate::machine::{self, DomainInfo, Hypervisor, MachineError};
+use crate::plan::{Blocked, Ground, Inventory, Move, Placement, place};
 
 /// How long a hypervisor among several may take to answer; the others are not held up by it any longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -80,30 +82,54 @@ pub(super) struct Fleet {
     pub(super) unknown: Vec<NodeName>,
     /// Nodes whose group has no hypervisor left for them.
     pub(super) crowded: Vec<NodeName>,
+    /// Nodes that are on their way.
+    journeys: Vec<Journey>,
 }
+
+/// A node on its way: it is among those of the hypervisor where it belongs, and has something at another one.
+struct Journey {
+    node: NodeName,
+    /// The other one.
+    other: HypervisorName,
+    /// Whether it comes back from there.
+    back: bool,
+}
+
+/// Where nodes are asked to go.
+pub(super) type Goes = BTreeMap<NodeName, HypervisorName>;
 
 impl Fleet {
     /// Asks all of them at the same time. The only one there is must answer; of several, one.
     pub(super) fn open(session: &Session) -> Result<Self, Error> {
+        Self::open_for(session, |_| Ok(Goes::new()))
+    }
+
+    /// The same, where nodes are to go from one to another: `goes` says which, once it is known what is where.
+    pub(super) fn open_for(
+        session: &Session,
+        goes: impl FnOnce(&[Ground]) -> Result<Goes, Error>,
+    ) -> Result<Self, Error> {
         let config = &session.config;
         if config.sites.is_empty() {
+            goes(&[])?;
             let hypervisor = machine::open(&config.libvirt.uri)?.into();
             let member = Member { name: None, config: config.clone(), hypervisor };
-            return Ok(Self { members: vec![member], away: Vec::new(), unknown: Vec::new(), crowded: Vec::new() });
+            let (away, unknown, crowded, journeys) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            return Ok(Self { members: vec![member], away, unknown, crowded, journeys });
         }
         let id = session.cluster_id()?;
         let end = Instant::now() + LIMIT;
         let asked: Vec<_> = config.sites.iter().map(ask).collect();
         let answers: Vec<_> = asked.iter().map(|asked| asked.by(end)).collect();
         let ground = |answer: &Option<Answer>| match answer {
-            Some(Ok((_, domains))) => Ground::Asked(domains.clone()),
+            Some(Ok((_, domains))) => Ground::of(&id, domains),
             _ => Ground::Away,
         };
         let grounds: Vec<_> = answers.iter().map(ground).collect();
-        let placements = place(config, &id, &grounds);
+        let placements = place(config, &id, &grounds, &goes(&grounds)?);
         let (mut members, mut away) = (Vec::new(), Vec::new());
         for (at, (site, answer)) in config.sites.iter().zip(answers).enumerate() {
-            let nodes = config.nodes.iter().zip(&placements).filter(|(_, it)| **it == Placement::On(at));
+            let nodes = config.nodes.iter().zip(&placements).filter(|(_, it)| it.at() == Some(at));
             let nodes: Vec<_> = nodes.map(|(node, _)| node).collect();
             let (name, uri) = (site.name.clone(), site.libvirt.uri.clone());
             match answer {
@@ -120,8 +146,61 @@ impl Fleet {
         };
         let unknown = named(&|placement| *placement == Placement::Unknown);
         let crowded = named(&|placement| *placement == Placement::Crowded);
-        let fleet = Self { members, away, unknown, crowded };
+        let journey = |(node, placement): (&Node, &Placement)| match *placement {
+            Placement::Moving { other, back, .. } => {
+                Some(Journey { node: node.name.clone(), other: config.sites[other].name.clone(), back })
+            }
+            _ => None,
+        };
+        let journeys = config.nodes.iter().zip(&placements).filter_map(journey).collect();
+        let fleet = Self { members, away, unknown, crowded, journeys };
         if fleet.members.is_empty() { Err(fleet.silence(&[])) } else { Ok(fleet) }
+    }
+
+    /// What is there at one of them, and what those of its nodes that are on their way have at others.
+    pub(super) fn inventory(&self, id: &ClusterId, member: &Member, known: Option<Nodes>) -> Result<Inventory, Error> {
+        let inventory = Inventory::read(&member.config, &*member.hypervisor, known)?;
+        Ok(Inventory { site: member.name.clone(), moves: self.moves(id, member)?, ..inventory })
+    }
+
+    /// What those nodes of one hypervisor that are on their way have at others.
+    pub(super) fn moves(&self, id: &ClusterId, member: &Member) -> Result<BTreeMap<NodeName, Move>, Error> {
+        let mut read: BTreeMap<&HypervisorName, Inventory> = BTreeMap::new();
+        let mut moves = BTreeMap::new();
+        for Journey { node, other, back } in &self.journeys {
+            let node = member.config.nodes.iter().find(|it| it.name == *node);
+            let left = self.members.iter().find(|member| member.name.as_ref() == Some(other));
+            let (Some(node), Some(left), Some(here)) = (node, left, &member.name) else { continue };
+            let there = match read.entry(other) {
+                Entry::Occupied(read) => read.into_mut(),
+                Entry::Vacant(empty) => empty.insert(Inventory::read(&left.config, &*left.hypervisor, None)?),
+            };
+            let found = Move::of(id, node, here, (other, &left.config, there), *back);
+            moves.extend(found.map(|found| (node.name.clone(), found)));
+        }
+        Ok(moves)
+    }
+
+    /// Fails where one of the nodes is on its way, and its machines are thus not to be touched one by one.
+    pub(super) fn check_settled(&self, nodes: &[&Node]) -> Result<(), Error> {
+        let on_its_way = |journey: &&Journey| nodes.iter().any(|node| node.name == journey.node);
+        match self.journeys.iter().find(on_its_way) {
+            Some(journey) => Err(Blocked::OnItsWay { node: journey.node.clone(), other: journey.other.clone() }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails where this one does not.
+    pub(super) fn check_answers(&self, name: &HypervisorName) -> Result<(), Error> {
+        match self.away.iter().find(|away| away.name == *name) {
+            Some(away) => Err(Error::Away { away: vec![(away.name.clone(), away.why())], nodes: Vec::new() }),
+            None => Ok(()),
+        }
+    }
+
+    /// All that have names.
+    pub(super) fn named(&self) -> Vec<(HypervisorName, &dyn Hypervisor)> {
+        self.members.iter().filter_map(|member| Some((member.name.clone()?, &*member.hypervisor))).collect()
     }
 
     /// The one that a node is on, which the cluster file may name no more.
@@ -203,14 +282,14 @@ pub(super) fn cell(hypervisor: Option<&HypervisorName>) -> String {
     hypervisor.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
-/// What a hypervisor answers: itself, and the UUIDs of its domains.
-type Answer = Result<(Arc<dyn Hypervisor>, BTreeSet<uuid::Uuid>), MachineError>;
+/// What a hypervisor answers: itself, and its domains.
+type Answer = Result<(Arc<dyn Hypervisor>, Vec<DomainInfo>), MachineError>;
 
 fn ask(site: &Site) -> Begun<Answer> {
     let uri = site.libvirt.uri.clone();
     Begun::new(move || {
         let hypervisor: Arc<dyn Hypervisor> = machine::open(&uri)?.into();
-        let domains = hypervisor.domains()?.into_iter().map(|domain| domain.uuid).collect();
+        let domains = hypervisor.domains()?;
         Ok((hypervisor, domains))
     })
 }

@@ -23,6 +23,7 @@ mod power;
 mod render;
 mod status;
 mod taken_over;
+mod target;
 mod up;
 mod verify;
 mod wait;
@@ -81,6 +82,7 @@ fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, E
         Verb::Verify(args) => verify::run(session, args),
         Verb::Up(args) => up::up(session, args),
         Verb::Rebuild(args) => up::rebuild(session, args),
+        Verb::Evacuate(args) => up::evacuate(session, args),
         Verb::Start(args) => power::start(session, args),
         Verb::Stop(args) => power::stop(session, args),
         Verb::Restart(args) => power::restart(session, args),

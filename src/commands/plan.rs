@@ -13,7 +13,7 @@ use crate::config::{Arch, HypervisorName, Node};
 use crate::error::Error;
 use crate::image::Payload;
 use crate::machine::{Firmware, Hypervisor, Parts};
-use crate::plan::{self, Action, Built, ImageFile, Images, Inventory, Request, Row, removals};
+use crate::plan::{self, Action, Built, ImageFile, Images, Request, Row, removals};
 
 /// A plan as programs read it.
 #[derive(Serialize)]
@@ -44,7 +44,7 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
             continue;
         }
         let built = built(&build, &*member.hypervisor, &foreseen, &nodes)?;
-        let inventory = Inventory::read(&member.config, &*member.hypervisor, known.clone())?;
+        let inventory = fleet.inventory(&id, member, known.clone())?;
         let now = session.now.as_second();
         let request = Request { config: &member.config, id: &id, built: &built, inventory: &inventory, now };
         let mut gone = removals(&id, &member.config, &inventory);

@@ -14,14 +14,14 @@ use crate::parallel;
 use crate::plan::{self, Inventory};
 
 pub(super) fn start(session: &Session, args: &Start) -> Result<(), Error> {
-    let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
+    let power = Power::new(session, args.pace)?;
     power.start(session.cluster()?.as_ref(), &session.select(&args.which)?)
 }
 
 pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
-    let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
+    let power = Power::new(session, args.pace)?;
     let nodes = session.select(&args.which)?;
     failures(power.stop(&nodes, args.force)?)?;
     power.fleet.end(&nodes)
@@ -30,11 +30,12 @@ pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
 /// Off first, and then on again: who asks for that wants nothing of the old boot to live on beside the new one. A machine
 /// that does not go off keeps none of the others down.
 pub(super) fn restart(session: &Session, args: &Stop) -> Result<(), Error> {
-    let power = Power::new(session, args.pace)?;
     let _held = session.hold()?;
+    let power = Power::new(session, args.pace)?;
     // Before anything is off that could then not be waited for.
     let cluster = session.cluster()?;
     let nodes = session.select(&args.which)?;
+    power.fleet.check_settled(&nodes)?;
     let stuck = power.stop(&nodes, args.force)?;
     let is_stuck = |node: &&Node| stuck.iter().any(|(name, _)| *name == node.name);
     let off: Vec<_> = nodes.into_iter().filter(|node| !is_stuck(node)).collect();
@@ -80,6 +81,7 @@ impl<'a> Power<'a> {
     }
 
     fn start(&self, cluster: Option<&Cluster>, nodes: &[&Node]) -> Result<(), Error> {
+        self.fleet.check_settled(nodes)?;
         let known = cluster.map(Cluster::nodes).transpose()?;
         let watch = cluster.map(Cluster::watch);
         let parts = self.fleet.members.iter().map(|member| (member, member.of(nodes)));

@@ -10,10 +10,10 @@ use crate::machine::{DomainInfo, NoteState};
 use crate::plan::{KeptRemoval, kept_removals, taken_over};
 
 pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
+    let _held = session.hold()?;
     let fleet = Fleet::open(session)?;
     fleet.tell(session);
     let id = session.cluster_id()?;
-    let _held = session.hold()?;
     let there = fleet.members.iter().map(|member| Ok((member, member.hypervisor.domains()?)));
     let there = there.collect::<Result<Vec<_>, Error>>()?;
     let all: Vec<_> = there.iter().flat_map(|(_, domains)| domains).cloned().collect();

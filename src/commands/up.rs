@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use super::Session;
 use super::build::Outputs;
 use super::fleet::{Fleet, Member};
+use super::target::Target;
 use crate::apply::{self, Apply, ApplyError, Leaving, Outcome, Patience, Presence, Share, presences};
 use crate::build::{Build, NodeOutput};
-use crate::cli::{Consent, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
+use crate::cli::{Consent, Evacuate, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
 use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes};
 use crate::config::{Arch, ClusterId, Config, HypervisorName, Node, NodeName};
 use crate::doctor::{self, Answers, Begun, Case, Finding, Host, Probe, Questions};
 use crate::error::Error;
 use crate::machine::{Capabilities, Hypervisor, MachineError};
 use crate::parallel;
-use crate::plan::{self, Blocked, Built, ByHand, Images, Inventory, NodePlan, Plan, Request, Step};
+use crate::plan::{self, Blocked, Built, ByHand, Images, Inventory, Move, NodePlan, Plan, Request, Step};
 
 /// How much longer the apiserver may take to answer before anything is built; it was asked a while before.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -32,8 +33,9 @@ pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
         binds: true,
         consent: None,
         by_hand: ByHand::InTheWay,
+        leave_data: false,
     };
-    bring(session, &nodes, &args.out.dir, how, plan::up)
+    bring(session, Target::Nodes(&nodes), &args.out.dir, how, plan::up)
 }
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
@@ -47,21 +49,40 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     }
     let by_hand = if args.take_over { ByHand::TakenOver(domain) } else { ByHand::InTheWay };
     let (wait, force) = (args.wait, args.force);
-    let how = How { wait, force, leaving, order, binds: false, consent, by_hand };
+    let how = How { wait, force, leaving, order, binds: false, consent, by_hand, leave_data: args.leave_data };
     if args.take_over {
-        return bring(session, &nodes, &args.out.dir, how, |request| plan::take_over(request, domain));
+        let take_over = |request: Request| plan::take_over(request, domain);
+        return bring(session, Target::Nodes(&nodes), &args.out.dir, how, take_over);
     }
     let by_name = &args.which.nodes;
     let make = |request: Request| {
-        if args.same || (!args.all && args.which.groups.is_empty()) {
+        if args.same || (!args.all && args.which.groups.is_empty() && args.to.is_none()) {
             return plan::rebuild(request);
+        }
+        if args.to.is_some() {
+            return plan::roll(request);
         }
         let (named, rest): (Vec<_>, Vec<_>) =
             request.built.iter().cloned().partition(|built| by_name.contains(&built.node));
         let rolled = plan::roll(Request { built: &rest, ..request })?;
         Ok(rolled.and(plan::rebuild(Request { built: &named, ..request })?))
     };
-    bring(session, &nodes, &args.out.dir, how, make)
+    bring(session, Target::Moved(&nodes, args.to.as_ref()), &args.out.dir, how, make)
+}
+
+pub(super) fn evacuate(session: &Session, args: &Evacuate) -> Result<(), Error> {
+    session.can_consent(args.consent)?;
+    let how = How {
+        wait: args.wait,
+        force: args.force,
+        leaving: Leaving { drain: args.leave.drain(), keep: args.keep_labels },
+        order: Order::Roll(args.max_unavailable),
+        binds: false,
+        consent: Some(args.consent),
+        by_hand: ByHand::InTheWay,
+        leave_data: args.leave_data,
+    };
+    bring(session, Target::Leaving(&args.hypervisor), &args.out.dir, how, plan::roll)
 }
 
 /// How machines are worked on.
@@ -77,6 +98,8 @@ struct How<'a> {
     /// Asked for before machines that work are replaced.
     consent: Option<Consent>,
     by_hand: ByHand<'a>,
+    /// Whether data disks may stay behind where nodes go to another hypervisor.
+    leave_data: bool,
 }
 
 /// In which order nodes are worked on.
@@ -120,17 +143,23 @@ impl Beside {
 
 fn bring(
     session: &Session,
-    nodes: &[&Node],
+    target: Target,
     out: &std::path::Path,
     how: How,
     make: impl Fn(Request) -> Result<Plan, Blocked>,
 ) -> Result<(), Error> {
     let config = &session.config;
+    // Where machines are may change as long as others work on them.
+    let _held = session.hold()?;
     // What can be wrong without any work being lost comes first.
-    let fleet = Fleet::open(session)?;
+    let (fleet, nodes) = target.reach(session)?;
+    let nodes = nodes.as_slice();
     fleet.tell(session);
     fleet.check_networks(session)?;
-    let _held = session.hold()?;
+    if nodes.is_empty() {
+        session.ui.say("no machine of this cluster is there");
+        return Ok(());
+    }
     let probe = Begun::new({
         let config = config.clone();
         move || doctor::probe(&config)
@@ -144,10 +173,11 @@ fn bring(
     let id = build.cluster_id();
     let parts = fleet.members.iter().map(|member| (member, member.of(nodes)));
     let parts: Vec<_> = parts.filter(|(_, nodes)| !nodes.is_empty()).collect();
-    for (member, nodes) in &parts {
-        examine(session, member, nodes, &id, known.clone(), &beside, how)?;
+    for part in &parts {
+        let moves = fleet.moves(&id, part.0)?;
+        examine(session, part, moves, &id, known.clone(), &beside, how)?;
     }
-    let planned = plan_all(session, &build, parts, known.as_ref(), make)?;
+    let planned = plan_all(session, &build, &fleet, parts, known.as_ref(), how.leave_data, make)?;
     match how.consent {
         Some(_) if planned.iter().all(|part| part.plan.nodes.is_empty()) => {
             let all_the_same =
@@ -167,7 +197,7 @@ fn bring(
     if let Some((cluster, binding)) = cluster.as_ref().zip(Binding::of(&config.cluster)).filter(|_| how.binds) {
         bind(session, cluster, &binding);
     }
-    let watch = cluster.as_ref().map(Cluster::watch);
+    let (watch, others) = (cluster.as_ref().map(Cluster::watch), fleet.named());
     let jobs = planned.into_iter().map(|part| {
         let apply = Apply {
             watch: watch.as_ref(),
@@ -175,6 +205,7 @@ fn bring(
             patience: Patience::of_silence(Duration::from_secs(how.wait.stall)),
             force: how.force,
             leaving: how.leaving,
+            others: &others,
             ..Apply::new(&*part.member.hypervisor, &id, session.ui)
         };
         Job { name: part.member.name.as_ref(), apply, plan: part.plan }
@@ -196,8 +227,10 @@ struct Part<'a> {
 fn plan_all<'a>(
     session: &Session,
     build: &Build,
+    fleet: &Fleet,
     parts: Vec<(&'a Member, Vec<&'a Node>)>,
     known: Option<&Nodes>,
+    leave_data: bool,
     make: impl Fn(Request) -> Result<Plan, Blocked>,
 ) -> Result<Vec<Part<'a>>, Error> {
     let (id, now) = (build.cluster_id(), session.now.as_second());
@@ -213,7 +246,10 @@ fn plan_all<'a>(
     let made = Made::of(session, build, &all)?;
     let mut planned = Vec::new();
     for ((member, nodes), able) in parts.into_iter().zip(able) {
-        let inventory = Inventory::read(&member.config, &*member.hypervisor, known.cloned())?;
+        let mut inventory = fleet.inventory(&id, member, known.cloned())?;
+        if leave_data {
+            inventory.moves.values_mut().for_each(|moving| moving.data.clear());
+        }
         let plan = plan(&made, member, &nodes, &able, &inventory)?;
         planned.push(Part { member, nodes, able, inventory, plan });
     }
@@ -275,8 +311,8 @@ pub(super) fn check_tenants(
 /// the work of building.
 fn examine(
     session: &Session,
-    member: &Member,
-    nodes: &[&Node],
+    (member, nodes): &(&Member, Vec<&Node>),
+    moves: BTreeMap<NodeName, Move>,
     id: &ClusterId,
     known: Option<Nodes>,
     beside: &Beside,
@@ -284,7 +320,8 @@ fn examine(
 ) -> Result<(), Error> {
     let config = &member.config;
     let architectures = nodes.iter().map(|node| node.arch).collect();
-    let host = Host::read(config, &*member.hypervisor, &architectures, false)?.able()?.in_cluster(known);
+    let host = Host::read(config, &*member.hypervisor, &architectures, false)?.able()?;
+    let host = host.in_cluster(known).expecting(moves);
     let starting: Vec<_> = nodes.iter().filter(|node| how.consent.is_some() || !host.runs(id, node)).copied().collect();
     if starting.is_empty() {
         return Ok(());
@@ -407,7 +444,8 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
         let uuid = id.uuid(&plan.node);
         let runs = inventory.domains.iter().any(|domain| domain.uuid == uuid && domain.state.is_active());
         // It is that of the machine whose place is taken, while that one runs.
-        let theirs = plan.take_over.as_ref().is_some_and(|take_over| take_over.ran);
+        let theirs = plan.take_over.as_ref().is_some_and(|take_over| take_over.ran)
+            || plan.moving.as_ref().is_some_and(|moving| moving.runs);
         matches!(plan.step, Step::Create(_) | Step::Start(_)) && !runs && !theirs
     });
     let names: Vec<_> = new.map(|plan| &plan.node).collect();

@@ -19,8 +19,8 @@ pub struct NodeName(String);
 pub struct ClusterName(String);
 
 /// A hypervisor's name in the cluster file: a DNS label of at most 32 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct HypervisorName(String);
 
 pub(super) fn dns_label(what: &str, text: &str, limit: usize) -> Result<String, InvalidName> {
@@ -53,6 +53,20 @@ impl FromStr for HypervisorName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         dns_label("name of a hypervisor", text, 32).map(Self)
+    }
+}
+
+impl From<HypervisorName> for String {
+    fn from(name: HypervisorName) -> Self {
+        name.0
+    }
+}
+
+impl TryFrom<String> for HypervisorName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
     }
 }
 

@@ -32,6 +32,8 @@ impl Fixture {
             log_volumes: Vec::new(),
             domains: Vec::new(),
             nodes: None,
+            site: None,
+            moves: BTreeMap::new(),
         };
         let host = Host {
             info: HostInfo { local: true, qemu_user: Some((64055, 108)) },

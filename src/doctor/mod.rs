@@ -35,11 +35,11 @@ pub use finding::{Check, Finding, Remedy, Status};
 use crate::apply::{Presence, presences};
 use crate::artifacts::{Lock, Store};
 use crate::cluster::{Cluster, Nodes};
-use crate::config::{Arch, ClusterId, Config, Node, Site};
+use crate::config::{Arch, ClusterId, Config, Node, NodeName, Site};
 use crate::error::Error;
 use crate::identity::{Ca, IdentityError};
 use crate::machine::{self, Capabilities, DomainInfo, HostInfo, Hypervisor, MachineError, NetworkInfo};
-use crate::plan::{Blocked, ByHand, Ground, Images, Inventory, Kept, Placement, blocked, place, taken_over};
+use crate::plan::{Blocked, ByHand, Ground, Images, Inventory, Kept, Move, blocked, place, taken_over};
 
 /// How long everything may take that is asked of others.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -121,6 +121,13 @@ impl Host {
         self
     }
 
+    /// With the nodes that come from another hypervisor, or come back from there.
+    #[must_use]
+    pub fn expecting(mut self, moves: BTreeMap<NodeName, Move>) -> Self {
+        self.inventory.moves = moves;
+        self
+    }
+
     /// Fails where it can run no guest of one of the architectures.
     pub fn able(mut self) -> Result<Self, MachineError> {
         let able = std::mem::take(&mut self.capabilities).into_iter().map(|(arch, able)| Ok((arch, Ok(able?))));
@@ -167,6 +174,8 @@ fn in_short(config: &Config, hypervisor: &dyn Hypervisor) -> Result<Inventory, M
         log_volumes: Vec::new(),
         domains: hypervisor.domains()?,
         nodes: None,
+        site: None,
+        moves: BTreeMap::new(),
     })
 }
 
@@ -207,14 +216,14 @@ fn divide<'a>(case: Case<'a>, hosts: &[Heard]) -> Vec<(Config, Vec<&'a Node>)> {
         return vec![(config.clone(), nodes.to_vec())];
     }
     let ground = |host: &Heard| match host {
-        Some(Ok(host)) => Ground::Asked(host.inventory.domains.iter().map(|domain| domain.uuid).collect()),
+        Some(Ok(host)) => id.map_or(Ground::Away, |id| Ground::of(id, &host.inventory.domains)),
         _ => Ground::Away,
     };
     let grounds: Vec<_> = hosts.iter().map(ground).collect();
-    let placements = id.map(|id| place(config, id, &grounds)).unwrap_or_default();
+    let placements = id.map(|id| place(config, id, &grounds, &BTreeMap::new())).unwrap_or_default();
     let part = |(at, site): (usize, &Site)| {
         let bound = |node: &Node| node.hypervisor.as_ref() == Some(&site.name);
-        let placed = config.nodes.iter().zip(&placements).filter(|(_, it)| **it == Placement::On(at));
+        let placed = config.nodes.iter().zip(&placements).filter(|(_, it)| it.at() == Some(at));
         let placed: Vec<_> = placed.map(|(node, _)| &node.name).collect();
         let is_here = |node: &Node| placed.contains(&&node.name) || (!matches!(hosts[at], Some(Ok(_))) && bound(node));
         let here: Vec<&Node> = config.nodes.iter().filter(|node| is_here(node)).collect();

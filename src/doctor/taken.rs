@@ -200,7 +200,9 @@ pub(super) fn autostart(id: &ClusterId, host: &Host) -> Vec<Finding> {
         .collect();
     let came_up = |state: MarkState| matches!(state, MarkState::Active | MarkState::Registered);
     let is_ours = |domain: &&crate::machine::DomainInfo| {
-        domain.mark().is_some_and(|mark| mark.belongs_to(id) && came_up(mark.state)) && !domain.autostart
+        let came_up = domain.mark().is_some_and(|mark| mark.belongs_to(id) && came_up(mark.state));
+        // One whose node goes to another hypervisor must not start beside the new one.
+        came_up && !domain.autostart && domain.moving().is_none()
     };
     findings.extend(host.inventory.domains.iter().filter(is_ours).map(|domain| {
         let found = format!("the machine of {} does not start with its host", domain.name);

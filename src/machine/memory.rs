@@ -11,7 +11,7 @@ use super::console::{Echo, EchoSession};
 use super::image::Source;
 use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
-    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
+    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, Moving, NetworkInfo,
     NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, Reservation, TakenOver, VolumeFormat, VolumeInfo,
     VolumeSpec, check_disk, check_held, check_note, check_set_aside, domain_xml, host_xml, record, taken_over, upload,
 };
@@ -694,8 +694,21 @@ impl Hypervisor for Memory {
         })
     }
 
+    fn note_move(&self, uuid: Uuid, moving: &Moving) -> Result<()> {
+        let way = if moving.back { "back from" } else { "to" };
+        self.change(format!("note move {way} {} {uuid}", moving.to), |state| {
+            let domain = state.ours(uuid)?;
+            domain.xml = record::with_moving(&domain.xml, moving);
+            Ok(())
+        })
+    }
+
     fn forget(&self, uuid: Uuid, what: Passing) -> Result<()> {
-        let name = if what == Passing::Previous { "previous" } else { "standing" };
+        let name = match what {
+            Passing::Previous => "previous",
+            Passing::Standing => "standing",
+            Passing::Moving => "move",
+        };
         self.change(format!("forget {name} {uuid}"), |state| {
             let Some(domain) = state.domains.get_mut(&uuid) else { return Ok(()) };
             check_ours(domain)?;

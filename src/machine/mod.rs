@@ -45,7 +45,7 @@ pub use fan::upload_to_all;
 pub use image::{Block, Image, Piece, Reading, Source};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
-pub use record::{Parts, Passing, Record, with_standing};
+pub use record::{Moving, Parts, Passing, Record, with_standing};
 pub use resources::{Card, Resources};
 pub use taken_over::{NoteState, TakenOver};
 
@@ -145,6 +145,8 @@ pub trait Hypervisor: Send + Sync {
     fn eject_seed(&self, uuid: uuid::Uuid) -> Result<(), MachineError>;
     /// Replaces the domain's mark, in its definition and, if it runs, in the running machine.
     fn set_mark(&self, uuid: uuid::Uuid, mark: &Mark) -> Result<(), MachineError>;
+    /// Notes in the domain's metadata that its node goes to another hypervisor, or comes back from there.
+    fn note_move(&self, uuid: uuid::Uuid, moving: &Moving) -> Result<(), MachineError>;
     /// Takes what stands there only while a machine is being replaced out of the domain's metadata.
     fn forget(&self, uuid: uuid::Uuid, what: Passing) -> Result<(), MachineError>;
 
@@ -412,6 +414,12 @@ impl DomainInfo {
         record::without(&record::without(&self.xml, Passing::Previous), Passing::Standing)
     }
 
+    /// Where its node goes to, while a machine for it is made at another hypervisor.
+    pub fn moving(&self) -> Option<Moving> {
+        // Most domains have no such note, and need not be parsed to know it.
+        self.xml.contains(Passing::Moving.namespace()).then(|| self.record().moving)?
+    }
+
     /// The note of a take-over; `Ok(None)` where there is none, an error if one is there that this nodebake cannot read.
     pub fn taken_over(&self) -> Result<Option<TakenOver>, MarkError> {
         TakenOver::from_domain_xml(&self.xml)
@@ -425,6 +433,12 @@ impl DomainInfo {
     /// The volumes of ours that its definition names, in its order.
     pub fn volumes(&self) -> Vec<VolumeName> {
         domain_xml::volumes(&self.xml)
+    }
+
+    /// Those of them that it has for itself: all others are shared, or outlive it.
+    pub fn own_volumes(&self) -> Vec<VolumeName> {
+        let own = |name: &VolumeName| matches!(name, VolumeName::Root { .. } | VolumeName::Seed { .. });
+        self.volumes().into_iter().filter(own).collect()
     }
 
     /// Its root disk, by the definition.

@@ -8,7 +8,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::xml::Element;
+use crate::config::HypervisorName;
 
 /// XML namespace of what a machine was made of.
 const PARTS: &str = "https://nodebake.dev/xmlns/parts/1";
@@ -16,6 +19,8 @@ const PARTS: &str = "https://nodebake.dev/xmlns/parts/1";
 const PREVIOUS: &str = "https://nodebake.dev/xmlns/previous/1";
 /// XML namespace of how the node stood in the cluster.
 const STANDING: &str = "https://nodebake.dev/xmlns/standing/1";
+/// XML namespace of a machine's move to another hypervisor.
+const MOVING: &str = "https://nodebake.dev/xmlns/moving/1";
 
 /// What stands in a record only while a machine is being replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub enum Passing {
     Previous,
     /// See [`Record::standing`].
     Standing,
+    /// See [`Record::moving`].
+    Moving,
 }
 
 impl Passing {
@@ -31,6 +38,7 @@ impl Passing {
         match self {
             Self::Previous => PREVIOUS,
             Self::Standing => STANDING,
+            Self::Moving => MOVING,
         }
     }
 
@@ -39,7 +47,47 @@ impl Passing {
         match self {
             Self::Previous => "nodebake-previous",
             Self::Standing => "nodebake-standing",
+            Self::Moving => "nodebake-moving",
         }
+    }
+
+    /// Name of the element.
+    fn element(self) -> &'static str {
+        match self {
+            Self::Previous => "domain",
+            Self::Standing => "node",
+            Self::Moving => "move",
+        }
+    }
+
+    /// What it says, as it stands in a domain's metadata.
+    fn with(self, text: &str) -> Element {
+        let (prefix, name) = (self.prefix(), self.element());
+        Element::new(format!("{prefix}:{name}")).attr(format!("xmlns:{prefix}"), self.namespace()).text(text)
+    }
+
+    /// The same as `virDomainSetMetadata` takes it: without the namespace, which libvirt adds.
+    pub(super) fn bare_xml(self, text: &str) -> String {
+        Element::new(self.element()).text(text).document()
+    }
+}
+
+/// A machine whose node goes to another hypervisor: it is kept until the one there is up. Whoever finds it knows where the
+/// node belongs meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// The hypervisor that the node goes to, by its name in the cluster file.
+    pub to: HypervisorName,
+    /// Whether the machine there did not come up: it goes, and this one is started again.
+    pub back: bool,
+    /// How the node stood in the cluster, in the words of [`Record::standing`].
+    pub standing: Option<String>,
+}
+
+impl Moving {
+    /// Its form for a machine's record: JSON, which is ASCII as long as the standing is.
+    pub(super) fn to_record(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 
@@ -77,17 +125,17 @@ pub struct Record {
     pub previous: Option<String>,
     /// What the cluster's side wants back with the next machine that comes up here, in its own words (ASCII).
     pub standing: Option<String>,
+    /// Where the node goes to, while a machine for it is made at another hypervisor.
+    pub moving: Option<Moving>,
 }
 
 impl Record {
     pub(super) fn elements(&self) -> Vec<Element> {
         let parts = (!self.parts.0.is_empty()).then(|| self.parts.element());
-        let previous = self
-            .previous
-            .as_ref()
-            .map(|xml| Element::new("nodebake-previous:domain").attr("xmlns:nodebake-previous", PREVIOUS).text(xml));
-        let standing = self.standing.as_ref().map(|text| standing_element(text));
-        parts.into_iter().chain(standing).chain(previous).collect()
+        let previous = self.previous.as_ref().map(|xml| Passing::Previous.with(xml));
+        let standing = self.standing.as_ref().map(|text| Passing::Standing.with(text));
+        let moving = self.moving.as_ref().map(|moving| Passing::Moving.with(&moving.to_record()));
+        parts.into_iter().chain(standing).chain(moving).chain(previous).collect()
     }
 
     /// The record in a domain's XML.
@@ -102,17 +150,23 @@ impl Record {
             node.text().map(ToOwned::to_owned)
         };
         let (previous, standing) = (text(Passing::Previous), text(Passing::Standing));
-        Self { parts: Parts(parts.filter_map(part).collect()), previous, standing }
+        let moving = text(Passing::Moving).and_then(|text| serde_json::from_str(&text).ok());
+        Self { parts: Parts(parts.filter_map(part).collect()), previous, standing, moving }
+    }
+
+    /// What stands there of one thing.
+    pub(super) fn has(&self, what: Passing) -> bool {
+        match what {
+            Passing::Previous => self.previous.is_some(),
+            Passing::Standing => self.standing.is_some(),
+            Passing::Moving => self.moving.is_some(),
+        }
     }
 }
 
 fn metadata<'a>(document: &'a roxmltree::Document<'a>, namespace: &str) -> Option<roxmltree::Node<'a, 'a>> {
     let metadata = document.root_element().children().find(|node| node.has_tag_name("metadata"))?;
     metadata.children().find(|node| node.tag_name().namespace() == Some(namespace))
-}
-
-fn standing_element(text: &str) -> Element {
-    Element::new("nodebake-standing:node").attr("xmlns:nodebake-standing", STANDING).text(text)
 }
 
 /// A domain's XML without one thing that stands in its record.
@@ -130,13 +184,22 @@ pub(super) fn without(xml: &str, what: Passing) -> String {
 /// A domain's XML with this standing, in place of any that it has; unchanged where it has no metadata, which a machine of
 /// ours does not lack.
 pub fn with_standing(xml: &str, text: &str) -> String {
-    let xml = without(xml, Passing::Standing);
+    with(xml, Passing::Standing, text)
+}
+
+/// The same with what a machine's move is.
+pub(super) fn with_moving(xml: &str, moving: &Moving) -> String {
+    with(xml, Passing::Moving, &moving.to_record())
+}
+
+fn with(xml: &str, what: Passing, text: &str) -> String {
+    let xml = without(xml, what);
     let end = |document: &roxmltree::Document<'_>| {
         let found = document.root_element().children().find(|node| node.has_tag_name("metadata"))?;
         found.last_element_child().map(|last| last.range().end)
     };
     match roxmltree::Document::parse(&xml).ok().as_ref().and_then(end) {
-        Some(end) => format!("{}{}{}", &xml[..end], standing_element(text).document().trim_end(), &xml[end..]),
+        Some(end) => format!("{}{}{}", &xml[..end], what.with(text).document().trim_end(), &xml[end..]),
         None => xml,
     }
 }
@@ -147,6 +210,10 @@ mod tests {
 
     fn parts(parts: &[(&str, &str)]) -> Parts {
         Parts(parts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn moving(standing: Option<String>) -> Option<Moving> {
+        Some(Moving { to: "host-b".parse().ok()?, back: true, standing })
     }
 
     fn domain(record: &Record) -> String {
@@ -163,8 +230,14 @@ mod tests {
             none.clone(),
             Record { parts: parts(&[("kubelet", "1.35.1"), ("a <b>", "'&\"\n")]), ..none.clone() },
             Record { previous: Some(old.clone()), ..none.clone() },
-            Record { parts: parts(&[("kubelet", "1.35.2")]), previous: Some(old.clone()), standing: standing.clone() },
+            Record {
+                parts: parts(&[("kubelet", "1.35.2")]),
+                previous: Some(old.clone()),
+                standing: standing.clone(),
+                moving: moving(standing.clone()),
+            },
             Record { standing: standing.clone(), ..none.clone() },
+            Record { moving: moving(None), ..none.clone() },
         ] {
             let xml = domain(&record);
             assert_eq!(Record::from_domain_xml(&xml), record, "{xml}");
@@ -173,6 +246,9 @@ mod tests {
             assert_eq!(Record::from_domain_xml(&stripped), wanted, "{stripped}");
             let stripped = without(&xml, Passing::Standing);
             let wanted = Record { standing: None, ..record.clone() };
+            assert_eq!(Record::from_domain_xml(&stripped), wanted, "{stripped}");
+            let stripped = without(&xml, Passing::Moving);
+            let wanted = Record { moving: None, ..record.clone() };
             assert_eq!(Record::from_domain_xml(&stripped), wanted, "{stripped}");
             if record.parts != Parts::default() || record.previous.is_some() {
                 let given = with_standing(&xml, "another");

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::inventory::further_networks;
 use super::take_over::TakeOvers;
 use super::{ByHand, Inventory, Request, reservations};
-use crate::config::{ClusterId, Config, Mac, Node, NodeName};
+use crate::config::{ClusterId, Config, HypervisorName, Mac, Node, NodeName};
 use crate::machine::{DomainInfo, MachineError, Mark, VolumeName};
 
 /// Why nothing can be planned.
@@ -66,6 +66,32 @@ pub enum Blocked {
         node: NodeName,
         /// The machine made by hand.
         domain: String,
+    },
+    /// Another change of a node's machine is not at its end.
+    #[error("{node} cannot leave {at}: another change of its machine there is not at its end")]
+    Unmovable {
+        /// The node.
+        node: NodeName,
+        /// The hypervisor.
+        at: HypervisorName,
+    },
+    /// A node is on its way from one hypervisor to another.
+    #[error("{node} is on its way from or to {other}")]
+    OnItsWay {
+        /// The node.
+        node: NodeName,
+        /// The other hypervisor.
+        other: HypervisorName,
+    },
+    /// A node's data disks would stay behind.
+    #[error("{node} has data disks at {at}, which would stay there: {}", disks.join(", "))]
+    DataStays {
+        /// The node.
+        node: NodeName,
+        /// The hypervisor.
+        at: HypervisorName,
+        /// Names of their volumes.
+        disks: Vec<String>,
     },
     /// A domain that was taken over and is to be removed runs.
     #[error("domain {domain} runs")]
@@ -194,6 +220,12 @@ impl Blocked {
             }
             Self::Unsettled { node, .. } => {
                 format!("`nodebake rebuild {node} --take-over` brings it to its end, or that machine back")
+            }
+            Self::Unmovable { node, .. } => format!("`nodebake up {node}` brings it there, or `nodebake rebuild {node} --take-over`"),
+            Self::OnItsWay { node, .. } => format!("`nodebake up {node}` brings that to its end"),
+            Self::DataStays { .. } => {
+                "--leave-data leaves them behind: the node gets new ones, and the old ones stay until `nodebake down --with-data`"
+                    .to_owned()
             }
             Self::KeptRuns { domain } => format!("stop it if nobody needs it any more: virsh shutdown {domain}"),
             Self::Variables { node, domain } => format!(
@@ -331,7 +363,9 @@ fn of_node(
     // At our own address it is either what we removed a moment ago, or somebody who answers there: that is asked later.
     let mut same = nodes.clone().filter(|other| other.name == own_name);
     let elsewhere = same.any(|other| other.internal_ip != own_address);
-    if ours.is_none() && elsewhere && inventory.is_alive(&name, now) {
+    // The one that it is to come from is ours too.
+    let ours_elsewhere = inventory.moves.contains_key(&name);
+    if ours.is_none() && !ours_elsewhere && elsewhere && inventory.is_alive(&name, now) {
         blocked.push(Blocked::ForeignNode { node: name.clone() });
     }
     for (disk, wanted) in &node.settings.machine.data_disks {

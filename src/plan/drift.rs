@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Creation, UNBUILT};
 use crate::artifacts::Kind;
+use crate::config::HypervisorName;
 use crate::digest::Digest;
 use crate::machine::{DomainInfo, Parts, VolumeInfo, VolumeName};
 
@@ -26,6 +27,8 @@ pub enum Drift {
     ByHand,
     /// The mark cannot be read.
     Unreadable,
+    /// It is at another hypervisor than the cluster file binds it to.
+    Hypervisor(HypervisorName, HypervisorName),
 }
 
 impl Drift {
@@ -46,6 +49,7 @@ impl fmt::Display for Drift {
             Self::Definition => f.write_str("machine changed in the cluster file"),
             Self::ByHand => f.write_str("machine changed by hand"),
             Self::Unreadable => f.write_str("mark not readable"),
+            Self::Hypervisor(from, to) => write!(f, "hypervisor {from} -> {to}"),
         }
     }
 }

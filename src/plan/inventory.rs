@@ -1,9 +1,10 @@
 //! What is there: read from the hypervisor and the cluster before anything is decided.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Move;
 use crate::cluster::{Cordon, Kept, Metadata, NodeStatus, Nodes};
-use crate::config::{Config, Node, NodeName};
+use crate::config::{Config, HypervisorName, Node, NodeName};
 use crate::machine::{DomainInfo, Hypervisor, MachineError, Mark, MarkState, NetworkInfo, PoolInfo, VolumeInfo};
 
 /// Everything that a plan depends on and that others may change.
@@ -25,6 +26,10 @@ pub struct Inventory {
     pub domains: Vec<DomainInfo>,
     /// Nodes of the cluster; `None` without a kubeconfig.
     pub nodes: Option<Nodes>,
+    /// The hypervisor that all this is of, where there are several.
+    pub site: Option<HypervisorName>,
+    /// Nodes of this hypervisor that are on their way, and what they have at another one.
+    pub moves: BTreeMap<NodeName, Move>,
 }
 
 /// Name of the pool that holds logs: a pool of their own, since only an idle pool can be refreshed and logs are read
@@ -107,6 +112,8 @@ impl Inventory {
             log_pool,
             domains: hypervisor.domains()?,
             nodes,
+            site: None,
+            moves: BTreeMap::new(),
         })
     }
 }

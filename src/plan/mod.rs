@@ -5,6 +5,7 @@
 mod blocked;
 mod drift;
 mod inventory;
+mod moving;
 mod placement;
 mod removal;
 mod replacement;
@@ -20,7 +21,8 @@ use std::path::PathBuf;
 pub use blocked::{Blocked, blocked, own};
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
-pub use placement::{Ground, Placement, place};
+pub use moving::{Move, Way};
+pub use placement::{Ground, Placement, Stuck, check, evacuation, place};
 pub use removal::{Removal, removals};
 pub use replacement::Replacement;
 pub use report::{Action, Kind, Row, binding, kept_rows, rows, unknown};
@@ -140,7 +142,7 @@ pub enum Step {
     Start(uuid::Uuid),
     /// It runs; see that it comes up.
     Finish(uuid::Uuid),
-    /// The machine that was to replace another did not come up: see [`NodePlan::replacement`].
+    /// The machine that was to replace another did not come up: see [`NodePlan::replacement`] and [`NodePlan::moving`].
     PutBack(uuid::Uuid),
     /// It is in the cluster and runs, and its seed is still there; see [`NodePlan::sealing`].
     Seal(uuid::Uuid),
@@ -223,6 +225,8 @@ pub struct NodePlan {
     pub replacement: Option<Replacement>,
     /// The machine made by hand whose place this node's takes, where that is to do or is not settled.
     pub take_over: Option<TakeOver>,
+    /// What the node has at another hypervisor, where it is on its way from or to there.
+    pub moving: Option<Move>,
     /// What is to do.
     pub step: Step,
     /// Once the node is up: what becomes of its seed. None where it is gone, or stays because the cluster file says so.
@@ -262,7 +266,8 @@ impl Plan {
     /// Whether anything is to do.
     pub fn is_empty(&self) -> bool {
         let idle = |node: &NodePlan| {
-            node.step == Step::Nothing && node.growth.is_empty() && node.strays.is_empty() && !node.cordoned
+            let settled = node.step == Step::Nothing && node.moving.is_none();
+            settled && node.growth.is_empty() && node.strays.is_empty() && !node.cordoned
         };
         self.shared.is_empty() && self.nodes.iter().all(idle)
     }
@@ -314,6 +319,11 @@ fn anew(request: Request, domain: &DomainInfo) -> Option<String> {
     }
 }
 
+/// Whether a machine was never started.
+fn is_half_made(domain: &DomainInfo) -> bool {
+    domain.mark().is_some_and(|mark| mark.state == MarkState::Creating)
+}
+
 /// Plans `rebuild` of nodes by name: every one is made anew; name, UUID, MAC and address stay. A machine that came up is kept
 /// until the new one has.
 pub fn rebuild(request: Request) -> Result<Plan, Blocked> {
@@ -327,7 +337,10 @@ pub fn roll(request: Request) -> Result<Plan, Blocked> {
         anew(request, domain).or_else(|| (!drift.is_empty()).then(|| "differs".to_owned()))
     };
     let mut plan = plan(request, ByHand::InTheWay, differs)?;
-    let begun = |node: &NodePlan| node.replacement.is_some() || node.cordoned || matches!(node.step, Step::Create(_));
+    let begun = |node: &NodePlan| {
+        let under_way = node.replacement.is_some() || node.moving.is_some();
+        under_way || node.cordoned || matches!(node.step, Step::Create(_))
+    };
     plan.nodes.retain(begun);
     Ok(plan)
 }
@@ -375,7 +388,7 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
     if mark.state == MarkState::Creating && replacement.is_none() {
         return Err(Blocked::HalfMade { node: node.name.clone() });
     }
-    let step = step(domain, inventory, replacement.as_ref(), false);
+    let step = step(domain, inventory, replacement.is_some(), false);
     Ok(NodePlan {
         node: node.name.clone(),
         pool: config.libvirt.pool.clone(),
@@ -383,6 +396,7 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
         strays: Vec::new(),
         replacement,
         take_over: None,
+        moving: None,
         step,
         sealing: None,
         metadata: Metadata::of(&node.settings),
@@ -393,11 +407,12 @@ fn started(config: &Config, id: &ClusterId, node: &Node, inventory: &Inventory) 
     })
 }
 
-/// What becomes of a machine that stays; `unsettled` says whether its coming up settles more than itself.
-fn step(domain: &DomainInfo, inventory: &Inventory, replacement: Option<&Replacement>, unsettled: bool) -> Step {
-    let unsettled = unsettled || replacement.is_some() || domain.record().standing.is_some();
+/// What becomes of a machine that stays; `before` says whether there is one to go back to where it failed, and `unsettled`
+/// whether its coming up settles more than itself.
+fn step(domain: &DomainInfo, inventory: &Inventory, before: bool, unsettled: bool) -> Step {
+    let unsettled = unsettled || before || domain.record().standing.is_some();
     let failed = domain.mark().is_some_and(|mark| mark.state == MarkState::Failed && !inventory.has_boot(mark));
-    if failed && replacement.is_some() {
+    if failed && before {
         Step::PutBack(domain.uuid)
     } else if !runs(domain) {
         Step::Start(domain.uuid)
@@ -540,15 +555,28 @@ impl<'a> Layout<'a> {
         let domain = self.domains.get(&id.uuid(&node.name)).copied();
         let own = self.removals.get(&node.name).map_or(&[][..], |removal| &removal.volumes);
         let first = self.creation(node, built, None)?;
-        let drift = domain.map(|domain| drift::of(domain, &first.0, &self.volumes)).unwrap_or_default();
-        let reason = domain.and_then(|domain| replace(domain, &drift));
-        let old = domain.filter(|_| reason.is_some()).and_then(Old::at);
+        let mut drift = domain.map(|domain| drift::of(domain, &first.0, &self.volumes)).unwrap_or_default();
+        if let (Some(at), Some(bound), Some(_)) = (&inventory.site, &node.hypervisor, domain)
+            && at != bound
+        {
+            drift.push(Drift::Hypervisor(at.clone(), bound.clone()));
+        }
+        let moving = moving::of(inventory, &node.name, domain, &config.libvirt.pool);
+        let moving = moving.map(|moving| moving.possible(&node.name)).transpose()?;
+        let reason = domain.and_then(|domain| match &moving {
+            None => replace(domain, &drift),
+            // What is under way comes to its end first.
+            Some(moving) if moving.is_back() => None,
+            Some(moving) => anew(self.request, domain).filter(|_| !moving.kept || is_half_made(domain)),
+        });
+        let old = domain.filter(|_| reason.is_some() && moving.is_none()).and_then(Old::at);
         let aside = self.take_overs.find(id, &node.name, &inventory.domains, self.by_hand)?;
         let (creation, replaced) = if old.is_some() { self.creation(node, built, old)? } else { first };
         let (step, replacement) = match domain {
             Some(domain) if reason.is_none() => {
                 let replacement = Replacement::under_way(domain);
-                (step(domain, inventory, replacement.as_ref(), aside.is_some()), replacement)
+                let before = replacement.is_some() || moving.as_ref().is_some_and(Move::can_go_back);
+                (step(domain, inventory, before, aside.is_some() || moving.is_some()), replacement)
             }
             _ => (Step::Create(Box::new(Creation { reason, ..creation })), replaced),
         };
@@ -577,6 +605,7 @@ impl<'a> Layout<'a> {
             strays,
             replacement,
             take_over,
+            moving,
             sealing,
             cordoned: inventory.cordoned(&node.name) && !matches!(step, Step::Create(_)),
             losses: inventory.by_hand(node).names(),

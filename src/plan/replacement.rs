@@ -66,10 +66,9 @@ impl Old {
         if came_up(domain) {
             return Some(Self::new(domain.kept(), false));
         }
-        let started = domain.mark().is_some_and(|mark| mark.state == MarkState::Started);
         match domain.record().previous {
             Some(previous) => Some(Self::new(previous, true)),
-            None => started.then(|| Self::new(domain.kept(), false)),
+            None => is_kept(domain).then(|| Self::new(domain.kept(), false)),
         }
     }
 
@@ -77,6 +76,11 @@ impl Old {
     pub(super) fn replaced_by(self, new: &[VolumeName]) -> Replacement {
         Replacement::new(self, new)
     }
+}
+
+/// Whether a machine is worth going back to: it came up, or may have.
+pub(super) fn is_kept(domain: &DomainInfo) -> bool {
+    domain.mark().is_some_and(|mark| mark.state.came_up() || mark.state == MarkState::Started)
 }
 
 fn came_up(domain: &DomainInfo) -> bool {

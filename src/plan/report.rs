@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::{Kept, NodePlan, Plan, Removal, SharedAction, Step, UNBUILT};
+use super::{Kept, NodePlan, Plan, Removal, SharedAction, Step, UNBUILT, Way};
 use crate::cluster::{Binding, Binds};
 use crate::config::{HypervisorName, NodeName};
 use crate::machine::{NoteState, Reservation, VolumeName};
@@ -79,6 +79,8 @@ pub enum Action {
     Change,
     /// It is not as the cluster file asks, and is not nodebake's to change.
     Differs,
+    /// It goes from one hypervisor to another.
+    Move,
     /// A machine made by hand gives its place to one of ours.
     TakeOver,
     /// A machine made by hand was taken over, and is kept.
@@ -122,6 +124,7 @@ impl fmt::Display for Action {
             Self::Rebuild => "rebuild",
             Self::Change => "change",
             Self::Differs => "differs",
+            Self::Move => "move",
             Self::TakeOver => "take over",
             Self::Keep => "keep",
             Self::Remove => "remove",
@@ -260,7 +263,8 @@ fn node(plan: &NodePlan) -> Vec<Row> {
     };
     let cut_off = |what: &str| format!("its {what} was cut off");
     let replacing = plan.replacement.iter().map(|_| cut_off("replacement"));
-    let replacing = replacing.chain(plan.take_over.iter().map(|_| cut_off("take-over"))).collect();
+    let replacing = replacing.chain(plan.take_over.iter().map(|_| cut_off("take-over")));
+    let replacing = replacing.chain(plan.moving.iter().map(ToString::to_string)).collect();
     let mut rows = Vec::new();
     if !plan.growth.is_empty() {
         rows.push(row(Action::Grow, "up", plan.growth.iter().map(ToString::to_string).collect()));
@@ -273,19 +277,31 @@ fn node(plan: &NodePlan) -> Vec<Row> {
     }
     let lost = || plan.losses.iter().map(|loss| format!("loses {loss}"));
     match &plan.step {
-        Step::PutBack(_) => rows.push(row(Action::PutBack, "up", vec!["its replacement did not come up".to_owned()])),
+        Step::PutBack(_) => {
+            let left = plan.moving.as_ref().and_then(|moving| moving.other.as_ref());
+            let back = left.map(|left| format!("it goes back to {left}"));
+            let reasons = std::iter::once("its replacement did not come up".to_owned()).chain(back);
+            rows.push(row(Action::PutBack, "up", reasons.collect()));
+        }
         Step::Create(creation) => {
-            let action = match (&plan.take_over, &creation.reason) {
-                (Some(_), _) => Action::TakeOver,
-                (None, Some(_)) => Action::Replace,
-                (None, None) => Action::Create,
+            let action = match (&plan.take_over, &plan.moving, &creation.reason) {
+                (Some(_), ..) => Action::TakeOver,
+                (None, Some(_), _) => Action::Move,
+                (None, None, Some(_)) => Action::Replace,
+                (None, None, None) => Action::Create,
             };
             let after = plan.unbuilt.then(|| AFTER_BUILD.to_owned());
-            let replaces = plan.replacement.is_some() || plan.take_over.is_some();
+            let moves = plan.moving.as_ref().filter(|moving| moving.way == Way::Asked);
+            let replaces = plan.replacement.is_some() || plan.take_over.is_some() || moves.is_some();
             let differs = plan.drift.iter().filter(|_| replaces).map(ToString::to_string);
-            let flag = if plan.take_over.is_some() { " --take-over" } else { "" };
+            let flag = match moves {
+                Some(moving) => format!(" --to {}", moving.here),
+                None if plan.take_over.is_some() => " --take-over".to_owned(),
+                None => String::new(),
+            };
             let verb = if replaces { format!("rebuild {name}{flag}") } else { "up".to_owned() };
             let aside = plan.take_over.as_ref().map(ToString::to_string);
+            let aside = aside.or_else(|| plan.moving.as_ref().map(ToString::to_string));
             let reasons = creation.reason.clone().into_iter().chain(aside).chain(after).chain(differs);
             rows.push(row(action, &verb, reasons.chain(lost().filter(|_| replaces)).collect()));
         }

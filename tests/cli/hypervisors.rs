@@ -1,9 +1,12 @@
 //! One cluster file over several hypervisors: two real libvirtds, whose machines are real and whose guests are played.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use nodebake::machine::VolumeName;
 use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
@@ -61,20 +64,20 @@ fn machines_of(hosts: &Hosts) -> Vec<Vec<String>> {
 }
 
 /// The last error that a run told.
-fn error_of(ran: &Ran) -> &str {
+pub(crate) fn error_of(ran: &Ran) -> &str {
     ran.stderr.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default()
 }
 
 /// A locked cluster of four small nodes, and the hosts that they are to be on.
-struct Lab {
-    a: Daemon,
-    b: Daemon,
-    world: World,
+pub(crate) struct Lab {
+    pub(crate) a: Daemon,
+    pub(crate) b: Daemon,
+    pub(crate) world: World,
 }
 
 impl Lab {
     /// None where there is no root to make namespaces.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let (a, b) = (Daemon::start(), Daemon::start());
         if !a.root {
             return None;
@@ -86,13 +89,13 @@ impl Lab {
     }
 
     /// Names of the machines at each host.
-    fn machines(&self) -> [Vec<String>; 2] {
+    pub(crate) fn machines(&self) -> [Vec<String>; 2] {
         [&self.a, &self.b].map(|host| host.open().domains().unwrap().into_iter().map(|domain| domain.name).collect())
     }
 }
 
 /// The nodes' rows of a plan: where each is, and what becomes of it.
-fn nodes(ran: &Ran) -> BTreeMap<String, (Value, Value)> {
+pub(crate) fn nodes(ran: &Ran) -> BTreeMap<String, (Value, Value)> {
     let document: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     let rows = document["plan"].as_array().unwrap().iter().filter(|row| row["kind"] == "node");
     rows.map(|row| {
@@ -304,6 +307,89 @@ fn a_host_that_goes_and_comes_back_is_watched() {
     until(true);
     watch.kill().unwrap();
     watch.wait().unwrap();
+}
+
+/// Whether a host has so many bytes of a payload already.
+fn has_part(host: &Host, least: u64) -> bool {
+    let Ok(files) = std::fs::read_dir(host.daemon.folder.path().join("lib/nodebake")) else { return false };
+    let payloads = files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with("nodebake.payload."));
+    payloads.into_iter().any(|file| file.metadata().is_ok_and(|file| file.blocks() * 512 >= least))
+}
+
+#[test]
+fn a_link_cut_during_an_upload_keeps_no_other_host_down() {
+    const LARGE: usize = 24 << 20;
+    let Some(hosts) = Hosts::start(2) else { return };
+    let world = cluster_on(&hosts, 2, "");
+    // A program that is no hole and cannot be compressed: its upload takes a while.
+    let mut noise = std::fs::File::open("/dev/urandom").unwrap().take(LARGE as u64);
+    let mut program = crate::mirror::program("true");
+    noise.read_to_end(&mut program).unwrap();
+    std::fs::write(world.path("large"), &program).unwrap();
+    let digest = world.sha256("large");
+    let own = format!("\nartifacts:\n  - {{kind: binary, name: large, path: large, sha256: {digest}}}\n");
+    world.edit("\nartifacts:\n", &own);
+    world.must(&["lock"]);
+    let played: Vec<_> = hosts.each.iter().map(|host| Guests::of(&host.daemon, guests::good)).collect();
+    let far = &hosts.each[1];
+    far.narrow(40_000);
+    let mut up = at_client(&hosts, &world);
+    let up = up.args(["up", "--stall", "20"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while !has_part(far, 1 << 20) {
+        assert!(begun.elapsed() < Duration::from_mins(2), "nothing is uploaded");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    far.cut();
+    let output = up.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let error = said.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(error.starts_with("error: uploading the payload to host2: "), "{said}");
+    assert_eq!((output.status.code(), machines_of(&hosts)), (Some(1), vec![vec!["n1".to_owned()], vec![]]), "{said}");
+    // What arrived there is no payload, and the next run makes it one.
+    let payload = || {
+        let host = far.daemon.open();
+        host.refresh_pool("nodebake").unwrap();
+        let volumes = host.volumes("nodebake").unwrap();
+        volumes.into_iter().find(|volume| matches!(volume.ours(), Some(VolumeName::Payload(_))))
+    };
+    assert!(payload().is_none_or(|part| !part.is_whole()));
+    far.mend();
+    let ran = world.run_command(at_client(&hosts, &world).args(["up", "--stall", "20"]));
+    assert_eq!((ran.code, machines_of(&hosts)), (0, vec![vec!["n1".to_owned()], vec!["n2".to_owned()]]), "{ran:?}");
+    let whole = payload().unwrap();
+    let Some(VolumeName::Payload(digest)) = whole.ours() else { unreachable!() };
+    let (found, _) = far.daemon.open().digest_volume("nodebake", &VolumeName::Payload(digest), &|_| ()).unwrap();
+    assert_eq!((found, whole.is_whole()), (digest, true));
+    drop(played);
+}
+
+#[test]
+fn a_group_that_may_not_share_hosts_is_told_that_none_is_left() {
+    let Some(lab) = Lab::new() else { return };
+    let world = &lab.world;
+    world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
+    world.edit("\nnodes:\n", "\ngroups:\n  db: {antiAffinity: true, hypervisors: [a, b]}\n\nnodes:\n");
+    for (name, address) in [("worker-node-1", 36), ("n4", 44)] {
+        let bare = format!("{{name: {name}, address: 10.0.0.{address}}}");
+        world.edit(&bare, &bare.replace('}', ", group: db}"));
+    }
+    let played = (Guests::of(&lab.a, guests::good), Guests::of(&lab.b, guests::good));
+    let ran = world.run(&["up", "worker-node-1", "n4"]);
+    let names = |name: &str| vec![name.to_owned()];
+    assert_eq!((ran.code, lab.machines()), (0, [names("worker-node-1"), names("n4")]), "{ran:?}");
+    // One may go nowhere, and a third one has no place at all.
+    let none = |name: &str| {
+        format!(
+            "no hypervisor is left for {name}: of those that answer, each has a node of its group, and may not have two"
+        )
+    };
+    let hint = "add a hypervisor to `hypervisors:`, or, where nodes of the group may share one, leave antiAffinity out";
+    for arguments in [&["rebuild", "n4", "--to", "a", "--yes"][..], &["evacuate", "b", "--yes"]] {
+        assert_eq!(world.run(arguments), Ran::failed(2, &none("n4"), hint), "{arguments:?}");
+    }
+    drop(played);
+    world.must(&["down", "--yes"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use nodebake::machine::DomainInfo;
 use serde_json::json;
 
 use crate::apiserver::{Apiserver, NODE, pod};
@@ -16,24 +17,40 @@ const OTHER: &str = "worker-node-2";
 /// A cluster of the apiserver's CA, whose machines register themselves there.
 fn cluster(daemon: &Daemon) -> (World, Arc<Apiserver>, Guests) {
     let world = rebuilding::world(&daemon.uri);
+    let api = join(&world);
+    let guests = members(daemon, &api);
+    (world, api, guests)
+}
+
+/// An apiserver, whose CA and kubeconfig a cluster gets.
+pub(crate) fn join(world: &World) -> Arc<Apiserver> {
     let api = Arc::new(Apiserver::start(true));
     for file in ["ca.pem", "ca-key.pem"] {
         std::fs::write(world.path("pki").join(file), std::fs::read(api.file(file)).unwrap()).unwrap();
     }
     std::fs::copy(api.file("kubeconfig"), world.path("admin.kubeconfig")).unwrap();
     world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
-    let registers = api.clone();
-    let guests = Guests::of(daemon, move |domain| {
+    api
+}
+
+/// Guests of a daemon that come up and register themselves.
+pub(crate) fn members(daemon: &Daemon, api: &Arc<Apiserver>) -> Guests {
+    Guests::of(daemon, member(api))
+}
+
+/// One that comes up and registers itself.
+pub(crate) fn member(api: &Arc<Apiserver>) -> impl Fn(&DomainInfo) -> Option<String> + Send + 'static {
+    let registers = Arc::clone(api);
+    move |domain| {
         let says = good(domain)?;
         let event: serde_json::Value = serde_json::from_str(says.lines().next()?).ok()?;
         registers.register(&domain.name, event["boot"].as_str()?, true);
         Some(says)
-    });
-    (world, api, guests)
+    }
 }
 
 /// A run that is waited for no longer than such guests need, which hear no power button.
-fn run(world: &World, arguments: &[&str]) -> Ran {
+pub(crate) fn run(world: &World, arguments: &[&str]) -> Ran {
     world.run(&[arguments, &["--yes", "--stall", "3"]].concat())
 }
 

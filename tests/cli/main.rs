@@ -41,6 +41,7 @@ mod locking;
 mod machines;
 mod mirror;
 mod modes;
+mod moving;
 mod naming;
 mod own_files;
 mod planning;

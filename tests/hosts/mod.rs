@@ -160,6 +160,13 @@ impl Host {
         self.wait();
     }
 
+    /// Lets no more than so many kbit a second come to the host, so that what is sent there takes its time.
+    pub(crate) fn narrow(&self, kbit: u32) {
+        let rate = format!("{kbit}kbit");
+        let limit = ["root", "tbf", "rate", &rate, "burst", "64kb", "latency", "400ms"];
+        self.at_switch(&[&["tc", "qdisc", "add", "dev", &self.name], &limit[..]].concat());
+    }
+
     /// Drops all that comes to the host by IP, as a firewall does; its address is still found.
     pub(crate) fn silence(&self) {
         let rules =

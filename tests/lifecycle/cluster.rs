@@ -80,8 +80,13 @@ impl Member {
 
     /// The same, but it dies when it tells something the n-th time, from 1 on; says what that was.
     pub(crate) fn dies(&self, make: fn(Request) -> Result<Plan, Blocked>, nth: usize) -> String {
+        self.dies_in(|| self.run(make), nth)
+    }
+
+    /// The same with anything that it does.
+    pub(crate) fn dies_in(&self, what: impl Fn() -> Result<(), ApplyError>, nth: usize) -> String {
         self.dies_at.store(nth, Ordering::Relaxed);
-        let ended = catch_unwind(AssertUnwindSafe(|| self.run(make)));
+        let ended = catch_unwind(AssertUnwindSafe(what));
         assert!(ended.as_ref().is_err_and(|end| end.is::<Killed>()), "{nth}: {ended:?}");
         self.told().pop().unwrap()
     }

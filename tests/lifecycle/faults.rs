@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nodebake::apply::ApplyError;
-use nodebake::machine::memory::{Killed, Moment};
+use nodebake::machine::memory::{Killed, Memory, Moment};
 use nodebake::plan;
 
 use crate::world::{World, changed, holdings, report};
@@ -138,15 +138,20 @@ impl Fault {
 
     /// Does something with the fault in it, whose call numbers begin here.
     pub(crate) fn run(&self, world: &World, what: impl Fn(&World) -> Result<(), ApplyError>) -> String {
-        let call = world.host.calls().len() + self.call;
+        self.run_at(&world.host, || what(world))
+    }
+
+    /// The same, at one of several hosts.
+    pub(crate) fn run_at(&self, host: &Memory, what: impl Fn() -> Result<(), ApplyError>) -> String {
+        let call = host.calls().len() + self.call;
         if self.dies {
-            world.host.cut_at(call, self.moment);
+            host.cut_at(call, self.moment);
         } else {
-            world.host.fail_at(call, self.moment);
+            host.fail_at(call, self.moment);
         }
-        let ended = catch_unwind(AssertUnwindSafe(|| what(world)));
+        let ended = catch_unwind(AssertUnwindSafe(what));
         assert!(!self.dies || ended.as_ref().is_err_and(|end| end.is::<Killed>()), "{self:?} killed nobody: {ended:?}");
-        world.host.mend();
+        host.mend();
         let Self { call, text, moment, dies } = self;
         format!("call {call} ({text}), {moment:?}, dies {dies}: {ended:?}")
     }

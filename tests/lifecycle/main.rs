@@ -9,6 +9,7 @@ mod boots;
 mod cluster;
 mod faults;
 mod leaving;
+mod moving;
 mod planning;
 mod power;
 mod removing;

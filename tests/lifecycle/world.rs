@@ -216,7 +216,11 @@ pub(crate) fn steps(plan: &Plan) -> Vec<String> {
 
 /// What a hypervisor holds, without what moves by itself.
 pub(crate) fn holdings(world: &World) -> Vec<String> {
-    let inventory = world.inventory(None);
+    held(world.inventory(None))
+}
+
+/// The same of an inventory.
+pub(crate) fn held(inventory: Inventory) -> Vec<String> {
     let mut all: Vec<String> = inventory
         .domains
         .iter()

@@ -24,7 +24,7 @@ use virt::sys;
 use super::host_xml::{self, DomainCapabilities, Running};
 use super::image::Source;
 use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
-use super::record::Passing;
+use super::record::{Moving, Passing};
 use super::taken_over::{self, TakenOver};
 use super::{
     Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
@@ -624,14 +624,14 @@ impl Hypervisor for Libvirt {
         self.set_metadata(uuid, Some(&mark.bare_xml()), PREFIX, NAMESPACE)
     }
 
+    fn note_move(&self, uuid: Uuid, moving: &Moving) -> Result<()> {
+        let (what, element) = (Passing::Moving, Passing::Moving.bare_xml(&moving.to_record()));
+        self.set_metadata(uuid, Some(&element), what.prefix(), what.namespace())
+    }
+
     fn forget(&self, uuid: Uuid, what: Passing) -> Result<()> {
         let found = self.find_domain(uuid)?.map_or(Ok(None), |domain| self.describe_domain(&domain))?;
-        let record = found.map(|domain| domain.record()).unwrap_or_default();
-        let there = match what {
-            Passing::Previous => record.previous,
-            Passing::Standing => record.standing,
-        };
-        if there.is_none() {
+        if !found.is_some_and(|domain| domain.record().has(what)) {
             return Ok(());
         }
         self.set_metadata(uuid, None, what.prefix(), what.namespace())

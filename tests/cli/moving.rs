@@ -1,0 +1,165 @@
+//! Nodes that go from one hypervisor to another: two real libvirtds and QEMU; guests and kubelets are played by the test, the
+//! apiserver is the lab's stand-in.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::apiserver::{Apiserver, pod};
+use crate::guests::{Guests, report};
+use crate::hypervisors::{Lab, error_of, nodes};
+use crate::leaving::{join, member, members, run};
+use crate::world::Ran;
+
+/// Two hosts, whose networks are said to meet, with two nodes on each: `worker-node-1` and `n4`, `n3` and `worker-node-2`.
+struct Site {
+    lab: Lab,
+    api: Arc<Apiserver>,
+    guests: [Guests; 2],
+}
+
+impl Site {
+    fn new() -> Option<Self> {
+        let lab = Lab::new()?;
+        lab.world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
+        let api = join(&lab.world);
+        let guests = [members(&lab.a, &api), members(&lab.b, &api)];
+        let ran = lab.world.run(&["up", "--stall", "20"]);
+        assert_eq!((ran.code, lab.machines()), (0, [names("n4 worker-node-1"), names("n3 worker-node-2")]), "{ran:?}");
+        Some(Self { lab, api, guests })
+    }
+
+    /// These guests hear no power button.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        run(&self.lab.world, &[arguments, &["--force"]].concat())
+    }
+
+    /// Names of volumes of a node at each host.
+    fn volumes(&self, node: &str) -> [usize; 2] {
+        [&self.lab.a, &self.lab.b].map(|host| {
+            let host = host.open();
+            for pool in ["nodebake", "nodebake-logs"] {
+                host.refresh_pool(pool).unwrap();
+            }
+            let all = host.all_volumes().unwrap();
+            all.iter().filter(|(_, volume)| volume.name.contains(&format!(".{node}."))).count()
+        })
+    }
+
+    fn changes(&self, since: usize) -> Vec<String> {
+        self.api.changes(since).into_iter().filter(|line| line.contains(" nodes ")).collect()
+    }
+}
+
+fn names(names: &str) -> Vec<String> {
+    names.split_whitespace().map(str::to_owned).collect()
+}
+
+fn leaves(node: &str) -> Vec<String> {
+    ["patch", "delete", "create"].map(|verb| format!("{verb} nodes {node}")).to_vec()
+}
+
+#[test]
+fn a_node_moves_where_it_is_sent() {
+    let Some(site) = Site::new() else { return };
+    let (world, since) = (&site.lab.world, site.api.requests());
+    let uid = || site.api.node("n4").unwrap().metadata.uid;
+    let before = uid();
+    let ran = site.run(&["rebuild", "n4", "--to", "b"]);
+    let moved = [names("worker-node-1"), names("n3 n4 worker-node-2")];
+    assert_eq!((ran.code, site.lab.machines()), (0, moved.clone()), "{ran:?}");
+    let row = ran.stderr.lines().find(|line| line.starts_with("node ")).unwrap_or_default();
+    let wanted = ["node", "n4", "b", "move", "rebuild", "n4", "--to", "b", "moves", "from", "a", "to", "b"];
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), wanted, "{ran:?}");
+    assert_eq!((site.changes(since), site.volumes("n4")[0]), (leaves("n4"), 0));
+    assert_ne!(uid(), before);
+    // Asked for again, there is nothing more to do.
+    let since = site.api.requests();
+    let ran = site.run(&["rebuild", "n4", "--to", "b"]);
+    let nothing = "nothing differs from the cluster file; --same, or a node's name, replaces it all the same\n";
+    assert_eq!((ran.code, site.changes(since).len()), (0, 0), "{ran:?}");
+    assert!(ran.stderr.ends_with(nothing), "{ran:?}");
+    // The cluster file moves a node too.
+    world.edit("{name: n4, address: 10.0.0.44}", "{name: n4, address: 10.0.0.44, hypervisor: a}");
+    let planned = world.run(&["plan", "n4", "-o", "json"]);
+    let document: Value = serde_json::from_str(&planned.stdout).unwrap();
+    let row = document["plan"].as_array().unwrap().iter().find(|row| row["name"] == "n4").unwrap();
+    assert_eq!((&row["action"], &row["reasons"]), (&json!("rebuild"), &json!(["hypervisor b -> a"])), "{planned:?}");
+    let ran = site.run(&["rebuild", "--all"]);
+    assert_eq!((ran.code, site.lab.machines()), (0, [names("n4 worker-node-1"), names("n3 worker-node-2")]), "{ran:?}");
+
+    // What cannot be is refused before anything is done.
+    let since = site.api.requests();
+    let there = "there are a, b";
+    let bound = "change or remove `hypervisor:` beside the node; `nodebake rebuild NODE` then moves it";
+    for (arguments, error, hint) in [
+        (&["rebuild", "n3", "--to", "x", "--yes"][..], "the cluster file has no hypervisor x", there),
+        (&["evacuate", "x", "--yes"], "the cluster file has no hypervisor x", there),
+        (&["rebuild", "n4", "--to", "b", "--yes"], "the cluster file binds n4 to a", bound),
+        (&["evacuate", "a", "--yes"], "the cluster file binds n4 to a", bound),
+    ] {
+        assert_eq!(world.run(arguments), Ran::failed(2, error, hint), "{arguments:?}");
+    }
+    assert_eq!(site.changes(since), Vec::<String>::new());
+    world.must(&["down", "--yes"]);
+}
+
+#[test]
+fn a_node_that_does_not_come_up_elsewhere_comes_back() {
+    let Some(mut site) = Site::new() else { return };
+    let before = (site.lab.machines(), site.volumes("n4"));
+    site.guests[1].play(|_| Some(report("containerd-active", "failed", "Ym9vbQo=")));
+    let ran = site.run(&["rebuild", "n4", "--to", "b"]);
+    let error = "error: n4: its new machine at b did not come up, and the old one was started again: n4: failed to get to \
+                 \"containerd active\"";
+    assert_eq!((ran.code, error_of(&ran)), (5, error), "{ran:?}");
+    let hint = "hint: the node is what it was: mend the cause, and run `nodebake rebuild n4 --to b` again\n";
+    assert!(ran.stderr.ends_with(hint), "{ran:?}");
+    assert_eq!(site.lab.machines(), before.0);
+    // Its disk and two logs, and what is kept of the console of the run before; there, the logs tell what went wrong.
+    assert_eq!((before.1, site.volumes("n4")), ([3, 0], [4, 2]));
+    let planned = site.lab.world.run(&["plan", "-o", "json"]);
+    assert!(nodes(&planned).values().all(|(_, action)| action == "nothing"), "{planned:?}");
+
+    // The host where it would go goes away in the middle: nothing of the node is touched until it is back.
+    site.guests[1].play(member(&site.api));
+    site.lab.b.kill();
+    let ran = site.run(&["rebuild", "n4", "--to", "b"]);
+    assert_eq!((ran.code, error_of(&ran).ends_with("; nothing is known of n4")), (1, true), "{ran:?}");
+    let ran = site.run(&["evacuate", "b"]);
+    assert_eq!((ran.code, error_of(&ran).starts_with("error: hypervisor b: ")), (1, true), "{ran:?}");
+    assert_eq!(site.lab.a.open().domains().unwrap().len(), 2);
+}
+
+#[test]
+fn a_hypervisor_is_left_by_one_node_after_the_other() {
+    let Some(site) = Site::new() else { return };
+    for (name, node) in [("web-1", "worker-node-1"), ("web-2", "n4")] {
+        site.api.put(&pod(name, Some("ReplicaSet"), &json!({"nodeName": node})));
+    }
+    let among = json!([{"key": "app", "operator": "In", "values": ["web-1", "web-2"]}]);
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"namespace": "default", "name": "web"},
+        "spec": {"minAvailable": 1, "selector": {"matchExpressions": among}},
+    });
+    site.api.put(&budget);
+    let since = site.api.requests();
+    // The second may not leave as long as nobody makes the first one's pod anew.
+    let ran = site.run(&["evacuate", "a", "--drain-timeout", "3"]);
+    let error = "error: n4: draining it: not drained in 3 s: default/web-2: Cannot evict pod as it would violate the pod's \
+                 disruption budget.";
+    assert_eq!((ran.code, error_of(&ran)), (1, error), "{ran:?}");
+    assert_eq!(site.lab.machines(), [names("n4"), names("n3 worker-node-1 worker-node-2")]);
+    let cordon = || "patch nodes n4".to_owned();
+    assert_eq!(site.changes(since), [leaves("worker-node-1"), vec![cordon(), cordon()]].concat());
+
+    site.api.put(&pod("web-1", Some("ReplicaSet"), &json!({"nodeName": "n3"})));
+    let ran = site.run(&["evacuate", "a"]);
+    assert_eq!((ran.code, site.lab.machines()), (0, [vec![], names("n3 n4 worker-node-1 worker-node-2")]), "{ran:?}");
+    assert_eq!((site.volumes("n4")[0], site.volumes("worker-node-1")[0]), (0, 0));
+    let ran = site.run(&["evacuate", "a"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "no machine of this cluster is there\n"), "{ran:?}");
+    let planned = site.lab.world.run(&["plan", "-o", "json"]);
+    assert!(nodes(&planned).values().all(|(place, action)| place == "b" && action == "nothing"), "{planned:?}");
+    site.lab.world.must(&["down", "--yes"]);
+}
