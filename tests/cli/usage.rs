@@ -26,6 +26,7 @@ const VERBS: [&str; 27] = [
     "wait",
     "status",
     "rebuild",
+    "evacuate",
     "down",
     "remove",
     "explain",
