@@ -317,11 +317,12 @@ fn sets_aside(hypervisor: &dyn Hypervisor) {
 #[test]
 fn a_host_tells_where_it_is_and_who_qemu_is() {
     for hypervisor in both() {
-        assert_eq!(hypervisor.host().unwrap(), HostInfo { local: false, qemu_user: None });
+        let HostInfo { local, qemu_user, cpus, memory } = hypervisor.host().unwrap();
+        assert_eq!((local, qemu_user, cpus > 0, memory > 1 << 30), (false, None, true, true));
     }
     let daemon = Daemon::start();
-    let HostInfo { local, qemu_user } = daemon.open().host().unwrap();
-    assert_eq!((local, qemu_user.is_some()), (true, daemon.root));
+    let HostInfo { local, qemu_user, cpus, memory } = daemon.open().host().unwrap();
+    assert_eq!((local, qemu_user.is_some(), cpus > 0, memory > 1 << 30), (true, daemon.root, true, true));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 pub use apiserver::{Probe, probe};
 use cluster::Asked;
 pub use cluster::{Answers, Questions};
-pub use finding::{Check, Finding, Remedy, Status};
+pub use finding::{Check, Finding, Remedy, Status, size};
 
 use crate::apply::{Presence, presences};
 use crate::artifacts::{Lock, Store};
@@ -38,8 +38,8 @@ use crate::cluster::{Cluster, Nodes};
 use crate::config::{Arch, ClusterId, Config, Node, Site};
 use crate::error::Error;
 use crate::identity::{Ca, IdentityError};
-use crate::machine::{self, Capabilities, DomainInfo, HostInfo, Hypervisor, MachineError, NetworkInfo};
-use crate::plan::{Blocked, ByHand, Ground, Images, Inventory, Kept, Placement, blocked, place, taken_over};
+use crate::machine::{self, Capabilities, HostInfo, Hypervisor, MachineError, NetworkInfo};
+use crate::plan::{Blocked, ByHand, Ground, Images, Inventory, Placement, blocked, making_room, place};
 
 /// How long everything may take that is asked of others.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -141,17 +141,9 @@ impl Host {
 }
 
 impl Case<'_> {
-    /// Whether a domain is a machine made by hand that does not run beside the one of a node that is asked for: it is kept,
-    /// or goes off when its place is taken over.
-    fn makes_room(&self, host: &Host, domain: &DomainInfo) -> bool {
-        let kept = self.id.map(|id| taken_over(id, &host.inventory.domains)).unwrap_or_default();
-        let of_node = |kept: &&Kept| self.nodes.iter().any(|node| node.name == kept.note.node);
-        let kept = kept.iter().filter(of_node).any(|kept| kept.domain.uuid == domain.uuid);
-        match self.by_hand {
-            ByHand::InTheWay => kept && !domain.state.is_active(),
-            ByHand::TakenOver(Some(name)) => kept || domain.name == name,
-            ByHand::TakenOver(None) => kept || self.nodes.iter().any(|node| node.name.to_string() == domain.name),
-        }
+    /// The domains made by hand that do not run beside the machines of the nodes that are asked for.
+    fn making_room(&self, host: &Host) -> BTreeSet<uuid::Uuid> {
+        making_room(self.id, self.nodes, &host.inventory.domains, self.by_hand)
     }
 }
 

@@ -93,8 +93,6 @@ impl Memory {
             machine: "pc-q35-10.0".to_owned(),
             libvirt_version: semver::Version::new(11, 3, 0),
             hypervisor_version: semver::Version::new(10, 0, 2),
-            cpus: 8,
-            memory: 64 << 30,
             uefi: true,
             secure_boot: true,
         };
@@ -349,7 +347,7 @@ impl Hypervisor for Memory {
     }
 
     fn host(&self) -> Result<HostInfo> {
-        Ok(HostInfo { local: false, qemu_user: None })
+        Ok(HostInfo { local: false, qemu_user: None, cpus: 8, memory: 64 << 30 })
     }
 
     fn networks(&self) -> Result<Vec<NetworkInfo>> {

@@ -57,7 +57,7 @@ pub trait Hypervisor: Send + Sync {
     /// What the host can run for guests of one architecture.
     fn capabilities(&self, arch: Arch) -> Result<Capabilities, MachineError>;
 
-    /// Where the host is, and who QEMU is there.
+    /// Where the host is, what it has, and who QEMU is there.
     fn host(&self) -> Result<HostInfo, MachineError>;
 
     /// All persistent networks, also those that are not ours, by name.
@@ -170,10 +170,6 @@ pub struct Capabilities {
     pub libvirt_version: semver::Version,
     /// The hypervisor of the host (QEMU), `10.0.2`.
     pub hypervisor_version: semver::Version,
-    /// CPUs of the host.
-    pub cpus: u32,
-    /// Memory of the host in bytes.
-    pub memory: u64,
     /// Whether the host has UEFI firmware for such guests.
     pub uefi: bool,
     /// Whether one of these starts signed loaders alone.
@@ -187,6 +183,10 @@ pub struct HostInfo {
     pub local: bool,
     /// User and group that QEMU runs as, where libvirt changes them: for a daemon of root's.
     pub qemu_user: Option<(u32, u32)>,
+    /// Its CPUs.
+    pub cpus: u32,
+    /// Its memory in bytes.
+    pub memory: u64,
 }
 
 impl Capabilities {

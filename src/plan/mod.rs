@@ -5,6 +5,7 @@
 mod blocked;
 mod drift;
 mod inventory;
+mod load;
 mod placement;
 mod removal;
 mod replacement;
@@ -20,13 +21,14 @@ use std::path::PathBuf;
 pub use blocked::{Blocked, blocked, own};
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
+pub use load::{Amount, Load};
 pub use placement::{Ground, Placement, place};
 pub use removal::{Removal, removals};
 pub use replacement::Replacement;
 pub use report::{Action, Kind, Row, binding, kept_rows, rows, unknown};
 pub use reservations::is_of_cluster;
 pub use sealing::Sealing;
-pub use take_over::{ByHand, Kept, KeptRemoval, TakeOver, kept_removals, taken_over};
+pub use take_over::{ByHand, Kept, KeptRemoval, TakeOver, kept_removals, making_room, taken_over};
 pub use unused::unused;
 
 use replacement::Old;

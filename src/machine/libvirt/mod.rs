@@ -247,7 +247,6 @@ impl Hypervisor for Libvirt {
             }
             Ok(_) => None,
         };
-        let host = self.connection.node_info().map_err(self.failed("describe the host"))?;
         let failed = || self.failed("read the host's versions");
         Ok(Capabilities {
             kvm: unusable.map_or(Ok(()), Err),
@@ -255,8 +254,6 @@ impl Hypervisor for Libvirt {
             machine,
             libvirt_version: host_xml::version(self.connection.lib_version().map_err(failed())?),
             hypervisor_version: host_xml::version(self.connection.hyp_version().map_err(failed())?),
-            cpus: host.cpus,
-            memory: host.memory * 1024,
             uefi,
             secure_boot,
         })
@@ -265,8 +262,10 @@ impl Hypervisor for Libvirt {
     fn host(&self) -> Result<HostInfo> {
         let xml = self.connection.capabilities().map_err(self.failed("read the host's capabilities"))?;
         let qemu_user = host_xml::read_qemu_user(&xml).map_err(answer("host", "capabilities"))?;
+        let node = self.connection.node_info().map_err(self.failed("describe the host"))?;
         // The test driver's host is nowhere.
-        Ok(HostInfo { local: self.is_local() && !self.uri.starts_with("test:"), qemu_user })
+        let local = self.is_local() && !self.uri.starts_with("test:");
+        Ok(HostInfo { local, qemu_user, cpus: node.cpus, memory: node.memory * 1024 })
     }
 
     fn networks(&self) -> Result<Vec<NetworkInfo>> {
