@@ -1,6 +1,6 @@
 //! The hypervisors of the cluster file, and which of its nodes are on which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::status::Answers;
 use crate::config::{Config, HypervisorName, Node, NodeName, Site};
 use crate::doctor::Begun;
 use crate::error::{Error, chain};
-use crate::machine::{self, Hypervisor, MachineError};
+use crate::machine::{self, DomainInfo, Hypervisor, MachineError};
 use crate::plan::{Ground, Placement, place};
 
 /// How long a hypervisor among several may take to answer; the others are not held up by it any longer.
@@ -22,6 +22,8 @@ pub(super) struct Member {
     /// The cluster file as it is for the nodes there.
     pub(super) config: Config,
     pub(super) hypervisor: Arc<dyn Hypervisor>,
+    /// Its domains as it told them when it was asked; the only one there is tells them later.
+    pub(super) domains: Vec<DomainInfo>,
 }
 
 impl Member {
@@ -64,6 +66,11 @@ pub(super) struct Away {
 }
 
 impl Away {
+    /// One that did not answer in time.
+    pub(super) fn silent(name: HypervisorName, uri: String) -> Self {
+        Self { name, uri, error: None }
+    }
+
     pub(super) fn why(&self) -> String {
         match &self.error {
             Some(error) => chain(error),
@@ -88,7 +95,7 @@ impl Fleet {
         let config = &session.config;
         if config.sites.is_empty() {
             let hypervisor = machine::open(&config.libvirt.uri)?.into();
-            let member = Member { name: None, config: config.clone(), hypervisor };
+            let member = Member { name: None, config: config.clone(), hypervisor, domains: Vec::new() };
             return Ok(Self { members: vec![member], away: Vec::new(), unknown: Vec::new(), crowded: Vec::new() });
         }
         let id = session.cluster_id()?;
@@ -96,7 +103,7 @@ impl Fleet {
         let asked: Vec<_> = config.sites.iter().map(ask).collect();
         let answers: Vec<_> = asked.iter().map(|asked| asked.by(end)).collect();
         let ground = |answer: &Option<Answer>| match answer {
-            Some(Ok((_, domains))) => Ground::Asked(domains.clone()),
+            Some(Ok((_, domains))) => Ground::Asked(domains.iter().map(|domain| domain.uuid).collect()),
             _ => Ground::Away,
         };
         let grounds: Vec<_> = answers.iter().map(ground).collect();
@@ -107,11 +114,11 @@ impl Fleet {
             let nodes: Vec<_> = nodes.map(|(node, _)| node).collect();
             let (name, uri) = (site.name.clone(), site.libvirt.uri.clone());
             match answer {
-                Some(Ok((hypervisor, _))) => {
-                    members.push(Member { name: Some(name), config: config.at(site, &nodes), hypervisor });
+                Some(Ok((hypervisor, domains))) => {
+                    members.push(Member { name: Some(name), config: config.at(site, &nodes), hypervisor, domains });
                 }
                 Some(Err(error)) => away.push(Away { name, uri, error: Some(error) }),
-                None => away.push(Away { name, uri, error: None }),
+                None => away.push(Away::silent(name, uri)),
             }
         }
         let named = |which: &dyn Fn(&Placement) -> bool| {
@@ -203,14 +210,14 @@ pub(super) fn cell(hypervisor: Option<&HypervisorName>) -> String {
     hypervisor.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
-/// What a hypervisor answers: itself, and the UUIDs of its domains.
-type Answer = Result<(Arc<dyn Hypervisor>, BTreeSet<uuid::Uuid>), MachineError>;
+/// What a hypervisor answers: itself, and its domains.
+type Answer = Result<(Arc<dyn Hypervisor>, Vec<DomainInfo>), MachineError>;
 
 fn ask(site: &Site) -> Begun<Answer> {
     let uri = site.libvirt.uri.clone();
     Begun::new(move || {
         let hypervisor: Arc<dyn Hypervisor> = machine::open(&uri)?.into();
-        let domains = hypervisor.domains()?.into_iter().map(|domain| domain.uuid).collect();
+        let domains = hypervisor.domains()?;
         Ok((hypervisor, domains))
     })
 }

@@ -106,6 +106,12 @@ fn all<const N: usize>(rows: [(&str, &str, &str); N]) -> BTreeMap<String, (Value
     rows.into_iter().map(|(name, place, action)| (name.to_owned(), (json!(place), json!(action)))).collect()
 }
 
+/// What a plan says of the hypervisors.
+fn standings(ran: &Ran) -> Value {
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    document["hypervisors"].clone()
+}
+
 #[test]
 fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     let Some(mut lab) = Lab::new() else { return };
@@ -120,12 +126,24 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     }
     world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
 
-    let planned = nodes(&world.run(&["plan", "-o", "json"]));
+    let ran = world.run(&["plan", "-o", "json"]);
+    let standing = |host: &Daemon| {
+        let there = host.open().host().unwrap();
+        let cpus = json!({"host": there.cpus, "nodes": 2, "others": 0});
+        let memory = json!({"host": there.memory, "nodes": 1_u64 << 30, "others": 0});
+        json!({"answers": true, "nodes": 2, "cpus": cpus, "memory": memory, "poolAvailable": null})
+    };
+    assert_eq!(standings(&ran), json!({"a": standing(&lab.a), "b": standing(&lab.b)}));
+    let planned = nodes(&ran);
     let create = [("worker-node-1", "a"), ("n3", "b"), ("n4", "a"), ("worker-node-2", "b")];
     assert_eq!(planned, all(create.map(|(name, place)| (name, place, "create"))));
     let table = world.run(&["plan", "n3"]);
     let heads: Vec<_> = table.stdout.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(heads, ["KIND", "NAME", "HYPERVISOR", "ACTION", "COMMAND", "REASON"]);
+    // All of them, whichever nodes are named.
+    let below: Vec<_> = table.stdout.lines().skip_while(|line| !line.is_empty()).skip(1).collect();
+    let firsts: Vec<_> = below.iter().map(|line| line.split_whitespace().take(3).collect::<Vec<_>>()).collect();
+    assert_eq!(firsts, [["HYPERVISOR", "NODES", "CPUS"], ["a", "2", "2"], ["b", "2", "2"]], "{table:?}");
 
     let played = (Guests::of(&lab.a, guests::good), Guests::of(&lab.b, guests::good));
     let ran = world.run(&["up"]);
@@ -136,7 +154,10 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     );
     // Without a kubeconfig nobody knows whether they registered.
     let there = create.map(|(name, place)| (name, place, "finish"));
-    assert_eq!(nodes(&world.run(&["plan", "-o", "json"])), all(there));
+    let ran = world.run(&["plan", "-o", "json"]);
+    assert_eq!(nodes(&ran), all(there));
+    let after = ["a", "b"].map(|name| standings(&ran)[name].clone());
+    assert!(after.iter().all(|it| it["nodes"] == 2 && it["poolAvailable"].as_u64() > Some(0)), "{after:?}");
 
     // One more, above all others, moves none.
     world.edit("\nnodes:\n", "\nnodes:\n  - {name: n0, address: 10.0.0.40}\n");
@@ -178,6 +199,10 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     let wanted = [&known[..], &["n0", "n3", "worker-node-2"].map(lost)].concat();
     assert_eq!(shown, wanted.into_iter().map(|(name, action)| (name.to_owned(), json!(action))).collect());
     assert_eq!(planned.code, 1, "{planned:?}");
+    let standings = standings(&planned);
+    // What may be there counts nowhere.
+    assert_eq!((&standings["a"]["nodes"], &standings["b"]["answers"]), (&json!(2), &json!(false)), "{standings}");
+    assert_eq!(standings["b"].as_object().unwrap().keys().collect::<Vec<_>>(), ["answers", "why"]);
     let ran = world.run(&["up"]);
     let error = error_of(&ran);
     assert!(
