@@ -102,6 +102,7 @@ fn able() -> Capabilities {
         hypervisor_version: semver::Version::new(6, 2, 0),
         uefi: true,
         secure_boot: true,
+        cpu: None,
     }
 }
 
