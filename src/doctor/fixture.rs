@@ -42,6 +42,7 @@ impl Fixture {
             way: Way::default(),
             qemu_user: None,
             free: None,
+            seen: None,
         };
         Self { config, id, host }
     }

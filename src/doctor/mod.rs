@@ -6,7 +6,9 @@
 
 mod access;
 mod apiserver;
+mod between;
 mod capacity;
+mod clocks;
 mod cluster;
 mod files;
 mod finding;
@@ -87,6 +89,8 @@ pub struct Host {
     qemu_user: Option<access::User>,
     /// Bytes left where the pool is to be made, where this machine is the host.
     free: Option<u64>,
+    /// What is asked only to compare it with others.
+    seen: Option<between::Seen>,
 }
 
 impl Host {
@@ -111,6 +115,7 @@ impl Host {
             qemu_user: info.qemu_user.filter(|_| info.local).map(|(uid, gid)| access::User::find(uid, gid)),
             free: folders.first().filter(|_| info.local).and_then(|folder| files::free(folder)),
             inventory,
+            seen: None,
         })
     }
 
@@ -183,11 +188,15 @@ impl<T: Send + 'static> Begun<T> {
 /// What came of asking a hypervisor; none where it did not answer in time.
 type Heard = Option<Result<Host, MachineError>>;
 
-/// Asks a hypervisor, whichever nodes are there.
-fn ask_host(config: Config, nodes: &[&Node]) -> Begun<Result<Host, MachineError>> {
+/// Asks a hypervisor, whichever nodes are there; with `compared` also what is compared with others.
+fn ask_host(config: Config, nodes: &[&Node], compared: bool) -> Begun<Result<Host, MachineError>> {
     let architectures = nodes.iter().map(|node| node.arch).collect();
+    let begin = Instant::now();
     Begun::new(move || {
-        machine::open(&config.libvirt.uri).and_then(|host| Host::read(&config, &*host, &architectures, true))
+        let hypervisor = machine::open(&config.libvirt.uri)?;
+        let host = Host::read(&config, &*hypervisor, &architectures, true)?;
+        let seen = compared.then(|| between::Seen::ask(&config, &*hypervisor, &host.inventory, begin));
+        Ok(Host { seen, ..host })
     })
 }
 
@@ -226,7 +235,8 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
         sites.push((None, case.config.clone()));
     }
     let (names, sites): (Vec<_>, Vec<_>) = sites.into_iter().unzip();
-    let hosts: Vec<_> = sites.into_iter().map(|config| ask_host(config, case.nodes)).collect();
+    let compared = sites.len() > 1;
+    let hosts: Vec<_> = sites.into_iter().map(|config| ask_host(config, case.nodes, compared)).collect();
     let opened = config.cluster.kubeconfig.clone().map(|path| Begun::new(move || Cluster::open(&path)));
     let probe = Begun::new({
         let config = Arc::clone(&config);
@@ -242,6 +252,8 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
             (nodes.by(end).map_or(Asked::Silent, Asked::Answered), Some(questions.by(end)))
         }
     };
+    // The leases are as old as they were then.
+    let now = Timestamp::now();
     let hosts: Vec<_> = hosts.iter().map(|host| host.by(end)).collect();
     let probe = probe.by(end);
     let nodes = match &cluster {
@@ -253,11 +265,15 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
     // Several are seen from this machine, not from one of them.
     let there = if let [Some(Ok(host))] = hosts.as_slice() { Some(host) } else { None };
     let mut findings = of_files(case, files, there);
-    for ((name, (config, nodes)), host) in names.iter().zip(divide(case, &hosts)).zip(&hosts) {
-        let case = Case { config: &config, nodes: &nodes, ..case };
+    let parts = divide(case, &hosts);
+    for ((name, (config, nodes)), host) in names.iter().zip(&parts).zip(&hosts) {
+        let case = Case { config, nodes, ..case };
         let found = of_host(case, files, host.as_ref(), probe.as_ref()).into_iter();
         findings.extend(found.map(|finding| Finding { hypervisor: name.clone(), ..finding }));
     }
+    let compared = names.iter().zip(&parts).zip(&hosts);
+    let compared = compared.filter_map(|((name, (config, _)), host)| Some((name.as_ref()?, config, host)));
+    findings.extend(between::judge(Case { now, ..case }, &compared.collect::<Vec<_>>(), files));
     findings.extend(of_cluster(case, there, &cluster, answers.as_ref(), probe.as_ref()));
     findings.sort_by_key(|finding| finding.check);
     findings

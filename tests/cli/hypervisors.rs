@@ -261,12 +261,56 @@ fn six_nodes_are_on_three_hosts_that_are_reached_in_three_ways() {
     assert_eq!(rows(&planned), wanted.map(|row| row.replace(' ', " \"") + "\""));
     hosts.each[1].start();
 
-    // Findings of the three stand side by side.
-    let found = run(&["doctor", "-o", "json"]);
-    let document: Value = serde_json::from_str(&found.stdout).unwrap();
-    let findings = document["findings"].as_array().unwrap().iter().filter(|row| row["check"] == "libvirt");
-    let findings: Vec<_> = findings.map(|row| (row["hypervisor"].clone(), row["status"].clone())).collect();
-    assert_eq!(findings, ["host1", "host2", "host3"].map(|name| (json!(name), json!("ok"))));
+    // Findings of the three stand side by side, and then what is between them. Guests that are played write nothing to
+    // their disks; here something else does.
+    let pool = "/var/lib/libvirt/nodebake";
+    let write = format!("for i in $(seq 60); do echo >>{pool}/busy; sleep 0.2; done");
+    for host in &hosts.each {
+        host.run(&["touch", &format!("{pool}/busy")]);
+    }
+    let doctor = || {
+        let found = run(&["doctor", "-o", "json"]);
+        let document: Value = serde_json::from_str(&found.stdout).unwrap();
+        document["findings"].as_array().unwrap().clone()
+    };
+    let (quiet, busy) = (doctor(), |host: &Host| host.run(&["sh", "-c", &write]));
+    let findings = std::thread::scope(|scope| {
+        hosts.each.iter().for_each(|host| drop(scope.spawn(move || busy(host))));
+        doctor()
+    });
+    hosts.each[2].run(&["touch", "-d", "+1 hour", &format!("{pool}/future")]);
+    let fast = doctor();
+    let of = |findings: &[Value], check: &str| -> Vec<_> {
+        let rows = findings.iter().filter(|row| row["check"] == check);
+        rows.map(|row| json!([row["hypervisor"], row["status"], row["found"]])).collect()
+    };
+    let libvirt: Vec<_> = of(&findings, "libvirt").iter().map(|row| json!([row[0], row[1]])).collect();
+    assert_eq!(libvirt, ["host1", "host2", "host3"].map(|name| json!([name, "ok"])));
+    let unwritten = |name: &str| format!("{name} (no file of its pool was written while we looked)");
+    let unwritten = ["host1", "host2", "host3"].map(unwritten);
+    let [one, two, three] = &unwritten;
+    let untold = "libvirt does not tell the time, and nothing shows that of";
+    let emulated = "amd64 guests are emulated at host1, host2 and host3: nothing of the hosts' CPUs matters to them";
+    let near = "a file written just now at each of host1, host2 and host3 has a time within 60 s of the clock here";
+    for (findings, check, status, found) in [
+        (&findings, "cpu-features", "ok", emulated),
+        (&findings, "joined", "skipped", "the cluster cannot be asked which nodes it hears"),
+        (&findings, "host-clocks", "ok", near),
+        (&quiet, "host-clocks", "skipped", &format!("{untold} {one}, {two} and {three}")),
+    ] {
+        assert_eq!(of(findings, check), [json!([null, status, found])]);
+    }
+    let clocks = of(&fast, "host-clocks");
+    let ahead = clocks[0][2].as_str().unwrap();
+    assert!(
+        ahead.starts_with("a file at host3 was written 3") && ahead.ends_with("its clock is ahead of the one here"),
+        "{clocks:?}"
+    );
+    assert_eq!(clocks[1..], [json!([null, "skipped", format!("{untold} {one} and {two}")])]);
+    // This machine's libvirt may have no driver for interfaces, and its disk may be small.
+    let bridges = of(&findings, "bridges");
+    assert!(!bridges.is_empty() && bridges.iter().all(|row| row[0].is_null()), "{bridges:?}");
+    assert!(!of(&findings, "spare").is_empty(), "{findings:?}");
 
     let ran = run(&["down", "--yes"]);
     assert_eq!((ran.code, machines()), (0, vec![Vec::new(), Vec::new(), Vec::new()]), "{ran:?}");
