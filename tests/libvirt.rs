@@ -22,9 +22,9 @@ use nodebake::digest::Digest;
 use nodebake::machine::mark::{DiskFormat, LogKind};
 use nodebake::machine::memory::{Memory, Moment};
 use nodebake::machine::{
-    Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, Image, MachineError,
-    Mark, MarkState, NetworkCard, NetworkInfo, NetworkSpec, NoteState, OverlaySpec, PoolInfo, PoolSpec, Reading,
-    Reservation, TakenOver, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
+    Backing, Console, DomainInfo, DomainSpec, DomainState, Drive, Firmware, HostInfo, Hypervisor, Image, InterfaceInfo,
+    MachineError, Mark, MarkState, NetworkCard, NetworkInfo, NetworkSpec, NoteState, OverlaySpec, PoolInfo, PoolSpec,
+    Reading, Reservation, TakenOver, VirtType, VolumeFormat, VolumeInfo, VolumeName, VolumeSpec, open,
 };
 
 use daemon::Daemon;
@@ -317,11 +317,36 @@ fn sets_aside(hypervisor: &dyn Hypervisor) {
 #[test]
 fn a_host_tells_where_it_is_and_who_qemu_is() {
     for hypervisor in both() {
-        assert_eq!(hypervisor.host().unwrap(), HostInfo { local: false, qemu_user: None });
+        let HostInfo { local, qemu_user, cpus, memory } = hypervisor.host().unwrap();
+        assert_eq!((local, qemu_user, cpus > 0, memory > 1 << 30), (false, None, true, true));
     }
     let daemon = Daemon::start();
-    let HostInfo { local, qemu_user } = daemon.open().host().unwrap();
-    assert_eq!((local, qemu_user.is_some()), (true, daemon.root));
+    let HostInfo { local, qemu_user, cpus, memory } = daemon.open().host().unwrap();
+    assert_eq!((local, qemu_user.is_some(), cpus > 0, memory > 1 << 30), (true, daemon.root, true, true));
+}
+
+#[test]
+fn interfaces_of_the_host_are_seen() {
+    let hypervisor = open("test:///default").unwrap();
+    assert_eq!(hypervisor.interface("eth1").unwrap(), Some(InterfaceInfo { active: true, mtu: Some(1492) }));
+    for hypervisor in both() {
+        assert_eq!(hypervisor.interface("br-none").unwrap(), None);
+    }
+}
+
+#[test]
+fn files_tell_when_they_were_written() {
+    let daemon = Daemon::start();
+    let (path, hypervisor) = (daemon.pool(), daemon.open());
+    let now = || i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let begin = now();
+    fs::write(format!("{path}/a.log"), "a").unwrap();
+    let first = hypervisor.written("vms").unwrap();
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["a.log"]);
+    assert!((begin..=now()).contains(&first["a.log"]), "{begin} {first:?}");
+    let later = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    fs::File::open(format!("{path}/a.log")).unwrap().set_modified(later).unwrap();
+    assert_eq!(hypervisor.written("vms").unwrap()["a.log"], 4_000_000_000);
 }
 
 #[test]
@@ -968,7 +993,7 @@ fn all_of_it_holds_at_a_session_daemon() {
     let output = command.env("HOME", &home).env("TMPDIR", &home).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let counted = said.lines().find(|line| line.starts_with("running "));
-    assert!(output.status.success() && counted == Some("running 15 tests"), "{said}");
+    assert!(output.status.success() && counted == Some("running 17 tests"), "{said}");
 }
 
 /// The user and group that own nothing.

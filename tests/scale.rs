@@ -2,6 +2,7 @@
 //! what it cannot do (bytes of volumes, QEMU's capabilities) and what a guest would say is answered here.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
@@ -12,8 +13,8 @@ use nodebake::config::{Arch, ClusterId, Config, INIT, parse};
 use nodebake::digest::Digest;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
-    Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, MachineError, Mark, Moving,
-    NetworkInfo, NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, Source, TakenOver,
+    Capabilities, Console, DomainInfo, DomainState, Firmware, HostInfo, Hypervisor, InterfaceInfo, MachineError, Mark,
+    Moving, NetworkInfo, NetworkSpec, OverlaySpec, Parts, Passing, PoolInfo, PoolSpec, Reservation, Source, TakenOver,
     VolumeInfo, VolumeName, VolumeSpec, open,
 };
 use nodebake::plan::{self, Built, ImageFile, Images, Inventory, Plan, Request};
@@ -59,6 +60,10 @@ impl Hypervisor for Driver {
         Ok(if first { says.as_bytes().to_vec() } else { Vec::new() })
     }
 
+    fn interface(&self, name: &str) -> Result<Option<InterfaceInfo>> {
+        self.0.interface(name)
+    }
+
     fn networks(&self) -> Result<Vec<NetworkInfo>> {
         self.0.networks()
     }
@@ -93,6 +98,10 @@ impl Hypervisor for Driver {
 
     fn refresh_pool(&self, name: &str) -> Result<()> {
         self.0.refresh_pool(name)
+    }
+
+    fn written(&self, pool: &str) -> Result<BTreeMap<String, i64>> {
+        self.0.written(pool)
     }
 
     fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>> {

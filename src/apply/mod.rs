@@ -358,6 +358,12 @@ impl Apply<'_> {
                 hypervisor.start_pool(name).map_err(doing(format!("starting pool {name}")))
             }
             SharedAction::Upload(upload) => self.upload(upload),
+            SharedAction::Clear { node, pool, volumes } => {
+                self.progress.note(&node.to_string(), "removing what a move left that was cut off");
+                // No reason to keep anything else waiting.
+                self.tell_failed(node, volumes.iter().try_for_each(|volume| self.delete(pool, volume)));
+                Ok(())
+            }
         }
     }
 

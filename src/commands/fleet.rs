@@ -1,7 +1,7 @@
 //! The hypervisors of the cluster file, and which of its nodes are on which.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub(super) struct Member {
     /// The cluster file as it is for the nodes there.
     pub(super) config: Config,
     pub(super) hypervisor: Arc<dyn Hypervisor>,
+    /// Its domains as it told them when it was asked; the only one there is tells them later.
+    pub(super) domains: Vec<DomainInfo>,
 }
 
 impl Member {
@@ -66,6 +68,11 @@ pub(super) struct Away {
 }
 
 impl Away {
+    /// One that did not answer in time.
+    pub(super) fn silent(name: HypervisorName, uri: String) -> Self {
+        Self { name, uri, error: None }
+    }
+
     pub(super) fn why(&self) -> String {
         match &self.error {
             Some(error) => chain(error),
@@ -83,11 +90,11 @@ pub(super) struct Fleet {
     /// Nodes whose group has no hypervisor left for them.
     pub(super) crowded: Vec<NodeName>,
     /// Nodes that are on their way.
-    journeys: Vec<Journey>,
+    pub(super) journeys: Vec<Journey>,
 }
 
 /// A node on its way: it is among those of the hypervisor where it belongs, and has something at another one.
-struct Journey {
+pub(super) struct Journey {
     node: NodeName,
     /// The other one.
     other: HypervisorName,
@@ -113,7 +120,7 @@ impl Fleet {
         if config.sites.is_empty() {
             goes(&[])?;
             let hypervisor = machine::open(&config.libvirt.uri)?.into();
-            let member = Member { name: None, config: config.clone(), hypervisor };
+            let member = Member { name: None, config: config.clone(), hypervisor, domains: Vec::new() };
             let (away, unknown, crowded, journeys) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
             return Ok(Self { members: vec![member], away, unknown, crowded, journeys });
         }
@@ -133,11 +140,11 @@ impl Fleet {
             let nodes: Vec<_> = nodes.map(|(node, _)| node).collect();
             let (name, uri) = (site.name.clone(), site.libvirt.uri.clone());
             match answer {
-                Some(Ok((hypervisor, _))) => {
-                    members.push(Member { name: Some(name), config: config.at(site, &nodes), hypervisor });
+                Some(Ok((hypervisor, domains))) => {
+                    members.push(Member { name: Some(name), config: config.at(site, &nodes), hypervisor, domains });
                 }
                 Some(Err(error)) => away.push(Away { name, uri, error: Some(error) }),
-                None => away.push(Away { name, uri, error: None }),
+                None => away.push(Away::silent(name, uri)),
             }
         }
         let named = |which: &dyn Fn(&Placement) -> bool| {
@@ -160,7 +167,18 @@ impl Fleet {
     /// What is there at one of them, and what those of its nodes that are on their way have at others.
     pub(super) fn inventory(&self, id: &ClusterId, member: &Member, known: Option<Nodes>) -> Result<Inventory, Error> {
         let inventory = Inventory::read(&member.config, &*member.hypervisor, known)?;
-        Ok(Inventory { site: member.name.clone(), moves: self.moves(id, member)?, ..inventory })
+        let (site, moves, elsewhere) = (member.name.clone(), self.moves(id, member)?, self.elsewhere(member));
+        Ok(Inventory { site, moves, elsewhere, ..inventory })
+    }
+
+    /// Nodes that belong to others, and have nothing to do with this one.
+    fn elsewhere(&self, member: &Member) -> BTreeSet<NodeName> {
+        let others = self.members.iter().filter(|other| other.name != member.name);
+        let leaves = |name: &NodeName| {
+            self.journeys.iter().any(|it| it.node == *name && Some(&it.other) == member.name.as_ref())
+        };
+        let names = others.flat_map(|other| &other.config.nodes).map(|node| node.name.clone());
+        names.filter(|name| !leaves(name)).collect()
     }
 
     /// What those nodes of one hypervisor that are on their way have at others.

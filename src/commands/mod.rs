@@ -2,6 +2,7 @@
 
 mod build;
 mod bundle;
+mod capacity;
 mod console;
 mod doctor;
 mod down;

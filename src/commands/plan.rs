@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Session;
+use super::capacity::{self, Standing};
 use super::fleet::{Fleet, cell, insert_hypervisors};
 use crate::build::{Build, BuildError};
 use crate::cli::{Format, Plan};
@@ -22,6 +23,9 @@ struct Document<'a> {
     api_version: &'static str,
     cluster: String,
     plan: &'a [Row],
+    /// The hypervisors of the cluster file, where there are several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    hypervisors: &'a BTreeMap<String, Standing>,
 }
 
 /// Shows the plan; says whether anything is to do.
@@ -56,8 +60,10 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     rows.extend(unknown(&fleet, &nodes));
     rows.extend(cluster.as_ref().and_then(|cluster| binding(session, cluster)));
     rows.extend(kept);
-    let document = Document { api_version: "nodebake/v1", cluster: id.name.to_string(), plan: &rows };
-    session.show(args.output, &document, || table(&rows))?;
+    let hypervisors = capacity::standings(&fleet, &id)?;
+    let cluster = id.name.to_string();
+    let document = Document { api_version: "nodebake/v1", cluster, plan: &rows, hypervisors: &hypervisors };
+    session.show(args.output, &document, || [table(&rows), capacity::table(&hypervisors)].concat())?;
     let busy = rows.iter().any(|row| !matches!(row.action, Action::Nothing | Action::Keep));
     fleet.end(&nodes)?;
     if !busy && args.output == Format::Table {

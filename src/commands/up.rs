@@ -172,8 +172,8 @@ fn bring(
     let build = session.build(&inputs, out);
     let id = build.cluster_id();
     let parts = fleet.members.iter().map(|member| (member, member.of(nodes)));
-    let parts: Vec<_> = parts.filter(|(_, nodes)| !nodes.is_empty()).collect();
-    for part in &parts {
+    let parts: Vec<_> = parts.collect();
+    for part in parts.iter().filter(|(_, nodes)| !nodes.is_empty()) {
         let moves = fleet.moves(&id, part.0)?;
         examine(session, part, moves, &id, known.clone(), &beside, how)?;
     }
@@ -263,6 +263,8 @@ fn plan_all<'a>(
             *old = plan(&made, member, nodes, able, inventory)?;
         }
     }
+    // One without nodes may have something to clear away.
+    planned.retain(|part| !(part.nodes.is_empty() && part.plan.is_empty()));
     for Part { member, inventory, plan, .. } in &planned {
         check_addresses(&member.config, plan, inventory, &id, now)?;
     }

@@ -2,90 +2,54 @@
 
 use super::finding::{Check, Finding, or_ok, size};
 use super::{Case, Host};
-use crate::config::Node;
-use crate::machine::DomainInfo;
+use crate::plan::Load;
 
-/// What machines take together, and what there is.
-struct Load {
-    /// The nodes asked for, whether they run or not.
-    asked: u64,
-    /// What else of this cluster runs.
-    ours: u64,
-    /// What runs and is not of this cluster.
-    others: u64,
-    host: u64,
-}
-
-impl Load {
-    fn of(case: Case, host: &Host, all: u64, node: fn(&Node) -> u64, domain: fn(&DomainInfo) -> u64) -> Self {
-        let of_cluster =
-            |info: &DomainInfo| case.id.is_some_and(|id| info.mark().is_some_and(|mark| mark.belongs_to(id)));
-        let is_asked =
-            |info: &DomainInfo| case.nodes.iter().any(|node| case.id.map(|id| id.uuid(&node.name)) == Some(info.uuid));
-        let runs = |info: &&DomainInfo| info.state.is_active() && !is_asked(info) && !case.makes_room(host, info);
-        let others = host.inventory.domains.iter().filter(runs);
-        let (ours, others): (Vec<_>, Vec<_>) = others.partition(|info| of_cluster(info));
-        Self {
-            asked: case.nodes.iter().map(|asked| node(asked)).sum(),
-            ours: ours.into_iter().map(domain).sum(),
-            others: others.into_iter().map(domain).sum(),
-            host: all,
-        }
-    }
-
-    fn all(&self) -> u64 {
-        self.asked.saturating_add(self.ours).saturating_add(self.others)
-    }
+fn load(case: Case, host: &Host) -> Load {
+    Load::of(case.id, case.nodes, &host.inventory.domains, case.by_hand)
 }
 
 /// Virtual CPUs against those of the host: more in all than there are only make each other wait, but a single machine with
 /// more gains nothing from them, and its kubelet counts on them.
 pub(super) fn cpus(case: Case, host: &Host) -> Vec<Finding> {
-    let Some(known) = host.known() else { return vec![Finding::skipped(Check::Cpus, "the host can run no guest")] };
-    let all = known.cpus;
+    let all = host.info.cpus;
     let large = case.nodes.iter().filter(|node| node.cpus > all).map(|node| {
         let found = format!("{} is to have {} CPUs, and the host has {all}", node.name, node.cpus);
         Finding::failure(Check::Cpus, found, format!("give it at most {all} `cpus` in the cluster file"))
     });
     let mut findings: Vec<_> = large.collect();
-    let load = Load::of(case, host, all.into(), |node| node.cpus.into(), |domain| domain.resources().cpus.into());
-    if findings.is_empty() && load.all() > load.host {
-        let found =
-            format!("the machines have {} CPUs together, the host has {all}: they wait for each other", load.all());
+    let given = load(case, host).all().cpus;
+    if findings.is_empty() && given > all.into() {
+        let found = format!("the machines have {given} CPUs together, the host has {all}: they wait for each other");
         findings.push(Finding::warning(Check::Cpus, found, "lower `cpus` in the cluster file, or run fewer machines"));
     }
-    or_ok(findings, Check::Cpus, || format!("{} of {all} are given to machines", load.all()))
+    or_ok(findings, Check::Cpus, || format!("{given} of {all} are given to machines"))
 }
 
 /// Memory against that of the host. A kubelet counts on what its machine has, and nothing takes it back, so what the
 /// cluster's own machines have must be there; what others run may never use what it was given.
 pub(super) fn memory(case: Case, host: &Host) -> Vec<Finding> {
     const LOWER: &str = "lower `memory` in the cluster file, or run fewer machines";
-    let Some(known) = host.known() else { return vec![Finding::skipped(Check::Memory, "the host can run no guest")] };
-    let all = known.memory;
+    let all = host.info.memory;
     let large = case.nodes.iter().filter(|node| node.memory > all).map(|node| {
         let found = format!("{} is to have {}, and the host has {}", node.name, size(node.memory), size(all));
         Finding::failure(Check::Memory, found, LOWER)
     });
     let mut findings: Vec<_> = large.collect();
-    let load = Load::of(case, host, all, |node| node.memory, |domain| domain.resources().memory);
-    if findings.is_empty() && load.asked + load.ours > all {
-        let found = format!(
-            "the cluster's machines have {} together, the host has {}",
-            size(load.asked + load.ours),
-            size(all)
-        );
+    let load = load(case, host);
+    let (ours, given) = ((load.asked + load.ours).memory, load.all().memory);
+    if findings.is_empty() && ours > all {
+        let found = format!("the cluster's machines have {} together, the host has {}", size(ours), size(all));
         findings.push(Finding::failure(Check::Memory, found, LOWER));
-    } else if findings.is_empty() && load.all() > all {
+    } else if findings.is_empty() && given > all {
         let found = format!(
             "the cluster's machines have {} and others that run {}, together more than the host's {}: it may end one of them",
-            size(load.asked + load.ours),
-            size(load.others),
+            size(ours),
+            size(load.others.memory),
             size(all)
         );
         findings.push(Finding::warning(Check::Memory, found, LOWER));
     }
-    or_ok(findings, Check::Memory, || format!("{} of {} are given to machines", size(load.all()), size(all)))
+    or_ok(findings, Check::Memory, || format!("{} of {} are given to machines", size(given), size(all)))
 }
 
 #[cfg(test)]
@@ -114,7 +78,7 @@ mod tests {
             ),
         ] {
             let mut fixture = Fixture::new();
-            fixture.able().cpus = all;
+            fixture.host.info.cpus = all;
             // One of ours runs, and counts once; one that is off counts nothing.
             fixture.host.inventory.domains = vec![
                 fixture.machine(0, Running),
@@ -139,7 +103,7 @@ mod tests {
             (3, 0, vec![one("worker-node-1"), one("worker-node-2")]),
         ] {
             let mut fixture = Fixture::new();
-            fixture.able().memory = all << 30;
+            fixture.host.info.memory = all << 30;
             fixture.host.inventory.domains =
                 vec![fixture.machine(1, Running), domain("other", Running, &resources(others, 1))];
             assert_eq!(fixture.judge(memory), wanted, "{all} {others}");
@@ -149,7 +113,7 @@ mod tests {
     #[test]
     fn another_machine_of_the_cluster_counts_as_its_own() {
         let mut fixture = Fixture::new();
-        fixture.able().memory = 7 << 30;
+        fixture.host.info.memory = 7 << 30;
         fixture.host.inventory.domains = vec![fixture.machine(1, Running)];
         fixture.config.nodes.pop();
         let together = "failure: the cluster's machines have 8.0 GiB together, the host has 7.0 GiB | lower `memory` in the \

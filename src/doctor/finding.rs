@@ -33,6 +33,11 @@ pub enum Check {
     Macs,
     Addresses,
     Autostart,
+    CpuFeatures,
+    Bridges,
+    Joined,
+    HostClocks,
+    Spare,
     Apiserver,
     GuestRoute,
     Clock,
@@ -66,6 +71,11 @@ impl fmt::Display for Check {
             Self::Macs => "macs",
             Self::Addresses => "addresses",
             Self::Autostart => "autostart",
+            Self::CpuFeatures => "cpu-features",
+            Self::Bridges => "bridges",
+            Self::Joined => "joined",
+            Self::HostClocks => "host-clocks",
+            Self::Spare => "spare",
             Self::Apiserver => "apiserver",
             Self::GuestRoute => "guest-route",
             Self::Clock => "clock",
@@ -195,7 +205,7 @@ pub(super) fn or_ok(findings: Vec<Finding>, check: Check, found: impl FnOnce() -
 }
 
 /// Bytes in the unit that reads best, with one digit behind the point: `512.0 MiB`, `23.4 GiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let (unit, name) = if bytes < 1 << 30 { (1 << 20, "MiB") } else { (1 << 30, "GiB") };
     // Rounded down: what is said to be free is.
     let tenths = u128::from(bytes) * 10 / unit;

@@ -34,9 +34,10 @@ impl Fixture {
             nodes: None,
             site: None,
             moves: BTreeMap::new(),
+            elsewhere: std::collections::BTreeSet::new(),
         };
         let host = Host {
-            info: HostInfo { local: true, qemu_user: Some((64055, 108)) },
+            info: HostInfo { local: true, qemu_user: Some((64055, 108)), cpus: 8, memory: 16 << 30 },
             capabilities: BTreeMap::from([(Arch::Amd64, Ok(able()))]),
             networks: vec![network("nodebake", "10.0.0.1/24")],
             inventory,
@@ -44,6 +45,7 @@ impl Fixture {
             way: Way::default(),
             qemu_user: None,
             free: None,
+            seen: None,
         };
         Self { config, id, host }
     }
@@ -102,10 +104,9 @@ fn able() -> Capabilities {
         machine: "pc-q35-10.0".to_owned(),
         libvirt_version: semver::Version::new(8, 0, 0),
         hypervisor_version: semver::Version::new(6, 2, 0),
-        cpus: 8,
-        memory: 16 << 30,
         uefi: true,
         secure_boot: true,
+        cpu: None,
     }
 }
 

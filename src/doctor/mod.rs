@@ -6,7 +6,9 @@
 
 mod access;
 mod apiserver;
+mod between;
 mod capacity;
+mod clocks;
 mod cluster;
 mod files;
 mod finding;
@@ -30,7 +32,7 @@ use jiff::Timestamp;
 pub use apiserver::{Probe, probe};
 use cluster::Asked;
 pub use cluster::{Answers, Questions};
-pub use finding::{Check, Finding, Remedy, Status};
+pub use finding::{Check, Finding, Remedy, Status, size};
 
 use crate::apply::{Presence, presences};
 use crate::artifacts::{Lock, Store};
@@ -38,8 +40,8 @@ use crate::cluster::{Cluster, Nodes};
 use crate::config::{Arch, ClusterId, Config, Node, NodeName, Site};
 use crate::error::Error;
 use crate::identity::{Ca, IdentityError};
-use crate::machine::{self, Capabilities, DomainInfo, HostInfo, Hypervisor, MachineError, NetworkInfo};
-use crate::plan::{Blocked, ByHand, Ground, Images, Inventory, Kept, Move, blocked, place, taken_over};
+use crate::machine::{self, Capabilities, HostInfo, Hypervisor, MachineError, NetworkInfo};
+use crate::plan::{Blocked, ByHand, Ground, Images, Inventory, Move, blocked, making_room, place};
 
 /// How long everything may take that is asked of others.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -87,6 +89,8 @@ pub struct Host {
     qemu_user: Option<access::User>,
     /// Bytes left where the pool is to be made, where this machine is the host.
     free: Option<u64>,
+    /// What is asked only to compare it with others.
+    seen: Option<between::Seen>,
 }
 
 impl Host {
@@ -111,6 +115,7 @@ impl Host {
             qemu_user: info.qemu_user.filter(|_| info.local).map(|(uid, gid)| access::User::find(uid, gid)),
             free: folders.first().filter(|_| info.local).and_then(|folder| files::free(folder)),
             inventory,
+            seen: None,
         })
     }
 
@@ -148,17 +153,9 @@ impl Host {
 }
 
 impl Case<'_> {
-    /// Whether a domain is a machine made by hand that does not run beside the one of a node that is asked for: it is kept,
-    /// or goes off when its place is taken over.
-    fn makes_room(&self, host: &Host, domain: &DomainInfo) -> bool {
-        let kept = self.id.map(|id| taken_over(id, &host.inventory.domains)).unwrap_or_default();
-        let of_node = |kept: &&Kept| self.nodes.iter().any(|node| node.name == kept.note.node);
-        let kept = kept.iter().filter(of_node).any(|kept| kept.domain.uuid == domain.uuid);
-        match self.by_hand {
-            ByHand::InTheWay => kept && !domain.state.is_active(),
-            ByHand::TakenOver(Some(name)) => kept || domain.name == name,
-            ByHand::TakenOver(None) => kept || self.nodes.iter().any(|node| node.name.to_string() == domain.name),
-        }
+    /// The domains made by hand that do not run beside the machines of the nodes that are asked for.
+    fn making_room(&self, host: &Host) -> BTreeSet<uuid::Uuid> {
+        making_room(self.id, self.nodes, &host.inventory.domains, self.by_hand)
     }
 }
 
@@ -176,6 +173,7 @@ fn in_short(config: &Config, hypervisor: &dyn Hypervisor) -> Result<Inventory, M
         nodes: None,
         site: None,
         moves: BTreeMap::new(),
+        elsewhere: BTreeSet::new(),
     })
 }
 
@@ -200,11 +198,15 @@ impl<T: Send + 'static> Begun<T> {
 /// What came of asking a hypervisor; none where it did not answer in time.
 type Heard = Option<Result<Host, MachineError>>;
 
-/// Asks a hypervisor, whichever nodes are there.
-fn ask_host(config: Config, nodes: &[&Node]) -> Begun<Result<Host, MachineError>> {
+/// Asks a hypervisor, whichever nodes are there; with `compared` also what is compared with others.
+fn ask_host(config: Config, nodes: &[&Node], compared: bool) -> Begun<Result<Host, MachineError>> {
     let architectures = nodes.iter().map(|node| node.arch).collect();
+    let begin = Instant::now();
     Begun::new(move || {
-        machine::open(&config.libvirt.uri).and_then(|host| Host::read(&config, &*host, &architectures, true))
+        let hypervisor = machine::open(&config.libvirt.uri)?;
+        let host = Host::read(&config, &*hypervisor, &architectures, true)?;
+        let seen = compared.then(|| between::Seen::ask(&config, &*hypervisor, &host.inventory, begin));
+        Ok(Host { seen, ..host })
     })
 }
 
@@ -243,7 +245,8 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
         sites.push((None, case.config.clone()));
     }
     let (names, sites): (Vec<_>, Vec<_>) = sites.into_iter().unzip();
-    let hosts: Vec<_> = sites.into_iter().map(|config| ask_host(config, case.nodes)).collect();
+    let compared = sites.len() > 1;
+    let hosts: Vec<_> = sites.into_iter().map(|config| ask_host(config, case.nodes, compared)).collect();
     let opened = config.cluster.kubeconfig.clone().map(|path| Begun::new(move || Cluster::open(&path)));
     let probe = Begun::new({
         let config = Arc::clone(&config);
@@ -259,6 +262,8 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
             (nodes.by(end).map_or(Asked::Silent, Asked::Answered), Some(questions.by(end)))
         }
     };
+    // The leases are as old as they were then.
+    let now = Timestamp::now();
     let hosts: Vec<_> = hosts.iter().map(|host| host.by(end)).collect();
     let probe = probe.by(end);
     let nodes = match &cluster {
@@ -270,11 +275,15 @@ pub fn examine(case: Case, files: &Files) -> Vec<Finding> {
     // Several are seen from this machine, not from one of them.
     let there = if let [Some(Ok(host))] = hosts.as_slice() { Some(host) } else { None };
     let mut findings = of_files(case, files, there);
-    for ((name, (config, nodes)), host) in names.iter().zip(divide(case, &hosts)).zip(&hosts) {
-        let case = Case { config: &config, nodes: &nodes, ..case };
+    let parts = divide(case, &hosts);
+    for ((name, (config, nodes)), host) in names.iter().zip(&parts).zip(&hosts) {
+        let case = Case { config, nodes, ..case };
         let found = of_host(case, files, host.as_ref(), probe.as_ref()).into_iter();
         findings.extend(found.map(|finding| Finding { hypervisor: name.clone(), ..finding }));
     }
+    let compared = names.iter().zip(&parts).zip(&hosts);
+    let compared = compared.filter_map(|((name, (config, _)), host)| Some((name.as_ref()?, config, host)));
+    findings.extend(between::judge(Case { now, ..case }, &compared.collect::<Vec<_>>(), files));
     findings.extend(of_cluster(case, there, &cluster, answers.as_ref(), probe.as_ref()));
     findings.sort_by_key(|finding| finding.check);
     findings

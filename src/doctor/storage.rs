@@ -10,7 +10,7 @@ use crate::machine::{PoolInfo, VolumeInfo, VolumeName};
 use crate::plan::{Blocked, Images, Inventory, log_pool};
 
 /// Bytes that a seed takes at most.
-const SEED: u64 = 512 << 10;
+pub(super) const SEED: u64 = 512 << 10;
 
 /// Whether the pools are of a kind that holds files, and started. One that is not there, or not started, `up` sees to.
 pub(super) fn pool(case: Case, host: &Host, blocked: &[Blocked]) -> Vec<Finding> {
@@ -59,39 +59,47 @@ pub(super) fn pool_path(host: &Host) -> Vec<Finding> {
     })
 }
 
+/// Said where the payload is not built.
+pub(super) const UNCOUNTED: &str = ", not counting the payload, which is not built yet";
+
 /// What the pool still has to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Need {
+pub(super) struct Need {
     /// Images that are not there yet, in bytes.
-    images: u64,
+    pub(super) images: u64,
     /// How much root and data disks can grow, in bytes.
-    disks: u64,
+    pub(super) disks: u64,
     /// The payload is not built, and so not counted.
-    unbuilt: bool,
+    pub(super) unbuilt: bool,
 }
 
 /// Whether the pool has room for the images, and for the root disks should all of them fill up: those take room only as
 /// their guests write.
 pub(super) fn space(case: Case, host: &Host, images: &BTreeMap<Arch, Option<Images>>) -> Vec<Finding> {
-    let pool = host.inventory.pool.as_ref();
+    match available(host) {
+        Ok(available) => {
+            let need = need(case, &host.inventory.volumes, images);
+            judge_space(host.inventory.pool.as_ref(), available, need)
+        }
+        Err(why) => vec![Finding::skipped(Check::Space, why)],
+    }
+}
+
+/// Bytes left where the disks are, or will be; else why that is not known.
+pub(super) fn available(host: &Host) -> Result<u64, String> {
     // What is in a pool that is off cannot be seen, so what it lacks is not known.
-    let available = match pool {
+    match &host.inventory.pool {
         Some(pool) if pool.active => Ok(pool.available),
         Some(pool) => Err(format!("storage pool {} is not active", pool.name)),
         None => host.free.ok_or_else(|| "the pool is not there yet, and the hypervisor is another machine".to_owned()),
-    };
-    let available = match available {
-        Ok(available) => available,
-        Err(why) => return vec![Finding::skipped(Check::Space, why)],
-    };
-    judge_space(pool, available, need(case, &host.inventory.volumes, images))
+    }
 }
 
 fn judge_space(pool: Option<&PoolInfo>, available: u64, need: Need) -> Vec<Finding> {
     const FREE: &str = "free space there, or name another pool in the cluster file";
     let place = pool.map_or_else(|| "where the pool is to be".to_owned(), |pool| format!("in {}", pool.path));
     let Need { images, disks, unbuilt } = need;
-    let uncounted = if unbuilt { ", not counting the payload, which is not built yet" } else { "" };
+    let uncounted = if unbuilt { UNCOUNTED } else { "" };
     if images > available {
         let found = format!("the images need {}{uncounted}, and {} are free {place}", size(images), size(available));
         return vec![Finding::failure(Check::Space, found, FREE)];
@@ -113,7 +121,7 @@ fn judge_space(pool: Option<&PoolInfo>, available: u64, need: Need) -> Vec<Findi
     vec![Finding::ok(Check::Space, found)]
 }
 
-fn need(case: Case, volumes: &[VolumeInfo], images: &BTreeMap<Arch, Option<Images>>) -> Need {
+pub(super) fn need(case: Case, volumes: &[VolumeInfo], images: &BTreeMap<Arch, Option<Images>>) -> Need {
     let is_there =
         |name: &VolumeName| volumes.iter().any(|volume| volume.ours().as_ref() == Some(name) && volume.is_whole());
     let mut missing = BTreeMap::new();

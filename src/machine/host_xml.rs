@@ -1,13 +1,14 @@
 //! libvirt's XML of networks, pools, volumes and capabilities: written from specs, read into infos.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use roxmltree::{Document, Node};
 
 use super::xml::Element;
 use super::{
-    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeFormat, VolumeInfo, VolumeName,
-    VolumeSpec,
+    CpuModel, NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeFormat, VolumeInfo,
+    VolumeName, VolumeSpec,
 };
 
 /// XML namespace of the marking in a network's metadata.
@@ -257,6 +258,7 @@ pub(super) struct DomainCapabilities {
     pub(super) uefi: bool,
     /// and some with secure boot.
     pub(super) secure_boot: bool,
+    pub(super) cpu: Option<CpuModel>,
 }
 
 pub(super) fn read_domain_capabilities(xml: &str) -> Result<DomainCapabilities, Problem> {
@@ -273,7 +275,36 @@ pub(super) fn read_domain_capabilities(xml: &str) -> Result<DomainCapabilities, 
         machine: need(root, &["machine"])?.to_owned(),
         uefi: offers(os, "firmware", "efi"),
         secure_boot: offers(os.and_then(|os| child(os, "loader")), "secure", "yes"),
+        cpu: read_host_model(root),
     })
+}
+
+/// The mode `host-model` of domain capabilities (<https://libvirt.org/formatdomaincaps.html#cpu-configuration>).
+fn read_host_model(root: Node<'_, '_>) -> Option<CpuModel> {
+    let modes = child(root, "cpu")?.children().filter(|node| node.has_tag_name("mode"));
+    let mode = modes.into_iter().find(|mode| mode.attribute("name") == Some("host-model"))?;
+    let with = |policy: &str| -> BTreeSet<String> {
+        let features = mode.children().filter(|node| node.has_tag_name("feature"));
+        let features = features.filter(|feature| feature.attribute("policy") == Some(policy));
+        features.filter_map(|feature| feature.attribute("name")).map(str::to_owned).collect()
+    };
+    Some(CpuModel { name: text_at(mode, &["model"])?.to_owned(), more: with("require"), less: with("disable") })
+}
+
+/// Largest packet of a host's interface in bytes, where libvirt tells it.
+pub(super) fn read_mtu(xml: &str) -> Result<Option<u32>, Problem> {
+    let document = parse(xml)?;
+    let size = child(document.root_element(), "mtu").and_then(|mtu| mtu.attribute("size"));
+    size.map(|size| size.parse().map_err(|_| format!("mtu {size:?}"))).transpose()
+}
+
+/// When a volume was last written, where libvirt tells it: whole seconds since the epoch.
+pub(super) fn read_written(xml: &str) -> Result<Option<i64>, Problem> {
+    let document = parse(xml)?;
+    let text = text_at(document.root_element(), &["target", "timestamps", "mtime"]);
+    // <seconds>.<nanoseconds>
+    let seconds = |text: &str| text.split('.').next().and_then(|seconds| seconds.parse().ok());
+    text.map(|text| seconds(text).ok_or_else(|| format!("mtime {text:?}"))).transpose()
 }
 
 /// User and group that libvirt runs QEMU as, from the host's capabilities: the base label of the security model `dac` for
@@ -432,7 +463,7 @@ mod tests {
             (os(""), false, false),
         ] {
             let (emulator, machine) = ("/q".to_owned(), "m".to_owned());
-            let wanted = DomainCapabilities { emulator, machine, uefi, secure_boot };
+            let wanted = DomainCapabilities { emulator, machine, uefi, secure_boot, cpu: None };
             assert_eq!(read_domain_capabilities(&xml), Ok(wanted), "{xml}");
         }
         let model = |model: &str| format!("<capabilities><host><cpu/>{model}</host></capabilities>");
@@ -447,6 +478,55 @@ mod tests {
             (dac.replace(":+108", ""), Err("baselabel \"+64055\"".to_owned())),
         ] {
             assert_eq!(read_qemu_user(&model(&models)), wanted, "{models}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_of_guests() {
+        let cpu = |modes: &str| {
+            let xml = format!("<domainCapabilities><path>/q</path><machine>m</machine>{modes}</domainCapabilities>");
+            read_domain_capabilities(&xml).unwrap().cpu
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let mode = "<mode name='host-model' supported='yes'><model fallback='forbid'>EPYC</model><vendor>AMD</vendor>\
+                    <maxphysaddr mode='passthrough'/><feature policy='require' name='x2apic'/><feature policy='disable' \
+                    name='svm'/><feature policy='require' name='hypervisor'/></mode>";
+        let passthrough = "<mode name='host-passthrough' supported='yes'/>";
+        let custom = "<mode name='custom' supported='yes'><model usable='yes'>qemu64</model></mode>";
+        let wanted =
+            CpuModel { name: "EPYC".to_owned(), more: names(&["hypervisor", "x2apic"]), less: names(&["svm"]) };
+        for (modes, wanted) in [
+            (format!("<cpu>{passthrough}{mode}{custom}</cpu>"), Some(wanted)),
+            (format!("<cpu>{passthrough}<mode name='host-model' supported='no'/>{custom}</cpu>"), None),
+            (format!("<cpu>{passthrough}{custom}</cpu>"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(cpu(&modes), wanted, "{modes}");
+        }
+    }
+
+    #[test]
+    fn interfaces_and_times_of_files() {
+        for (inner, wanted) in [
+            ("<mtu size='9000'/><bridge/>", Ok(Some(9000))),
+            ("<bridge/>", Ok(None)),
+            ("<mtu size='large'/>", Err("mtu \"large\"".to_owned())),
+        ] {
+            assert_eq!(
+                read_mtu(&format!("<interface type='bridge' name='br0'>{inner}</interface>")),
+                wanted,
+                "{inner}"
+            );
+        }
+        let volume = |times: &str| format!("<volume><name>a</name><target>{times}</target></volume>");
+        for (times, wanted) in [
+            ("<timestamps><atime>9.1</atime><mtime>1700000000.123456789</mtime></timestamps>", Ok(Some(1_700_000_000))),
+            ("<timestamps><mtime>1700000000</mtime></timestamps>", Ok(Some(1_700_000_000))),
+            ("<timestamps><atime>9</atime></timestamps>", Ok(None)),
+            ("", Ok(None)),
+            ("<timestamps><mtime>today</mtime></timestamps>", Err("mtime \"today\"".to_owned())),
+        ] {
+            assert_eq!(read_written(&volume(times)), wanted, "{times}");
         }
     }
 

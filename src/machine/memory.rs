@@ -11,9 +11,10 @@ use super::console::{Echo, EchoSession};
 use super::image::Source;
 use super::mark::{LogKind, LogPart, Mark, NAMESPACE, VolumeName};
 use super::{
-    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, Moving, NetworkInfo,
-    NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, Reservation, TakenOver, VolumeFormat, VolumeInfo,
-    VolumeSpec, check_disk, check_held, check_note, check_set_aside, domain_xml, host_xml, record, taken_over, upload,
+    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, InterfaceInfo, MachineError, Moving,
+    NetworkInfo, NetworkSpec, OverlaySpec, Passing, PoolInfo, PoolSpec, Reservation, TakenOver, VolumeFormat,
+    VolumeInfo, VolumeSpec, check_disk, check_held, check_note, check_set_aside, domain_xml, host_xml, record,
+    taken_over, upload,
 };
 use crate::config::Arch;
 use crate::digest::Digest;
@@ -93,10 +94,9 @@ impl Memory {
             machine: "pc-q35-10.0".to_owned(),
             libvirt_version: semver::Version::new(11, 3, 0),
             hypervisor_version: semver::Version::new(10, 0, 2),
-            cpus: 8,
-            memory: 64 << 30,
             uefi: true,
             secure_boot: true,
+            cpu: None,
         };
         let state = State {
             capabilities,
@@ -349,7 +349,12 @@ impl Hypervisor for Memory {
     }
 
     fn host(&self) -> Result<HostInfo> {
-        Ok(HostInfo { local: false, qemu_user: None })
+        Ok(HostInfo { local: false, qemu_user: None, cpus: 8, memory: 64 << 30 })
+    }
+
+    /// It has none.
+    fn interface(&self, _: &str) -> Result<Option<InterfaceInfo>> {
+        Ok(None)
     }
 
     fn networks(&self) -> Result<Vec<NetworkInfo>> {
@@ -428,6 +433,11 @@ impl Hypervisor for Memory {
 
     fn refresh_pool(&self, name: &str) -> Result<()> {
         self.lock().pool(name).map(|_| ())
+    }
+
+    /// No clock runs there.
+    fn written(&self, pool: &str) -> Result<BTreeMap<String, i64>> {
+        self.lock().pool(pool).map(|_| BTreeMap::new())
     }
 
     fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>> {

@@ -15,6 +15,7 @@
 //! - A volume that was uploaded in part is never taken for a whole one: see [`VolumeInfo::is_whole`].
 //! - Paths are those of the hypervisor's machine, which need not be this one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::Ipv4Addr;
 
@@ -57,8 +58,12 @@ pub trait Hypervisor: Send + Sync {
     /// What the host can run for guests of one architecture.
     fn capabilities(&self, arch: Arch) -> Result<Capabilities, MachineError>;
 
-    /// Where the host is, and who QEMU is there.
+    /// Where the host is, what it has, and who QEMU is there.
     fn host(&self) -> Result<HostInfo, MachineError>;
+
+    /// A network interface of the host, such as a bridge, by its name. Fails where libvirt has no driver for
+    /// interfaces.
+    fn interface(&self, name: &str) -> Result<Option<InterfaceInfo>, MachineError>;
 
     /// All persistent networks, also those that are not ours, by name.
     fn networks(&self) -> Result<Vec<NetworkInfo>, MachineError>;
@@ -83,6 +88,9 @@ pub trait Hypervisor: Send + Sync {
 
     /// All volumes of an active pool, also those that are not ours, by name.
     fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>, MachineError>;
+    /// When the volumes of an active pool were last written, by their names: seconds since the epoch, by the clock of
+    /// whoever keeps the files. The folder is looked at anew; one with a job under way is not waited for.
+    fn written(&self, pool: &str) -> Result<BTreeMap<String, i64>, MachineError>;
     /// Makes a volume of exactly `source`'s bytes, which must have the size and digest of `spec`; `on_bytes` is told of
     /// each piece's length, holes among them, which take no room. A whole volume of that name is left as it is; a part of one is made anew, once nobody else
     /// writes it. After an error no volume of that name stays behind, unless the connection is lost.
@@ -172,14 +180,32 @@ pub struct Capabilities {
     pub libvirt_version: semver::Version,
     /// The hypervisor of the host (QEMU), `10.0.2`.
     pub hypervisor_version: semver::Version,
-    /// CPUs of the host.
-    pub cpus: u32,
-    /// Memory of the host in bytes.
-    pub memory: u64,
     /// Whether the host has UEFI firmware for such guests.
     pub uefi: bool,
     /// Whether one of these starts signed loaders alone.
     pub secure_boot: bool,
+    /// The CPU that guests can have with hardware virtualisation, as far as libvirt tells.
+    pub cpu: Option<CpuModel>,
+}
+
+/// A CPU as libvirt describes it (`host-model`): by the model that comes nearest, and how it differs from that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CpuModel {
+    /// libvirt's name of the model, `Skylake-Server-IBRS`.
+    pub name: String,
+    /// Features that it has beside the model's.
+    pub more: BTreeSet<String>,
+    /// Features of the model that it lacks.
+    pub less: BTreeSet<String>,
+}
+
+/// A network interface of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceInfo {
+    /// Whether it is up, and has a link.
+    pub active: bool,
+    /// Largest packet in bytes, where libvirt tells it.
+    pub mtu: Option<u32>,
 }
 
 /// A host, whatever it can run.
@@ -189,6 +215,10 @@ pub struct HostInfo {
     pub local: bool,
     /// User and group that QEMU runs as, where libvirt changes them: for a daemon of root's.
     pub qemu_user: Option<(u32, u32)>,
+    /// Its CPUs.
+    pub cpus: u32,
+    /// Its memory in bytes.
+    pub memory: u64,
 }
 
 impl Capabilities {

@@ -30,6 +30,8 @@ pub struct Inventory {
     pub site: Option<HypervisorName>,
     /// Nodes of this hypervisor that are on their way, and what they have at another one.
     pub moves: BTreeMap<NodeName, Move>,
+    /// Nodes of the cluster file that belong to other hypervisors: what this one has of them goes, but a machine.
+    pub elsewhere: BTreeSet<NodeName>,
 }
 
 /// Name of the pool that holds logs: a pool of their own, since only an idle pool can be refreshed and logs are read
@@ -114,6 +116,7 @@ impl Inventory {
             nodes,
             site: None,
             moves: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
         })
     }
 }

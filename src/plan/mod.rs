@@ -5,6 +5,7 @@
 mod blocked;
 mod drift;
 mod inventory;
+mod load;
 mod moving;
 mod placement;
 mod removal;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 pub use blocked::{Blocked, blocked, own};
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
+pub use load::{Amount, Load};
 pub use moving::{Move, Way};
 pub use placement::{Ground, Placement, Stuck, check, evacuation, place};
 pub use removal::{Removal, removals};
@@ -28,7 +30,7 @@ pub use replacement::Replacement;
 pub use report::{Action, Kind, Row, binding, kept_rows, rows, unknown};
 pub use reservations::is_of_cluster;
 pub use sealing::Sealing;
-pub use take_over::{ByHand, Kept, KeptRemoval, TakeOver, kept_removals, taken_over};
+pub use take_over::{ByHand, Kept, KeptRemoval, TakeOver, kept_removals, making_room, taken_over};
 pub use unused::unused;
 
 use replacement::Old;
@@ -120,6 +122,15 @@ pub enum SharedAction {
     StartPool(String),
     /// Upload an image into a pool.
     Upload(Upload),
+    /// Remove disks and seeds of a node that belongs to another hypervisor: a move left them that was cut off.
+    Clear {
+        /// The node.
+        node: NodeName,
+        /// Name of the pool.
+        pool: String,
+        /// What goes.
+        volumes: Vec<VolumeName>,
+    },
 }
 
 /// A file to upload.
@@ -487,10 +498,10 @@ impl<'a> Layout<'a> {
     fn shared(&self, nodes: &[NodePlan]) -> Vec<SharedAction> {
         let Request { config, id, inventory, built, .. } = self.request;
         let boot = |node: &&NodePlan| matches!(node.step, Step::Create(_) | Step::Start(_));
+        let mut actions = moving::left_behind(id, inventory, &config.libvirt.pool);
         if !nodes.iter().any(|node| boot(&node)) {
-            return Vec::new();
+            return actions;
         }
-        let mut actions = Vec::new();
         match &inventory.network {
             // The user's own bridge is used as it is.
             _ if config.network.bridge.is_some() => {}

@@ -7,9 +7,11 @@
 //!
 //! [`Moving`]: crate::machine::Moving
 
-use super::{Blocked, Inventory, Removal, removals, replacement};
+use std::collections::BTreeMap;
+
+use super::{Blocked, Inventory, Removal, SharedAction, removals, replacement};
 use crate::config::{ClusterId, Config, HypervisorName, Node, NodeName};
-use crate::machine::{DomainInfo, NoteState};
+use crate::machine::{DomainInfo, NoteState, VolumeInfo, VolumeName};
 
 /// How far a move is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,20 @@ impl Move {
             unsettled: false,
         })
     }
+}
+
+/// What a hypervisor has of nodes that belong to others, without a machine: a run left it that was cut off.
+pub(super) fn left_behind(id: &ClusterId, inventory: &Inventory, pool: &str) -> Vec<SharedAction> {
+    let mut left: BTreeMap<NodeName, Vec<VolumeName>> = BTreeMap::new();
+    let ours = inventory.volumes.iter().filter_map(VolumeInfo::ours).filter(|name| name.belongs_to(id));
+    for volume in ours.filter(replacement::is_own) {
+        let node = volume.owner().map(|(_, node)| node).filter(|node| inventory.elsewhere.contains(node)).cloned();
+        let Some(node) = node else { continue };
+        if !inventory.domains.iter().any(|domain| domain.uuid == id.uuid(&node)) {
+            left.entry(node).or_default().push(volume);
+        }
+    }
+    left.into_iter().map(|(node, volumes)| SharedAction::Clear { node, pool: pool.to_owned(), volumes }).collect()
 }
 
 /// The move of a node, if it is on its way: what the inventory has of it, or what its machine says alone.

@@ -228,6 +228,10 @@ fn shared(action: &SharedAction) -> Row {
         }
         SharedAction::CreatePool(spec) => row(Kind::Pool, &spec.name, Action::Create, Some(spec.path.clone())),
         SharedAction::StartPool(name) => row(Kind::Pool, name, Action::Start, None),
+        SharedAction::Clear { node, volumes, .. } => {
+            let reasons = volumes.iter().map(ToString::to_string).collect();
+            Row { reasons, ..row(Kind::Node, &node.to_string(), Action::Clear, None) }
+        }
         SharedAction::Upload(upload) => {
             let name = if matches!(upload.spec.name, VolumeName::Base(_)) { "base image" } else { "payload" };
             let reason = if upload.spec.digest == UNBUILT {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Blocked;
-use crate::config::{ClusterId, NodeName};
+use crate::config::{ClusterId, Node, NodeName};
 use crate::machine::{DiskSource, DomainInfo, NoteState, TakenOver, VolumeInfo, VolumeName};
 
 /// What becomes of machines that somebody made by hand under names of nodes.
@@ -59,6 +59,28 @@ pub fn taken_over<'a>(id: &ClusterId, domains: &'a [DomainInfo]) -> Vec<Kept<'a>
     let foreign = domains.iter().filter(|domain| domain.mark == Ok(None));
     let noted = foreign.filter_map(|domain| Some(Kept { domain, note: domain.taken_over().ok()?? }));
     noted.filter(|kept| kept.note.belongs_to(id)).collect()
+}
+
+/// The domains made by hand that do not run beside the machines of these nodes: they are kept, or go off when their
+/// places are taken over.
+pub fn making_room(
+    id: Option<&ClusterId>,
+    nodes: &[&Node],
+    domains: &[DomainInfo],
+    by_hand: ByHand,
+) -> BTreeSet<uuid::Uuid> {
+    let of_node = |kept: &Kept| nodes.iter().any(|node| node.name == kept.note.node);
+    let kept = id.map(|id| taken_over(id, domains)).unwrap_or_default().into_iter().filter(of_node);
+    let kept: BTreeSet<_> = kept.map(|kept| kept.domain.uuid).collect();
+    let makes_room = |domain: &&DomainInfo| {
+        let kept = kept.contains(&domain.uuid);
+        match by_hand {
+            ByHand::InTheWay => kept && !domain.state.is_active(),
+            ByHand::TakenOver(Some(name)) => kept || domain.name == name,
+            ByHand::TakenOver(None) => kept || nodes.iter().any(|node| node.name.to_string() == domain.name),
+        }
+    };
+    domains.iter().filter(makes_room).map(|domain| domain.uuid).collect()
 }
 
 /// The take-overs of a host, by their nodes: what is under way, and what is kept.

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use nodebake::config::Arch;
-use nodebake::machine::Capabilities;
+use nodebake::machine::{Capabilities, HostInfo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -86,8 +86,12 @@ impl Lab {
         self.daemon.open().capabilities(Arch::Amd64).unwrap()
     }
 
+    fn host(&self) -> HostInfo {
+        self.daemon.open().host().unwrap()
+    }
+
     fn qemu(&self) -> String {
-        let (uid, _) = self.daemon.open().host().unwrap().qemu_user.unwrap();
+        let (uid, _) = self.host().qemu_user.unwrap();
         let name = must(Command::new("id").arg("-nu").arg(uid.to_string()));
         String::from_utf8(name).unwrap().trim().to_owned()
     }
@@ -107,7 +111,8 @@ impl Lab {
 
     /// What is found of a host that lacks nothing and has nothing yet.
     fn fine(&self) -> Findings {
-        let Capabilities { libvirt_version, hypervisor_version, kvm, emulator, cpus, .. } = self.able();
+        let Capabilities { libvirt_version, hypervisor_version, kvm, emulator, .. } = self.able();
+        let cpus = self.host().cpus;
         let end = self.world.openssl(&["x509", "-in", "ca.pem", "-noout", "-enddate", "-dateopt", "iso_8601"]);
         let end = end.trim().trim_start_matches("notAfter=").replace(' ', "T");
         let module = "load its module on the host (modprobe kvm_intel or kvm_amd), and see that /dev/kvm is there; \
@@ -357,7 +362,7 @@ fn what_others_have_is_told_and_up_builds_nothing() {
         );
     }
     // More than the host has.
-    let much = (lab.able().memory >> 30) + 1;
+    let much = (lab.host().memory >> 30) + 1;
     lab.world.edit("memory: 512MiB", &format!("memory: {much}GiB"));
     let lower = "lower `memory` in the cluster file, or run fewer machines";
     let failures = [

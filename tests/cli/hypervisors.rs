@@ -109,6 +109,12 @@ fn all<const N: usize>(rows: [(&str, &str, &str); N]) -> BTreeMap<String, (Value
     rows.into_iter().map(|(name, place, action)| (name.to_owned(), (json!(place), json!(action)))).collect()
 }
 
+/// What a plan says of the hypervisors.
+fn standings(ran: &Ran) -> Value {
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    document["hypervisors"].clone()
+}
+
 #[test]
 fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     let Some(mut lab) = Lab::new() else { return };
@@ -123,12 +129,24 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     }
     world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
 
-    let planned = nodes(&world.run(&["plan", "-o", "json"]));
+    let ran = world.run(&["plan", "-o", "json"]);
+    let standing = |host: &Daemon| {
+        let there = host.open().host().unwrap();
+        let cpus = json!({"host": there.cpus, "nodes": 2, "others": 0});
+        let memory = json!({"host": there.memory, "nodes": 1_u64 << 30, "others": 0});
+        json!({"answers": true, "nodes": 2, "cpus": cpus, "memory": memory, "poolAvailable": null})
+    };
+    assert_eq!(standings(&ran), json!({"a": standing(&lab.a), "b": standing(&lab.b)}));
+    let planned = nodes(&ran);
     let create = [("worker-node-1", "a"), ("n3", "b"), ("n4", "a"), ("worker-node-2", "b")];
     assert_eq!(planned, all(create.map(|(name, place)| (name, place, "create"))));
     let table = world.run(&["plan", "n3"]);
     let heads: Vec<_> = table.stdout.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(heads, ["KIND", "NAME", "HYPERVISOR", "ACTION", "COMMAND", "REASON"]);
+    // All of them, whichever nodes are named.
+    let below: Vec<_> = table.stdout.lines().skip_while(|line| !line.is_empty()).skip(1).collect();
+    let firsts: Vec<_> = below.iter().map(|line| line.split_whitespace().take(3).collect::<Vec<_>>()).collect();
+    assert_eq!(firsts, [["HYPERVISOR", "NODES", "CPUS"], ["a", "2", "2"], ["b", "2", "2"]], "{table:?}");
 
     let played = (Guests::of(&lab.a, guests::good), Guests::of(&lab.b, guests::good));
     let ran = world.run(&["up"]);
@@ -139,7 +157,10 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     );
     // Without a kubeconfig nobody knows whether they registered.
     let there = create.map(|(name, place)| (name, place, "finish"));
-    assert_eq!(nodes(&world.run(&["plan", "-o", "json"])), all(there));
+    let ran = world.run(&["plan", "-o", "json"]);
+    assert_eq!(nodes(&ran), all(there));
+    let after = ["a", "b"].map(|name| standings(&ran)[name].clone());
+    assert!(after.iter().all(|it| it["nodes"] == 2 && it["poolAvailable"].as_u64() > Some(0)), "{after:?}");
 
     // One more, above all others, moves none.
     world.edit("\nnodes:\n", "\nnodes:\n  - {name: n0, address: 10.0.0.40}\n");
@@ -181,6 +202,10 @@ fn nodes_are_divided_and_one_host_less_keeps_nobody_up() {
     let wanted = [&known[..], &["n0", "n3", "worker-node-2"].map(lost)].concat();
     assert_eq!(shown, wanted.into_iter().map(|(name, action)| (name.to_owned(), json!(action))).collect());
     assert_eq!(planned.code, 1, "{planned:?}");
+    let standings = standings(&planned);
+    // What may be there counts nowhere.
+    assert_eq!((&standings["a"]["nodes"], &standings["b"]["answers"]), (&json!(2), &json!(false)), "{standings}");
+    assert_eq!(standings["b"].as_object().unwrap().keys().collect::<Vec<_>>(), ["answers", "why"]);
     let ran = world.run(&["up"]);
     let error = error_of(&ran);
     assert!(
@@ -239,12 +264,56 @@ fn six_nodes_are_on_three_hosts_that_are_reached_in_three_ways() {
     assert_eq!(rows(&planned), wanted.map(|row| row.replace(' ', " \"") + "\""));
     hosts.each[1].start();
 
-    // Findings of the three stand side by side.
-    let found = run(&["doctor", "-o", "json"]);
-    let document: Value = serde_json::from_str(&found.stdout).unwrap();
-    let findings = document["findings"].as_array().unwrap().iter().filter(|row| row["check"] == "libvirt");
-    let findings: Vec<_> = findings.map(|row| (row["hypervisor"].clone(), row["status"].clone())).collect();
-    assert_eq!(findings, ["host1", "host2", "host3"].map(|name| (json!(name), json!("ok"))));
+    // Findings of the three stand side by side, and then what is between them. Guests that are played write nothing to
+    // their disks; here something else does.
+    let pool = "/var/lib/libvirt/nodebake";
+    let write = format!("for i in $(seq 60); do echo >>{pool}/busy; sleep 0.2; done");
+    for host in &hosts.each {
+        host.run(&["touch", &format!("{pool}/busy")]);
+    }
+    let doctor = || {
+        let found = run(&["doctor", "-o", "json"]);
+        let document: Value = serde_json::from_str(&found.stdout).unwrap();
+        document["findings"].as_array().unwrap().clone()
+    };
+    let (quiet, busy) = (doctor(), |host: &Host| host.run(&["sh", "-c", &write]));
+    let findings = std::thread::scope(|scope| {
+        hosts.each.iter().for_each(|host| drop(scope.spawn(move || busy(host))));
+        doctor()
+    });
+    hosts.each[2].run(&["touch", "-d", "+1 hour", &format!("{pool}/future")]);
+    let fast = doctor();
+    let of = |findings: &[Value], check: &str| -> Vec<_> {
+        let rows = findings.iter().filter(|row| row["check"] == check);
+        rows.map(|row| json!([row["hypervisor"], row["status"], row["found"]])).collect()
+    };
+    let libvirt: Vec<_> = of(&findings, "libvirt").iter().map(|row| json!([row[0], row[1]])).collect();
+    assert_eq!(libvirt, ["host1", "host2", "host3"].map(|name| json!([name, "ok"])));
+    let unwritten = |name: &str| format!("{name} (no file of its pool was written while we looked)");
+    let unwritten = ["host1", "host2", "host3"].map(unwritten);
+    let [one, two, three] = &unwritten;
+    let untold = "libvirt does not tell the time, and nothing shows that of";
+    let emulated = "amd64 guests are emulated at host1, host2 and host3: nothing of the hosts' CPUs matters to them";
+    let near = "a file written just now at each of host1, host2 and host3 has a time within 60 s of the clock here";
+    for (findings, check, status, found) in [
+        (&findings, "cpu-features", "ok", emulated),
+        (&findings, "joined", "skipped", "the cluster cannot be asked which nodes it hears"),
+        (&findings, "host-clocks", "ok", near),
+        (&quiet, "host-clocks", "skipped", &format!("{untold} {one}, {two} and {three}")),
+    ] {
+        assert_eq!(of(findings, check), [json!([null, status, found])]);
+    }
+    let clocks = of(&fast, "host-clocks");
+    let ahead = clocks[0][2].as_str().unwrap();
+    assert!(
+        ahead.starts_with("a file at host3 was written 3") && ahead.ends_with("its clock is ahead of the one here"),
+        "{clocks:?}"
+    );
+    assert_eq!(clocks[1..], [json!([null, "skipped", format!("{untold} {one} and {two}")])]);
+    // This machine's libvirt may have no driver for interfaces, and its disk may be small.
+    let bridges = of(&findings, "bridges");
+    assert!(!bridges.is_empty() && bridges.iter().all(|row| row[0].is_null()), "{bridges:?}");
+    assert!(!of(&findings, "spare").is_empty(), "{findings:?}");
 
     let ran = run(&["down", "--yes"]);
     assert_eq!((ran.code, machines()), (0, vec![Vec::new(), Vec::new(), Vec::new()]), "{ran:?}");

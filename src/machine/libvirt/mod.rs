@@ -8,6 +8,7 @@ mod console;
 mod domains;
 mod storage;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -27,9 +28,9 @@ use super::mark::{Mark, NAMESPACE, PREFIX, VolumeName};
 use super::record::{Moving, Passing};
 use super::taken_over::{self, TakenOver};
 use super::{
-    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, MachineError, NetworkInfo,
-    NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeInfo, VolumeSpec, check_disk, check_note,
-    transport,
+    Capabilities, Cause, Console, DomainInfo, DomainState, HostInfo, Hypervisor, InterfaceInfo, MachineError,
+    NetworkInfo, NetworkSpec, OverlaySpec, PoolInfo, PoolSpec, Reservation, VolumeInfo, VolumeSpec, check_disk,
+    check_note, transport,
 };
 use crate::config::Arch;
 use crate::digest::{Digest, Hasher};
@@ -124,7 +125,15 @@ fn found<T>(result: std::result::Result<T, VirtError>) -> std::result::Result<Op
     use ErrorNumber as N;
     match result {
         Ok(object) => Ok(Some(object)),
-        Err(error) if error.code().is_any(vec![N::NoDomain, N::NoNetwork, N::NoStoragePool, N::NoStorageVolume]) => {
+        Err(error)
+            if error.code().is_any(vec![
+                N::NoDomain,
+                N::NoNetwork,
+                N::NoStoragePool,
+                N::NoStorageVolume,
+                N::NoInterface,
+            ]) =>
+        {
             Ok(None)
         }
         Err(error) => Err(error),
@@ -238,16 +247,17 @@ impl Hypervisor for Libvirt {
             }
             Err(error) => return Err(MachineError::NoArch { arch, source: cause(&error) }),
         };
-        let DomainCapabilities { emulator, machine, uefi, secure_boot } =
+        let DomainCapabilities { emulator, machine, uefi, secure_boot, .. } =
             host_xml::read_domain_capabilities(&emulated).map_err(answer("host", "capabilities"))?;
-        let unusable = match ask("kvm") {
+        let accelerated = ask("kvm");
+        let cpu = accelerated.as_ref().ok().and_then(|xml| host_xml::read_domain_capabilities(xml).ok()?.cpu);
+        let unusable = match accelerated {
             Err(error) => Some(cause(&error).message),
             Ok(_) if self.is_local() => {
                 std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| host_xml::cpu_lacks_kvm(&text))
             }
             Ok(_) => None,
         };
-        let host = self.connection.node_info().map_err(self.failed("describe the host"))?;
         let failed = || self.failed("read the host's versions");
         Ok(Capabilities {
             kvm: unusable.map_or(Ok(()), Err),
@@ -255,18 +265,30 @@ impl Hypervisor for Libvirt {
             machine,
             libvirt_version: host_xml::version(self.connection.lib_version().map_err(failed())?),
             hypervisor_version: host_xml::version(self.connection.hyp_version().map_err(failed())?),
-            cpus: host.cpus,
-            memory: host.memory * 1024,
             uefi,
             secure_boot,
+            cpu,
         })
     }
 
     fn host(&self) -> Result<HostInfo> {
         let xml = self.connection.capabilities().map_err(self.failed("read the host's capabilities"))?;
         let qemu_user = host_xml::read_qemu_user(&xml).map_err(answer("host", "capabilities"))?;
+        let node = self.connection.node_info().map_err(self.failed("describe the host"))?;
         // The test driver's host is nowhere.
-        Ok(HostInfo { local: self.is_local() && !self.uri.starts_with("test:"), qemu_user })
+        let local = self.is_local() && !self.uri.starts_with("test:");
+        Ok(HostInfo { local, qemu_user, cpus: node.cpus, memory: node.memory * 1024 })
+    }
+
+    fn interface(&self, name: &str) -> Result<Option<InterfaceInfo>> {
+        let failed = || self.failed(format!("look at interface {name:?}"));
+        let Some(interface) = found(self.connection.lookup_interface_by_name(name)).map_err(failed())? else {
+            return Ok(None);
+        };
+        let active = interface.is_active().map_err(failed())?;
+        let xml = interface.xml_desc(0).map_err(failed())?;
+        let mtu = host_xml::read_mtu(&xml).map_err(answer("interface", name))?;
+        Ok(Some(InterfaceInfo { active, mtu }))
     }
 
     fn networks(&self) -> Result<Vec<NetworkInfo>> {
@@ -385,6 +407,21 @@ impl Hypervisor for Libvirt {
         let mut infos: Vec<VolumeInfo> = infos?.into_iter().flatten().collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(infos)
+    }
+
+    fn written(&self, name: &str) -> Result<BTreeMap<String, i64>> {
+        let pool = self.need_pool(name)?;
+        let failed = || self.failed(format!("look through storage pool {name:?}"));
+        pool.refresh(0).map_err(failed())?;
+        let mut written = BTreeMap::new();
+        for volume in pool.list_all_volumes(0).map_err(failed())? {
+            // One may have gone since they were listed.
+            let Some(xml) = found(volume.xml_desc(0)).map_err(failed())? else { continue };
+            let volume = volume.name().map_err(failed())?;
+            let time = host_xml::read_written(&xml).map_err(answer("volume", &volume))?;
+            written.extend(time.map(|time| (volume, time)));
+        }
+        Ok(written)
     }
 
     fn upload(
