@@ -15,7 +15,7 @@ use crate::hosts::{BRIDGE, Host, Hosts, POOL, WAYS, Way};
 use crate::world::{Ran, World};
 
 /// A locked cluster of small nodes on these hypervisors.
-fn cluster(sites: &str, nodes: &[(&str, u8)]) -> World {
+pub(crate) fn cluster(sites: &str, nodes: &[(&str, u8)]) -> World {
     let world = World::locked();
     let text = world.read("nodebake.yaml");
     let (head, rest) = text.split_once("\nlibvirt:\n").unwrap();

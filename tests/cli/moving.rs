@@ -1,15 +1,18 @@
 //! Nodes that go from one hypervisor to another: two real libvirtds and QEMU; guests and kubelets are played by the test, the
 //! apiserver is the lab's stand-in.
 
+use std::process::Stdio;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::apiserver::{Apiserver, pod};
-use crate::guests::{Guests, report};
-use crate::hypervisors::{Lab, error_of, nodes};
+use crate::daemon::Daemon;
+use crate::guests::{Guests, good, report};
+use crate::hypervisors::{Lab, cluster, error_of, nodes};
 use crate::leaving::{join, member, members, run};
-use crate::world::Ran;
+use crate::wire::{Fate, Wire};
+use crate::world::{Ran, World};
 
 /// Two hosts, whose networks are said to meet, with two nodes on each: `worker-node-1` and `n4`, `n3` and `worker-node-2`.
 struct Site {
@@ -162,4 +165,90 @@ fn a_hypervisor_is_left_by_one_node_after_the_other() {
     let planned = site.lab.world.run(&["plan", "-o", "json"]);
     assert!(nodes(&planned).values().all(|(place, action)| place == "b" && action == "nothing"), "{planned:?}");
     site.lab.world.must(&["down", "--yes"]);
+}
+
+/// Two hosts with a wire to each, and a cluster of one node.
+struct Wired {
+    world: World,
+    wires: [Wire; 2],
+    hosts: [Daemon; 2],
+    _guests: [Guests; 2],
+}
+
+impl Wired {
+    fn new() -> Option<Self> {
+        let hosts = [Daemon::start(), Daemon::start()];
+        if !hosts[0].root {
+            return None;
+        }
+        let wires = [0, 1].map(|at: usize| Wire::new(&hosts[at].folder.path().join("run/libvirt-sock")));
+        let sites = format!("  a: {{uri: '{}'}}\n  b: {{uri: '{}'}}\n", wires[0].uri, wires[1].uri);
+        let world = cluster(&sites, &[("n1", 41)]);
+        world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
+        let guests = [Guests::of(&hosts[0], good), Guests::of(&hosts[1], good)];
+        world.must(&["up", "--stall", "20"]);
+        Some(Self { world, wires, hosts, _guests: guests })
+    }
+
+    /// Sends the node somewhere, and has the run meet a fate at a call to one of the hosts; gives how many calls it made to
+    /// each, and how it ended.
+    fn send(&self, to: &str, due: Option<(usize, usize, Fate)>) -> ([usize; 2], String) {
+        let mut command = self.world.command(&[]);
+        command.args(["rebuild", "n1", "--to", to, "--yes", "--force", "--stall", "2"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        for (at, wire) in self.wires.iter().enumerate() {
+            wire.begin(child.id(), due.filter(|due| due.0 == at).map(|(_, call, fate)| (call, fate)));
+        }
+        let output = child.wait_with_output().unwrap();
+        let calls = [0, 1].map(|at: usize| self.wires[at].calls().len());
+        self.wires.iter().for_each(|wire| wire.begin(0, None));
+        (calls, format!("{due:?}: {}\n{}", output.status, String::from_utf8(output.stderr).unwrap()))
+    }
+
+    /// Whether the node's machine is at each host, and runs.
+    fn machines(&self) -> [Option<bool>; 2] {
+        [0, 1].map(|at: usize| self.hosts[at].open().domains().unwrap().first().map(|domain| domain.state.is_active()))
+    }
+
+    /// Disks and seeds of the node at a host.
+    fn disks(&self, at: usize) -> Vec<String> {
+        let host = self.hosts[at].open();
+        host.refresh_pool("nodebake").unwrap();
+        let names = host.volumes("nodebake").unwrap().into_iter().map(|volume| volume.name);
+        names.filter(|name| name.contains(".n1.")).collect()
+    }
+}
+
+/// Killed, or the line cut, before and after calls to the two daemons that change something; then a plain `up`, and the same
+/// command again where that brought the node back. `NODEBAKE_KILLS` has every call meet every fate (`make soak`).
+#[test]
+fn a_move_that_is_cut_off_anywhere_comes_to_an_end() {
+    let Some(site) = Wired::new() else { return };
+    let (calls, ended) = site.send("b", None);
+    assert_eq!(site.machines(), [None, Some(true)], "{ended}");
+    let (forth, mut at) = (calls, 1);
+    assert!(calls.iter().all(|calls| *calls > 4), "the wires see its calls: {calls:?}");
+    let all = std::env::var_os("NODEBAKE_KILLS").is_some();
+    // First to the host that is left, then to the other; the way back makes as many calls as the way there.
+    let mishaps = [0, 1].into_iter().flat_map(|host| (0..forth[host]).map(move |call| (host, call)));
+    let mishaps = mishaps.flat_map(|(host, call)| Fate::ALL.map(|fate| (host, call, fate)));
+    let chosen = mishaps.enumerate().filter(|(number, _)| all || number % 13 == 0);
+    for (_, (host, call, fate)) in chosen {
+        let (from, to) = (at, 1 - at);
+        // `host` counts from where the node is.
+        let due = (if host == 0 { from } else { to }, call, fate);
+        let (_, ended) = site.send(["a", "b"][to], Some(due));
+        assert_ne!(site.machines(), [Some(true), Some(true)], "{ended}");
+        let ran = site.world.run(&["up", "--stall", "20"]);
+        assert_eq!(ran.code, 0, "{ended}: {ran:?}");
+        if site.machines()[from].is_some() {
+            assert_eq!((site.machines()[to], site.disks(to)), (None, vec![]), "{ended}: {ran:?}");
+            let (_, again) = site.send(["a", "b"][to], None);
+            assert_eq!(site.machines()[to], Some(true), "{ended}: {ran:?}: {again}");
+        }
+        assert_eq!((site.machines()[from], site.disks(from)), (None, vec![]), "{ended}: {ran:?}");
+        // Its root disk: the seed went by sealing.
+        assert_eq!((site.machines()[to], site.disks(to).len()), (Some(true), 1), "{ended}: {ran:?}");
+        at = to;
+    }
 }

@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 27] = [
+const VERBS: [&str; 28] = [
     "init",
     "lock",
     "fetch",
