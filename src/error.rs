@@ -160,9 +160,12 @@ pub enum Error {
     /// A hypervisor that the cluster file does not name.
     #[error("the cluster file has no hypervisor {name}")]
     UnknownHypervisor { name: HypervisorName, known: Vec<HypervisorName> },
+    /// A hypervisor that all nodes were to leave still has some of them.
+    #[error("{hypervisor} still has {}", left.join(", "))]
+    StillThere { hypervisor: HypervisorName, left: Vec<String> },
     /// A node cannot go to another hypervisor.
     #[error(transparent)]
-    Stuck(Stuck),
+    Stuck(#[from] Stuck),
     /// The user said no.
     #[error("nothing was done")]
     Declined,
@@ -272,6 +275,10 @@ impl Error {
                 let known: Vec<_> = known.iter().map(ToString::to_string).collect();
                 Some(format!("there are {}", known.join(", ")))
             }
+            Self::StillThere { .. } => Some(
+                "run the command again; `nodebake remove --gone` removes machines of nodes that the cluster file names no more"
+                    .to_owned(),
+            ),
             Self::Stuck(stuck) => Some(stuck.hint().to_owned()),
             Self::OneDomain { .. } => Some("take nodes over one by one where their domains have other names".to_owned()),
             Self::NobodyToAsk { .. } => Some(

@@ -343,10 +343,10 @@ fn files_tell_when_they_were_written() {
     fs::write(format!("{path}/a.log"), "a").unwrap();
     let first = hypervisor.written("vms").unwrap();
     assert_eq!(first.keys().collect::<Vec<_>>(), ["a.log"]);
-    assert!((begin..=now()).contains(&first["a.log"]), "{begin} {first:?}");
+    assert!((begin..=now()).contains(&first["a.log"].as_second()), "{begin} {first:?}");
     let later = std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
     fs::File::open(format!("{path}/a.log")).unwrap().set_modified(later).unwrap();
-    assert_eq!(hypervisor.written("vms").unwrap()["a.log"], 4_000_000_000);
+    assert_eq!(hypervisor.written("vms").unwrap()["a.log"].as_second(), 4_000_000_000);
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Hypervisor for Driver {
         self.0.refresh_pool(name)
     }
 
-    fn written(&self, pool: &str) -> Result<BTreeMap<String, i64>> {
+    fn written(&self, pool: &str) -> Result<BTreeMap<String, jiff::Timestamp>> {
         self.0.written(pool)
     }
 

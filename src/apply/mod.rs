@@ -386,8 +386,12 @@ impl Apply<'_> {
         if plan.cordoned {
             self.stay(&plan.node);
         }
-        if let Some(moving) = plan.moving.as_ref().filter(|moving| moving.is_back()) {
-            self.come_back(plan, moving)?;
+        match &plan.moving {
+            Some(moving) if moving.is_back() => self.come_back(plan, moving)?,
+            Some(moving) if moving.kept && matches!(plan.step, Step::Start(_) | Step::Finish(_)) => {
+                self.keep_off(plan, moving)?;
+            }
+            _ => {}
         }
         match &plan.step {
             Step::Nothing => return self.give_metadata(plan).map(|()| Outcome::Registered),

@@ -49,13 +49,21 @@ impl Apply<'_> {
     /// what the node was.
     fn depart(&self, node: &NodeName, moving: &Move) -> Result<Option<Standing>, ApplyError> {
         let uuid = self.id.uuid(node);
-        let standing = if let Some(note) = self.left(node)?.moving() {
-            // It left the cluster before that was noted.
-            standing_of(&note).map(|it| Standing { keep: it.keep || self.leaving.keep, ..it })
-        } else {
-            let standing = self.leave(node)?;
-            self.note_move(node, &moving.here, false, standing.as_ref())?;
-            standing
+        let domain = self.left(node)?;
+        let before = domain.moving().map(|note| standing_of(&note));
+        let standing = match before {
+            // One that is off, and noted, left the cluster before it went off.
+            Some(before) if !domain.state.is_active() => {
+                before.map(|it| Standing { keep: it.keep || self.leaving.keep, ..it })
+            }
+            before => {
+                let standing = match (self.leave(node)?, before.flatten()) {
+                    (Some(now), Some(before)) => Some(now.and(before)),
+                    (now, before) => now.or(before),
+                };
+                self.note_move(node, &moving.here, false, standing.as_ref())?;
+                standing
+            }
         };
         self.stop(node, &moving.pool, self.force)?;
         let autostart = self.hypervisor.set_autostart(uuid, false);
@@ -99,6 +107,12 @@ impl Apply<'_> {
         let text = format!("its machine at {} did not come up in an earlier run", moving.here);
         self.progress.warn(&format!("{}: {text}; the old one is started again", plan.node));
         Ok(self.turn_back(plan, moving)?.unwrap_or(Outcome::Registered))
+    }
+
+    /// Before the new machine is waited for by another run than the one that began: whoever started the old one again
+    /// meanwhile would have two of them.
+    pub(super) fn keep_off(&self, plan: &NodePlan, moving: &Move) -> Result<(), ApplyError> {
+        self.at_other(&plan.node, moving)?.stop(&plan.node, &moving.pool, self.force).map(drop)
     }
 
     /// Removes the new machine and has the old one be the node again; none where it never was to stop.

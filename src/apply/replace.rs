@@ -86,10 +86,11 @@ impl Apply<'_> {
 
     /// A replacement that an earlier run gave up is undone.
     pub(super) fn go_back(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
-        if let Some(moving) = &plan.moving {
-            return self.give_up_move(plan, moving);
-        }
-        let Some(replacement) = &plan.replacement else { return self.watch_boot(plan, self.id.uuid(&plan.node)) };
+        let replacement = match (&plan.replacement, &plan.moving) {
+            (Some(replacement), _) => replacement,
+            (None, Some(moving)) => return self.give_up_move(plan, moving),
+            (None, None) => return self.watch_boot(plan, self.id.uuid(&plan.node)),
+        };
         let text = "its new machine did not come up in an earlier run";
         self.progress.warn(&format!("{}: {text}; the old one is put back", plan.node));
         self.put_back(plan, replacement)

@@ -11,8 +11,8 @@ use crate::cluster::Nodes;
 use crate::config::{ClusterId, Config, HypervisorName, Node, NodeName, Site};
 use crate::doctor::Begun;
 use crate::error::{Error, chain};
-use crate::machine::{self, DomainInfo, Hypervisor, MachineError};
-use crate::plan::{Blocked, Ground, Inventory, Move, Placement, place};
+use crate::machine::{self, DomainInfo, Hypervisor, MachineError, VolumeInfo, VolumeName};
+use crate::plan::{self, Blocked, Ground, Inventory, Move, Obstacle, Placement, SharedAction, Way, place};
 
 /// How long a hypervisor among several may take to answer; the others are not held up by it any longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -52,6 +52,35 @@ impl Member {
             Some(Some(mode)) if mode == "nat" => Some(format!("network {name} is behind NAT")),
             Some(Some(_)) => None,
         })
+    }
+
+    /// Whether its pool and another one's are one folder: a machine's own file, which no other folder has, was last written
+    /// there neither before nor after it was here. What a run that was cut off left of that name was written at another time.
+    fn shares_pool(&self, other: &Self) -> Result<bool, MachineError> {
+        let before = self.own_files()?;
+        if before.is_empty() {
+            return Ok(false);
+        }
+        let there = other.own_files()?;
+        if !before.keys().any(|name| there.contains_key(name)) {
+            return Ok(false);
+        }
+        // It may be written all the time.
+        let after = self.own_files()?;
+        Ok(there.iter().any(|(name, time)| {
+            before.get(name).is_some_and(|before| before <= time) && after.get(name).is_some_and(|after| time <= after)
+        }))
+    }
+
+    /// Disks and seeds in its pool, and when they were written.
+    fn own_files(&self) -> Result<BTreeMap<String, jiff::Timestamp>, MachineError> {
+        let (hypervisor, pool) = (&self.hypervisor, &self.config.libvirt.pool);
+        if hypervisor.pool(pool)?.is_none_or(|pool| !pool.active) {
+            return Ok(BTreeMap::new());
+        }
+        let mut files = hypervisor.written(pool)?;
+        files.retain(|name, _| name.parse::<VolumeName>().is_ok_and(|name| name.is_own()));
+        Ok(files)
     }
 
     /// ` at host-a`, where there are several.
@@ -101,6 +130,9 @@ pub(super) struct Journey {
     /// Whether it comes back from there.
     back: bool,
 }
+
+/// What nodes on their way have at others.
+pub(super) type Moves = BTreeMap<NodeName, Move>;
 
 /// Where nodes are asked to go.
 pub(super) type Goes = BTreeMap<NodeName, HypervisorName>;
@@ -166,9 +198,30 @@ impl Fleet {
 
     /// What is there at one of them, and what those of its nodes that are on their way have at others.
     pub(super) fn inventory(&self, id: &ClusterId, member: &Member, known: Option<Nodes>) -> Result<Inventory, Error> {
+        let moves = self.moves(id, member, known.as_ref())?;
+        self.inventory_with(id, member, known, moves)
+    }
+
+    /// The same, where it is known what is at others.
+    pub(super) fn inventory_with(
+        &self,
+        id: &ClusterId,
+        member: &Member,
+        known: Option<Nodes>,
+        moves: Moves,
+    ) -> Result<Inventory, Error> {
         let inventory = Inventory::read(&member.config, &*member.hypervisor, known)?;
-        let (site, moves, elsewhere) = (member.name.clone(), self.moves(id, member)?, self.elsewhere(member));
-        Ok(Inventory { site, moves, elsewhere, ..inventory })
+        let (site, elsewhere) = (member.name.clone(), self.elsewhere(member));
+        let mut inventory = Inventory { site, moves, elsewhere, ..inventory };
+        // Where two have one pool, what is there is the other one's.
+        for other in self.members.iter().filter(|other| other.name != member.name) {
+            let left = plan::left_behind(id, &inventory, &member.config.libvirt.pool);
+            let theirs = |action: &SharedAction| matches!(action, SharedAction::Clear { node, .. } if other.has(node));
+            if left.iter().any(theirs) && member.shares_pool(other)? {
+                inventory.elsewhere.retain(|node| !other.has(node));
+            }
+        }
+        Ok(inventory)
     }
 
     /// Nodes that belong to others, and have nothing to do with this one.
@@ -182,7 +235,7 @@ impl Fleet {
     }
 
     /// What those nodes of one hypervisor that are on their way have at others.
-    pub(super) fn moves(&self, id: &ClusterId, member: &Member) -> Result<BTreeMap<NodeName, Move>, Error> {
+    pub(super) fn moves(&self, id: &ClusterId, member: &Member, known: Option<&Nodes>) -> Result<Moves, Error> {
         let mut read: BTreeMap<&HypervisorName, Inventory> = BTreeMap::new();
         let mut moves = BTreeMap::new();
         for Journey { node, other, back } in &self.journeys {
@@ -191,10 +244,14 @@ impl Fleet {
             let (Some(node), Some(left), Some(here)) = (node, left, &member.name) else { continue };
             let there = match read.entry(other) {
                 Entry::Occupied(read) => read.into_mut(),
-                Entry::Vacant(empty) => empty.insert(Inventory::read(&left.config, &*left.hypervisor, None)?),
+                Entry::Vacant(empty) => empty.insert(Inventory::read(&left.config, &*left.hypervisor, known.cloned())?),
             };
-            let found = Move::of(id, node, here, (other, &left.config, there), *back);
-            moves.extend(found.map(|found| (node.name.clone(), found)));
+            if let Some(mut found) = Move::of(id, node, here, (other, &left.config, there), *back) {
+                if found.way == Way::Asked && member.shares_pool(left)? {
+                    found.obstacle = Some(Obstacle::SharedPool);
+                }
+                moves.insert(node.name.clone(), found);
+            }
         }
         Ok(moves)
     }
@@ -214,6 +271,22 @@ impl Fleet {
             Some(away) => Err(Error::Away { away: vec![(away.name.clone(), away.why())], nodes: Vec::new() }),
             None => Ok(()),
         }
+    }
+
+    /// Fails where one still has anything of the cluster that a hypervisor without nodes has not.
+    pub(super) fn check_left(&self, id: &ClusterId, name: &HypervisorName) -> Result<(), Error> {
+        let Some(member) = self.members.iter().find(|member| member.name.as_ref() == Some(name)) else { return Ok(()) };
+        let (hypervisor, pool) = (&member.hypervisor, &member.config.libvirt.pool);
+        let ours = |domain: &DomainInfo| domain.mark().is_some_and(|mark| mark.belongs_to(id));
+        let domains = hypervisor.domains()?.into_iter().filter(ours);
+        let mut left: Vec<_> = domains.map(|domain| format!("the machine of {}", domain.name)).collect();
+        if hypervisor.pool(pool)?.is_some_and(|pool| pool.active) {
+            hypervisor.refresh_pool(pool)?;
+            let volumes = hypervisor.volumes(pool)?;
+            let own = volumes.iter().filter_map(VolumeInfo::ours).filter(|name| name.is_own() && name.belongs_to(id));
+            left.extend(own.map(|name| name.to_string()));
+        }
+        if left.is_empty() { Ok(()) } else { Err(Error::StillThere { hypervisor: name.clone(), left }) }
     }
 
     /// All that have names.
@@ -269,7 +342,9 @@ impl Fleet {
 
     /// Fails where nodes are on networks of several hypervisors that do not meet by themselves, and nobody says that they do.
     pub(super) fn check_networks(&self, session: &Session) -> Result<(), Error> {
-        let busy = || self.members.iter().filter(|member| !member.config.nodes.is_empty());
+        // One that is being left has nodes until it is.
+        let left = |member: &Member| self.journeys.iter().any(|it| Some(&it.other) == member.name.as_ref());
+        let busy = || self.members.iter().filter(|member| !member.config.nodes.is_empty() || left(member));
         if session.config.network.apart || busy().count() < 2 {
             return Ok(());
         }

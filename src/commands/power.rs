@@ -23,6 +23,7 @@ pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
     let _held = session.hold()?;
     let power = Power::new(session, args.pace)?;
     let nodes = session.select(&args.which)?;
+    power.fleet.check_settled(&nodes)?;
     failures(power.stop(&nodes, args.force)?)?;
     power.fleet.end(&nodes)
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Session;
 use super::fleet::{Fleet, Goes};
-use crate::config::{Config, HypervisorName, Node};
+use crate::config::{ClusterId, Config, HypervisorName, Node};
 use crate::error::Error;
-use crate::plan::{self, Blocked, Ground, Placement, Stuck};
+use crate::plan::{self, Blocked, ByHand, Ground, Placement};
 
 /// Which nodes, and where they are to go.
 #[derive(Clone, Copy)]
@@ -41,6 +41,22 @@ impl<'a> Target<'a> {
                 Ok((fleet, config.nodes.iter().filter(|node| goes.contains_key(&node.name)).collect()))
             }
         }
+    }
+
+    /// What is said where nothing is to do.
+    pub(super) fn nothing(self, by_hand: ByHand) -> String {
+        let differs = "nothing differs from the cluster file";
+        match self {
+            _ if by_hand != ByHand::InTheWay => "all that was asked for has been taken over already".to_owned(),
+            Self::Leaving(_) => "no machine of this cluster is there".to_owned(),
+            Self::Moved(_, Some(to)) => format!("all are at {to}, and {differs}; --same replaces them all the same"),
+            _ => format!("{differs}; --same, or a node's name, replaces it all the same"),
+        }
+    }
+
+    /// Fails where a hypervisor that was to be left is not.
+    pub(super) fn end(self, fleet: &Fleet, id: &ClusterId) -> Result<(), Error> {
+        if let Self::Leaving(from) = self { fleet.check_left(id, from) } else { Ok(()) }
     }
 }
 
@@ -78,10 +94,4 @@ fn moved(session: &Session, nodes: &[&Node], to: Option<&HypervisorName>, ground
         goes.insert(node.name.clone(), to.clone());
     }
     Ok(goes)
-}
-
-impl From<Stuck> for Error {
-    fn from(stuck: Stuck) -> Self {
-        Self::Stuck(stuck)
-    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use super::build::Outputs;
-use super::fleet::{Fleet, Member};
+use super::fleet::{Fleet, Member, Moves};
 use super::target::Target;
 use crate::apply::{self, Apply, ApplyError, Leaving, Outcome, Patience, Presence, Share, presences};
 use crate::build::{Build, NodeOutput};
@@ -17,7 +17,7 @@ use crate::doctor::{self, Answers, Begun, Case, Finding, Host, Probe, Questions}
 use crate::error::Error;
 use crate::machine::{Capabilities, Hypervisor, MachineError};
 use crate::parallel;
-use crate::plan::{self, Blocked, Built, ByHand, Images, Inventory, Move, NodePlan, Plan, Request, Step};
+use crate::plan::{self, Blocked, Built, ByHand, Images, Inventory, NodePlan, Plan, Request, Step};
 
 /// How much longer the apiserver may take to answer before anything is built; it was asked a while before.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -157,7 +157,8 @@ fn bring(
     fleet.tell(session);
     fleet.check_networks(session)?;
     if nodes.is_empty() {
-        session.ui.say("no machine of this cluster is there");
+        target.end(&fleet, &session.cluster_id()?)?;
+        session.ui.say(&target.nothing(how.by_hand));
         return Ok(());
     }
     let probe = Begun::new({
@@ -171,20 +172,21 @@ fn bring(
     let inputs = session.inputs()?;
     let build = session.build(&inputs, out);
     let id = build.cluster_id();
-    let parts = fleet.members.iter().map(|member| (member, member.of(nodes)));
-    let parts: Vec<_> = parts.collect();
-    for part in parts.iter().filter(|(_, nodes)| !nodes.is_empty()) {
-        let moves = fleet.moves(&id, part.0)?;
-        examine(session, part, moves, &id, known.clone(), &beside, how)?;
+    let mut places = Vec::new();
+    for member in fleet.members.iter().filter(|member| !member.of(nodes).is_empty()) {
+        let place = Place { member, nodes: member.of(nodes), moves: fleet.moves(&id, member, known.as_ref())? };
+        examine(session, &place, &id, known.clone(), &beside, how)?;
+        places.push(place);
     }
-    let planned = plan_all(session, &build, &fleet, parts, known.as_ref(), how.leave_data, make)?;
+    let mut planned = plan_all(session, &build, &fleet, places, known.as_ref(), how.leave_data, make)?;
+    if nodes.len() == config.nodes.len() {
+        planned.extend(sweep(session, &fleet, &id));
+    }
     match how.consent {
         Some(_) if planned.iter().all(|part| part.plan.nodes.is_empty()) => {
-            let all_the_same =
-                "nothing differs from the cluster file; --same, or a node's name, replaces it all the same";
-            let taken = how.by_hand != ByHand::InTheWay;
-            session.ui.say(if taken { "all that was asked for has been taken over already" } else { all_the_same });
-            return fleet.end(nodes);
+            fleet.end(nodes)?;
+            session.ui.say(&target.nothing(how.by_hand));
+            return Ok(());
         }
         Some(consent) => {
             let leaves = planned.iter().flat_map(|part| &part.plan.nodes);
@@ -211,7 +213,32 @@ fn bring(
         Job { name: part.member.name.as_ref(), apply, plan: part.plan }
     });
     carry_out(session, &jobs.collect::<Vec<_>>(), nodes, how.order)?;
+    target.end(&fleet, &id)?;
     fleet.end(nodes)
+}
+
+/// A hypervisor with those of its nodes that are asked for, and what these have at others.
+struct Place<'a> {
+    member: &'a Member,
+    nodes: Vec<&'a Node>,
+    moves: Moves,
+}
+
+/// What hypervisors without nodes have of nodes that belong to others. One that cannot be asked keeps nobody waiting.
+fn sweep<'a>(session: &Session, fleet: &'a Fleet, id: &ClusterId) -> Vec<Part<'a>> {
+    let mut parts = Vec::new();
+    for member in fleet.members.iter().filter(|member| member.config.nodes.is_empty()) {
+        match fleet.inventory(id, member, None) {
+            Ok(inventory) => {
+                let shared = plan::left_behind(id, &inventory, &member.config.libvirt.pool);
+                let plan = Plan { shared, nodes: Vec::new() };
+                parts.push(Part { member, nodes: Vec::new(), able: BTreeMap::new(), inventory, plan });
+            }
+            Err(error) => session.ui.say(&format!("warning:{}: {}", member.at(), crate::error::chain(&error))),
+        }
+    }
+    parts.retain(|part| !part.plan.is_empty());
+    parts
 }
 
 /// What is to be done at one hypervisor, and what it was decided by.
@@ -228,28 +255,30 @@ fn plan_all<'a>(
     session: &Session,
     build: &Build,
     fleet: &Fleet,
-    parts: Vec<(&'a Member, Vec<&'a Node>)>,
+    places: Vec<Place<'a>>,
     known: Option<&Nodes>,
     leave_data: bool,
     make: impl Fn(Request) -> Result<Plan, Blocked>,
 ) -> Result<Vec<Part<'a>>, Error> {
     let (id, now) = (build.cluster_id(), session.now.as_second());
     // Before the work of building.
-    let able = parts.iter().map(|(member, nodes)| capabilities(&*member.hypervisor, nodes));
+    let able = places.iter().map(|place| capabilities(&*place.member.hypervisor, &place.nodes));
     let able = able.collect::<Result<Vec<_>, _>>()?;
     // In their own order, wherever they are.
-    let asked = |node: &&Node| parts.iter().flat_map(|(_, nodes)| nodes).any(|it| it.name == node.name);
+    let asked = |node: &&Node| places.iter().flat_map(|place| &place.nodes).any(|it| it.name == node.name);
     let all: Vec<_> = session.config.nodes.iter().filter(asked).collect();
     let plan = |made: &Made, member: &Member, nodes: &[&Node], able: &_, inventory: &Inventory| {
         make(Request { config: &member.config, id: &id, built: &made.built(nodes, able), inventory, now })
     };
     let made = Made::of(session, build, &all)?;
     let mut planned = Vec::new();
-    for ((member, nodes), able) in parts.into_iter().zip(able) {
-        let mut inventory = fleet.inventory(&id, member, known.cloned())?;
+    for (Place { member, nodes, mut moves }, able) in places.into_iter().zip(able) {
         if leave_data {
-            inventory.moves.values_mut().for_each(|moving| moving.data.clear());
+            for moving in moves.values_mut() {
+                moving.data.clear();
+            }
         }
+        let inventory = fleet.inventory_with(&id, member, known.cloned(), moves)?;
         let plan = plan(&made, member, &nodes, &able, &inventory)?;
         planned.push(Part { member, nodes, able, inventory, plan });
     }
@@ -263,8 +292,6 @@ fn plan_all<'a>(
             *old = plan(&made, member, nodes, able, inventory)?;
         }
     }
-    // One without nodes may have something to clear away.
-    planned.retain(|part| !(part.nodes.is_empty() && part.plan.is_empty()));
     for Part { member, inventory, plan, .. } in &planned {
         check_addresses(&member.config, plan, inventory, &id, now)?;
     }
@@ -313,8 +340,7 @@ pub(super) fn check_tenants(
 /// the work of building.
 fn examine(
     session: &Session,
-    (member, nodes): &(&Member, Vec<&Node>),
-    moves: BTreeMap<NodeName, Move>,
+    Place { member, nodes, moves }: &Place,
     id: &ClusterId,
     known: Option<Nodes>,
     beside: &Beside,
@@ -323,7 +349,7 @@ fn examine(
     let config = &member.config;
     let architectures = nodes.iter().map(|node| node.arch).collect();
     let host = Host::read(config, &*member.hypervisor, &architectures, false)?.able()?;
-    let host = host.in_cluster(known).expecting(moves);
+    let host = host.in_cluster(known).expecting(moves.clone());
     let starting: Vec<_> = nodes.iter().filter(|node| how.consent.is_some() || !host.runs(id, node)).copied().collect();
     if starting.is_empty() {
         return Ok(());
@@ -455,7 +481,9 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
     let asked: Vec<_> = nodes.iter().map(|node| (node.address, config.mac(id, node))).collect();
     for (node, answer) in nodes.iter().zip(presences(&asked, config.network.cidr)) {
         let name = node.name.clone();
-        let ours = inventory.domains.iter().any(|domain| domain.uuid == id.uuid(&name));
+        let ours = inventory.domains.iter().any(|domain| domain.uuid == id.uuid(&name))
+            // Its machine is at another hypervisor.
+            || inventory.moves.contains_key(&name);
         match answer {
             Presence::Taken => return Err(Blocked::AddressAnswers { node: name, address: node.address }.into()),
             // Nobody here can be asked, but the cluster has heard of that node a moment ago.

@@ -57,12 +57,12 @@ impl Clock {
             // A job of somebody's may have begun in the pool.
             let Ok(after) = look() else { break };
             if let Some(written) = changed(&before, &after) {
-                return Self::Read { written, from, to: now() };
+                return Self::Read { written: written.as_second(), from, to: now() };
             }
             (before, from) = (after, next);
         }
         match before.values().max() {
-            Some(written) => Self::AtLeast { written: *written, to: now() },
+            Some(written) => Self::AtLeast { written: written.as_second(), to: now() },
             None => Self::Unseen(format!("storage pool {} has no files yet", pool.name)),
         }
     }
@@ -79,7 +79,7 @@ impl Clock {
 }
 
 /// When a file was written that was there before, if one was.
-fn changed(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> Option<i64> {
+fn changed(before: &BTreeMap<String, Timestamp>, after: &BTreeMap<String, Timestamp>) -> Option<Timestamp> {
     let newer = after.iter().filter(|(name, time)| before.get(*name).is_some_and(|old| old < *time));
     newer.map(|(_, time)| *time).max()
 }

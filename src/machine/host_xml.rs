@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use jiff::Timestamp;
 use roxmltree::{Document, Node};
 
 use super::xml::Element;
@@ -298,13 +299,16 @@ pub(super) fn read_mtu(xml: &str) -> Result<Option<u32>, Problem> {
     size.map(|size| size.parse().map_err(|_| format!("mtu {size:?}"))).transpose()
 }
 
-/// When a volume was last written, where libvirt tells it: whole seconds since the epoch.
-pub(super) fn read_written(xml: &str) -> Result<Option<i64>, Problem> {
+/// When a volume was last written, where libvirt tells it.
+pub(super) fn read_written(xml: &str) -> Result<Option<Timestamp>, Problem> {
     let document = parse(xml)?;
     let text = text_at(document.root_element(), &["target", "timestamps", "mtime"]);
-    // <seconds>.<nanoseconds>
-    let seconds = |text: &str| text.split('.').next().and_then(|seconds| seconds.parse().ok());
-    text.map(|text| seconds(text).ok_or_else(|| format!("mtime {text:?}"))).transpose()
+    // <seconds>.<nanoseconds>, of these always all nine digits.
+    let time = |text: &str| {
+        let (seconds, nanoseconds) = text.split_once('.').unwrap_or((text, "0"));
+        Timestamp::new(seconds.parse().ok()?, nanoseconds.parse().ok()?).ok()
+    };
+    text.map(|text| time(text).ok_or_else(|| format!("mtime {text:?}"))).transpose()
 }
 
 /// User and group that libvirt runs QEMU as, from the host's capabilities: the base label of the security model `dac` for
@@ -520,13 +524,18 @@ mod tests {
         }
         let volume = |times: &str| format!("<volume><name>a</name><target>{times}</target></volume>");
         for (times, wanted) in [
-            ("<timestamps><atime>9.1</atime><mtime>1700000000.123456789</mtime></timestamps>", Ok(Some(1_700_000_000))),
-            ("<timestamps><mtime>1700000000</mtime></timestamps>", Ok(Some(1_700_000_000))),
+            (
+                "<timestamps><atime>9.1</atime><mtime>1700000000.123456789</mtime></timestamps>",
+                Ok(Some((1_700_000_000, 123_456_789))),
+            ),
+            ("<timestamps><mtime>1700000000</mtime></timestamps>", Ok(Some((1_700_000_000, 0)))),
             ("<timestamps><atime>9</atime></timestamps>", Ok(None)),
             ("", Ok(None)),
             ("<timestamps><mtime>today</mtime></timestamps>", Err("mtime \"today\"".to_owned())),
         ] {
-            assert_eq!(read_written(&volume(times)), wanted, "{times}");
+            let found = read_written(&volume(times));
+            let found = found.map(|time| time.map(|time| (time.as_second(), time.subsec_nanosecond())));
+            assert_eq!(found, wanted, "{times}");
         }
     }
 

@@ -394,6 +394,11 @@ impl VolumeName {
         }
     }
 
+    /// Whether one machine has it for itself: all else is shared, or outlives it.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Root { .. } | Self::Seed { .. })
+    }
+
     /// The cluster and node that it belongs to; none for what clusters share.
     pub fn owner(&self) -> Option<(&ClusterTag, &NodeName)> {
         match self {

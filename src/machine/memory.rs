@@ -436,7 +436,7 @@ impl Hypervisor for Memory {
     }
 
     /// No clock runs there.
-    fn written(&self, pool: &str) -> Result<BTreeMap<String, i64>> {
+    fn written(&self, pool: &str) -> Result<BTreeMap<String, jiff::Timestamp>> {
         self.lock().pool(pool).map(|_| BTreeMap::new())
     }
 

@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::Ipv4Addr;
 
+use jiff::Timestamp;
+
 use crate::config::{Acceleration, Arch, ClusterId, Mac, Network6};
 use crate::digest::Digest;
 
@@ -88,9 +90,9 @@ pub trait Hypervisor: Send + Sync {
 
     /// All volumes of an active pool, also those that are not ours, by name.
     fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>, MachineError>;
-    /// When the volumes of an active pool were last written, by their names: seconds since the epoch, by the clock of
+    /// When the volumes of an active pool were last written, by their names and to the nanosecond, by the clock of
     /// whoever keeps the files. The folder is looked at anew; one with a job under way is not waited for.
-    fn written(&self, pool: &str) -> Result<BTreeMap<String, i64>, MachineError>;
+    fn written(&self, pool: &str) -> Result<BTreeMap<String, Timestamp>, MachineError>;
     /// Makes a volume of exactly `source`'s bytes, which must have the size and digest of `spec`; `on_bytes` is told of
     /// each piece's length, holes among them, which take no room. A whole volume of that name is left as it is; a part of one is made anew, once nobody else
     /// writes it. After an error no volume of that name stays behind, unless the connection is lost.
@@ -465,10 +467,9 @@ impl DomainInfo {
         domain_xml::volumes(&self.xml)
     }
 
-    /// Those of them that it has for itself: all others are shared, or outlive it.
+    /// Those of them that it has for itself.
     pub fn own_volumes(&self) -> Vec<VolumeName> {
-        let own = |name: &VolumeName| matches!(name, VolumeName::Root { .. } | VolumeName::Seed { .. });
-        self.volumes().into_iter().filter(own).collect()
+        self.volumes().into_iter().filter(VolumeName::is_own).collect()
     }
 
     /// Its root disk, by the definition.

@@ -3,7 +3,7 @@
 //!
 //! Each is an element in a namespace of its own, since libvirt replaces and removes them by namespace
 //! (`virDomainSetMetadata`). Unlike the mark they decide nothing about who owns what, so they are read leniently: what
-//! cannot be read tells nothing.
+//! cannot be read tells nothing. A machine whose move cannot be read is one that stays.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -83,6 +83,28 @@ pub enum Blocked {
         /// The other hypervisor.
         other: HypervisorName,
     },
+    /// Two hypervisors have one pool.
+    #[error("{node} cannot go from {at} to {to}: their pools hold the same files")]
+    SharedPool {
+        /// The node.
+        node: NodeName,
+        /// The hypervisor that it would leave.
+        at: HypervisorName,
+        /// The one that it would go to.
+        to: HypervisorName,
+    },
+    /// A node has data disks of an earlier time where it would go.
+    #[error("{node} has data disks at {at} from an earlier time: {}", disks.join(", "))]
+    DataThere {
+        /// The node.
+        node: NodeName,
+        /// The hypervisor.
+        at: HypervisorName,
+        /// Names of their volumes.
+        disks: Vec<String>,
+        /// Name of their pool.
+        pool: String,
+    },
     /// A node's data disks would stay behind.
     #[error("{node} has data disks at {at}, which would stay there: {}", disks.join(", "))]
     DataStays {
@@ -221,10 +243,19 @@ impl Blocked {
             Self::Unsettled { node, .. } => {
                 format!("`nodebake rebuild {node} --take-over` brings it to its end, or that machine back")
             }
-            Self::Unmovable { node, .. } => format!("`nodebake up {node}` brings it there, or `nodebake rebuild {node} --take-over`"),
+            Self::Unmovable { node, .. } => {
+                format!("`nodebake up {node}` brings that to its end, or `nodebake rebuild {node} --take-over`")
+            }
             Self::OnItsWay { node, .. } => format!("`nodebake up {node}` brings that to its end"),
+            Self::SharedPool { .. } => "give each hypervisor a pool of its own (poolPath:)".to_owned(),
+            Self::DataThere { disks, pool, .. } => {
+                let delete = |disk: &String| format!("virsh vol-delete --pool {pool} {disk}");
+                let delete = disks.iter().map(delete).collect::<Vec<_>>().join("; ");
+                format!("where nothing on them is needed any more, remove them on that host: {delete}")
+            }
             Self::DataStays { .. } => {
-                "--leave-data leaves them behind: the node gets new ones, and the old ones stay until `nodebake down --with-data`"
+                "--leave-data leaves them behind, and the node gets new ones; the old ones stay until somebody removes them \
+                 there with virsh vol-delete"
                     .to_owned()
             }
             Self::KeptRuns { domain } => format!("stop it if nobody needs it any more: virsh shutdown {domain}"),

@@ -23,7 +23,7 @@ pub use blocked::{Blocked, blocked, own};
 pub use drift::Drift;
 pub use inventory::{Inventory, log_pool};
 pub use load::{Amount, Load};
-pub use moving::{Move, Way};
+pub use moving::{Move, Obstacle, Way, left_behind};
 pub use placement::{Ground, Placement, Stuck, check, evacuation, place};
 pub use removal::{Removal, removals};
 pub use replacement::Replacement;
@@ -574,6 +574,9 @@ impl<'a> Layout<'a> {
         }
         let moving = moving::of(inventory, &node.name, domain, &config.libvirt.pool);
         let moving = moving.map(|moving| moving.possible(&node.name)).transpose()?;
+        if let Some(moving) = moving.as_ref().filter(|moving| moving.way == Way::Asked) {
+            self.check_data(node, moving)?;
+        }
         let reason = domain.and_then(|domain| match &moving {
             None => replace(domain, &drift),
             // What is under way comes to its end first.
@@ -596,7 +599,7 @@ impl<'a> Layout<'a> {
         }
         let new = || match &step {
             Step::Create(creation) => vec![creation.overlay.name.clone(), creation.seed.spec.name.clone()],
-            _ => domain.map(DomainInfo::volumes).unwrap_or_default().into_iter().filter(replacement::is_own).collect(),
+            _ => domain.map(DomainInfo::own_volumes).unwrap_or_default(),
         };
         let take_over = aside.map(|aside| self.take_overs.take_over(&node.name, aside, &inventory.domains, new()));
         // What becomes of its disks otherwise, the step tells.
@@ -625,6 +628,16 @@ impl<'a> Layout<'a> {
             drift,
             unbuilt: built.is_unbuilt(),
         })
+    }
+
+    /// A data disk of an earlier time, which `--leave-data` left here, is no new one.
+    fn check_data(&self, node: &Node, moving: &Move) -> Result<(), Blocked> {
+        let Request { config, id, .. } = self.request;
+        let wanted = node.settings.machine.data_disks.keys().map(|disk| VolumeName::data(id, &node.name, disk));
+        let disks: Vec<_> =
+            wanted.filter(|disk| self.volumes.contains_key(disk)).map(|disk| disk.to_string()).collect();
+        let (name, at, pool) = (node.name.clone(), moving.here.clone(), config.libvirt.pool.clone());
+        if disks.is_empty() { Ok(()) } else { Err(Blocked::DataThere { node: name, at, disks, pool }) }
     }
 
     /// libvirt names the file for UEFI's variables by the domain's name when a machine is first defined, and a domain that

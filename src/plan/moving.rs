@@ -24,6 +24,15 @@ pub enum Way {
     Back,
 }
 
+/// What keeps a node where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Another change of the machine there is not at its end: its replacement, or a take-over.
+    Unsettled,
+    /// The two have one pool: what is of the machine there would be taken for what is left of it here.
+    SharedPool,
+}
+
 /// What a node on its way has at the hypervisor where it does not belong now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
@@ -43,8 +52,8 @@ pub struct Move {
     pub data: Vec<String>,
     /// How far it is.
     pub way: Way,
-    /// Whether another change of the machine there is not at its end: its replacement, or a take-over.
-    pub unsettled: bool,
+    /// What keeps it from going.
+    pub obstacle: Option<Obstacle>,
 }
 
 impl Move {
@@ -57,7 +66,9 @@ impl Move {
         back: bool,
     ) -> Option<Self> {
         let (name, config, inventory) = other;
-        let removal = removals(id, config, inventory).remove(&node.name)?;
+        let removal = removals(id, config, inventory).remove(&node.name).unwrap_or_default();
+        // What a machine wrote that did not come up tells why.
+        let removal = if back { removal.without_logs() } else { removal };
         let domain = inventory.domains.iter().find(|domain| Some(domain.uuid) == removal.domain);
         let taken = super::taken_over(id, &inventory.domains);
         let taking = taken.iter().any(|kept| kept.note.node == node.name && kept.note.state == NoteState::Begun);
@@ -74,10 +85,13 @@ impl Move {
             other: Some(name.clone()),
             pool: config.libvirt.pool.clone(),
             runs: domain.is_some_and(|domain| domain.state.is_active()),
-            kept: domain.is_some_and(replacement::is_kept),
+            // One that was given up may have got into the cluster after that.
+            kept: domain.is_some_and(|domain| {
+                replacement::is_kept(domain) || domain.mark().is_some_and(|mark| inventory.has_boot(mark))
+            }),
             data,
             way,
-            unsettled: !back && (taking || replaced),
+            obstacle: (!back && (taking || replaced)).then_some(Obstacle::Unsettled),
             removal,
         })
     }
@@ -95,8 +109,10 @@ impl Move {
     /// Fails where the node cannot go.
     pub(super) fn possible(self, node: &NodeName) -> Result<Self, Blocked> {
         let (node, at) = (node.clone(), self.other.clone().unwrap_or_else(|| self.here.clone()));
-        if self.unsettled {
-            return Err(Blocked::Unmovable { node, at });
+        match self.obstacle {
+            Some(Obstacle::Unsettled) => return Err(Blocked::Unmovable { node, at }),
+            Some(Obstacle::SharedPool) => return Err(Blocked::SharedPool { node, at, to: self.here }),
+            None => {}
         }
         if self.data.is_empty() { Ok(self) } else { Err(Blocked::DataStays { node, at, disks: self.data }) }
     }
@@ -113,16 +129,16 @@ impl Move {
             kept: false,
             data: Vec::new(),
             way: Way::Back,
-            unsettled: false,
+            obstacle: None,
         })
     }
 }
 
 /// What a hypervisor has of nodes that belong to others, without a machine: a run left it that was cut off.
-pub(super) fn left_behind(id: &ClusterId, inventory: &Inventory, pool: &str) -> Vec<SharedAction> {
+pub fn left_behind(id: &ClusterId, inventory: &Inventory, pool: &str) -> Vec<SharedAction> {
     let mut left: BTreeMap<NodeName, Vec<VolumeName>> = BTreeMap::new();
     let ours = inventory.volumes.iter().filter_map(VolumeInfo::ours).filter(|name| name.belongs_to(id));
-    for volume in ours.filter(replacement::is_own) {
+    for volume in ours.filter(VolumeName::is_own) {
         let node = volume.owner().map(|(_, node)| node).filter(|node| inventory.elsewhere.contains(node)).cloned();
         let Some(node) = node else { continue };
         if !inventory.domains.iter().any(|domain| domain.uuid == id.uuid(&node)) {

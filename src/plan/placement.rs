@@ -14,18 +14,29 @@ use crate::machine::{DomainInfo, Moving};
 /// What is known of a hypervisor, in the cluster file's order.
 #[derive(Debug, Clone)]
 pub enum Ground {
-    /// The UUIDs of all domains there, each with where its node goes, if it does.
-    Asked(BTreeMap<Uuid, Option<Moving>>),
+    /// The UUIDs of all domains there.
+    Asked(BTreeMap<Uuid, Told>),
     /// It cannot be asked.
     Away,
+}
+
+/// What a domain says of itself, where it is a machine of the cluster's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Where its node goes, if it does.
+    pub moving: Option<Moving>,
+    /// Whether it came up.
+    pub came_up: bool,
 }
 
 impl Ground {
     /// One with these domains.
     pub fn of(id: &ClusterId, domains: &[DomainInfo]) -> Self {
-        let moving =
-            |domain: &DomainInfo| domain.moving().filter(|_| domain.mark().is_some_and(|it| it.belongs_to(id)));
-        Self::Asked(domains.iter().map(|domain| (domain.uuid, moving(domain))).collect())
+        let told = |domain: &DomainInfo| {
+            let mark = domain.mark().filter(|mark| mark.belongs_to(id));
+            mark.map_or_else(Told::default, |mark| Told { moving: domain.moving(), came_up: mark.state.came_up() })
+        };
+        Self::Asked(domains.iter().map(|domain| (domain.uuid, told(domain))).collect())
     }
 
     fn has(&self, uuid: Uuid) -> bool {
@@ -33,7 +44,11 @@ impl Ground {
     }
 
     fn moving(&self, uuid: Uuid) -> Option<&Moving> {
-        if let Self::Asked(domains) = self { domains.get(&uuid)?.as_ref() } else { None }
+        self.told(uuid)?.moving.as_ref()
+    }
+
+    fn told(&self, uuid: Uuid) -> Option<&Told> {
+        if let Self::Asked(domains) = self { domains.get(&uuid) } else { None }
     }
 
     fn is_away(&self) -> bool {
@@ -110,14 +125,19 @@ pub fn place(
 }
 
 /// Where a node is whose machine says that it is on its way, or comes back. To one that the cluster file does not name any
-/// more it does not go.
+/// more it does not go, unless that has got another name and has a machine of it; and from one where it came up after all it
+/// does not come back.
 fn under_way(grounds: &[Ground], uuid: Uuid, number: impl Fn(&HypervisorName) -> Option<usize>) -> Option<Placement> {
     let (from, moving) = grounds.iter().enumerate().find_map(|(at, ground)| Some((at, ground.moving(uuid)?)))?;
-    Some(match number(&moving.to) {
+    let renamed = || (0..grounds.len()).find(|at| *at != from && grounds[*at].has(uuid));
+    Some(match number(&moving.to).filter(|to| *to != from).or_else(renamed) {
         Some(to) if grounds[to].is_away() => Placement::Unknown,
-        Some(to) if to != from && moving.back => Placement::Moving { at: from, other: to, back: true },
-        Some(to) if to != from => Placement::Moving { at: to, other: from, back: false },
-        _ => Placement::On(from),
+        Some(to) if moving.back && !grounds[to].told(uuid).is_some_and(|told| told.came_up) => {
+            Placement::Moving { at: from, other: to, back: true }
+        }
+        Some(to) => Placement::Moving { at: to, other: from, back: false },
+        None if grounds.iter().any(Ground::is_away) => Placement::Unknown,
+        None => Placement::On(from),
     })
 }
 
@@ -139,6 +159,9 @@ pub fn evacuation(
                 goes.insert(node.name.clone(), config.sites[to].name.clone());
                 continue;
             }
+            Some(Placement::Moving { at: to, other, .. }) if to == from => {
+                return Err(Stuck::OnItsWay { node: node.name.clone(), other: config.sites[other].name.clone() });
+            }
             _ => continue,
         }
         if let Some(bound) = &node.hypervisor {
@@ -147,11 +170,20 @@ pub fn evacuation(
         // It is counted where it goes, and no more where it was.
         placed[at] = None;
         let found = find(config, grounds, &placed, node, Some(from));
-        let Placement::On(to) = found else { return Err(Stuck::Crowded { node: node.name.clone() }) };
+        let Placement::On(to) = found else { return Err(no_place(config, grounds, node, from)) };
         placed[at] = Some(found);
         goes.insert(node.name.clone(), config.sites[to].name.clone());
     }
     Ok(goes)
+}
+
+/// Why none is found for a node that leaves one.
+fn no_place(config: &Config, grounds: &[Ground], node: &Node, from: usize) -> Stuck {
+    let among = &node.settings.hypervisors;
+    let may = |at: &usize| *at != from && (among.is_empty() || among.contains(&config.sites[*at].name));
+    let answers = (0..grounds.len()).filter(may).any(|at| !grounds[at].is_away());
+    let node = node.name.clone();
+    if answers { Stuck::Crowded { node } } else { Stuck::Nowhere { node } }
 }
 
 /// Whether the cluster file lets a node go to a hypervisor, which it names.
@@ -192,6 +224,20 @@ pub enum Stuck {
         /// Those.
         among: Vec<HypervisorName>,
     },
+    /// It is on its way to the one that it shall leave, or comes back to it.
+    #[error("{node} is on its way from {other}")]
+    OnItsWay {
+        /// The node.
+        node: NodeName,
+        /// The other hypervisor.
+        other: HypervisorName,
+    },
+    /// No other one answers that its group may be on.
+    #[error("there is no other hypervisor that answers and that {node} may be on")]
+    Nowhere {
+        /// The node.
+        node: NodeName,
+    },
     /// None is left that its group may be on.
     #[error(
         "no hypervisor is left for {node}: of those that answer, each has a node of its group, and may not have two"
@@ -212,6 +258,10 @@ impl Stuck {
         match self {
             Self::Bound { .. } => {
                 "change or remove `hypervisor:` beside the node; `nodebake rebuild NODE` then moves it"
+            }
+            Self::OnItsWay { .. } => "`nodebake up` brings that to its end",
+            Self::Nowhere { .. } => {
+                "see which hypervisors answer (`nodebake status`), or let its group be on more of them (`hypervisors:`)"
             }
             Self::Outside { .. } => "add the other one to `hypervisors:` of its group",
             Self::Crowded { .. } => {
@@ -263,7 +313,7 @@ mod tests {
     }
 
     /// Lines of a cluster file behind its `hypervisors`, and what is where: names of nodes by hypervisor, `!` for one that
-    /// cannot be asked; `n>b` goes to b, and `n<b` comes back from there.
+    /// cannot be asked; `n>b` goes to b, `n<b` comes back from there, and `n!` came up.
     fn field(groups: &str, nodes: &[&str], there: &[&[&str]]) -> Field {
         let sites =
             ('a'..).take(there.len()).map(|it| format!("{it}: {{uri: qemu+ssh://{it}/system}}")).collect::<Vec<_>>();
@@ -279,10 +329,10 @@ mod tests {
         let id = ClusterId { name: config.cluster.name.clone(), ca: Digest::of(b"ca") };
         let domain = |text: &&str| {
             let (name, to) = text.split_once(['>', '<']).unwrap_or((text, ""));
-            let moving = Moving { to: to.parse().ok()?, back: text.contains('<'), standing: None };
-            Some((id.uuid(&name.parse().unwrap()), Some(moving)))
+            let (name, came_up) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
+            let moving = to.parse().ok().map(|to| Moving { to, back: text.contains('<'), standing: None });
+            (id.uuid(&name.parse().unwrap()), Told { moving, came_up })
         };
-        let domain = |text: &&str| domain(text).unwrap_or_else(|| (id.uuid(&text.parse().unwrap()), None));
         let ground = |names: &&[&str]| match names {
             ["!"] => Ground::Away,
             names => Ground::Asked(names.iter().map(domain).collect()),
@@ -352,6 +402,11 @@ mod tests {
             (&[&["!"], &["n1", "n2", "n3"]], &[("n1", "a"), ("n2", "b")], "? b b"),
             // One that the cluster file does not name any more cannot be gone to.
             (&[&["n1>x", "n2<x", "n3"], &[]], &[], "a a a"),
+            // One that has another name since is known by the machine there; as long as one is away, it may be that.
+            (&[&["n1>x", "n2<x", "n3"], &["n1", "n2"]], &[], "a->b b<-a a"),
+            (&[&["n1>x", "n2", "n3"], &["!"]], &[], "? a a"),
+            // What came up after all is not come back from.
+            (&[&["n1<b", "n2", "n3"], &["n1!"]], &[], "a->b a a"),
         ] {
             assert_eq!(placed(&field("", nodes, there), to), wanted, "{there:?} {to:?}");
         }
@@ -371,6 +426,12 @@ mod tests {
             // One that does not answer is left out; one that is on its way goes on.
             (&["n1", "n2"], &[&["n1", "n2>c"], &["!"], &[]], Ok("n1 c, n2 c")),
             (&["n1 hypervisor: a"], &[&["n1"], &[]], bound("n1")),
+            (&["n1"], &[&["n1"], &["!"]], Err(Stuck::Nowhere { node: "n1".parse().unwrap() })),
+            (
+                &["n1"],
+                &[&["n1<b"], &[]],
+                Err(Stuck::OnItsWay { node: "n1".parse().unwrap(), other: "b".parse().unwrap() }),
+            ),
             (&["d1 group: db", "d2 group: db"], &[&["d1"], &["d2"]], crowded("d1")),
             (&["d1 group: db", "d2 group: db"], &[&["d1"], &["d2"], &[]], Ok("d1 c")),
         ] {
@@ -394,6 +455,7 @@ mod tests {
                 Stuck::Bound { .. } => "bound",
                 Stuck::Outside { .. } => "outside",
                 Stuck::Crowded { .. } => "crowded",
+                Stuck::OnItsWay { .. } | Stuck::Nowhere { .. } => "another",
             })
         };
         for (node, to, wanted) in [

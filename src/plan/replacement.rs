@@ -28,7 +28,7 @@ impl Replacement {
     fn new(old: Old, new: &[VolumeName]) -> Self {
         let Old { definition, volumes, attempted } = old;
         let alone = |of: &[VolumeName], other: &[VolumeName]| {
-            of.iter().filter(|name| is_own(name) && !other.contains(name)).cloned().collect()
+            of.iter().filter(|name| name.is_own() && !other.contains(name)).cloned().collect()
         };
         let (old_volumes, new_volumes) = (alone(&volumes, new), alone(new, &volumes));
         Self { old: definition, old_volumes, new_volumes, attempted }
@@ -87,11 +87,6 @@ fn came_up(domain: &DomainInfo) -> bool {
     domain.mark().is_some_and(|mark| mark.state.came_up())
 }
 
-/// What one machine has for itself: all else is shared, or outlives it.
-pub(super) fn is_own(name: &VolumeName) -> bool {
-    matches!(name, VolumeName::Root { .. } | VolumeName::Seed { .. })
-}
-
 /// Name of a root disk for a seed. The disk of a machine that is kept may have the first such name; no two are ever kept.
 pub(super) fn root_name(id: &ClusterId, node: &NodeName, seed: Digest, kept: &[VolumeName]) -> VolumeName {
     let first = VolumeName::root(id, node, seed);
@@ -111,6 +106,6 @@ pub(super) fn strays(
     let mut needed = domain.volumes();
     needed.extend(replacement.map(Replacement::kept).unwrap_or_default());
     needed.push(VolumeName::seed(id, node, mark.seed));
-    let goes = |name: &&VolumeName| is_own(name) && !needed.contains(name);
+    let goes = |name: &&VolumeName| name.is_own() && !needed.contains(name);
     own.iter().map(|(_, name)| name).filter(goes).cloned().collect()
 }

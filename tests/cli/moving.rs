@@ -79,7 +79,7 @@ fn a_node_moves_where_it_is_sent() {
     // Asked for again, there is nothing more to do.
     let since = site.api.requests();
     let ran = site.run(&["rebuild", "n4", "--to", "b"]);
-    let nothing = "nothing differs from the cluster file; --same, or a node's name, replaces it all the same\n";
+    let nothing = "all are at b, and nothing differs from the cluster file; --same replaces them all the same\n";
     assert_eq!((ran.code, site.changes(since).len()), (0, 0), "{ran:?}");
     assert!(ran.stderr.ends_with(nothing), "{ran:?}");
     // The cluster file moves a node too.
@@ -165,6 +165,38 @@ fn a_hypervisor_is_left_by_one_node_after_the_other() {
     let planned = site.lab.world.run(&["plan", "-o", "json"]);
     assert!(nodes(&planned).values().all(|(place, action)| place == "b" && action == "nothing"), "{planned:?}");
     site.lab.world.must(&["down", "--yes"]);
+}
+
+/// Two hosts with one pool: what is of a node at one of them is no leftover at the other.
+#[test]
+fn hosts_that_share_a_pool_take_nothing_from_each_other() {
+    let Some(lab) = Lab::new() else { return };
+    let world = &lab.world;
+    world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
+    let pool = lab.a.folder.path().join("lib/both");
+    for host in [&lab.a, &lab.b] {
+        let (uri, path) = (&host.uri, format!(", poolPath: {}}}", pool.display()));
+        world.edit(&format!("uri: '{uri}'}}"), &format!("uri: '{uri}'{path}"));
+    }
+    // Nobody plays guests: the machines are made and started, which is all that matters here.
+    assert_eq!(world.run(&["up", "--stall", "1"]).code, 5);
+    let there = [names("n4 worker-node-1"), names("n3 worker-node-2")];
+    let files = || {
+        let host = lab.b.open();
+        host.refresh_pool("nodebake").unwrap();
+        host.volumes("nodebake").unwrap().into_iter().map(|volume| volume.name).collect::<Vec<_>>()
+    };
+    let before = (lab.machines(), files());
+    assert_eq!((&before.0, before.1.iter().filter(|name| name.contains(".root.")).count()), (&there, 4));
+    let planned = world.run(&["plan", "-o", "json"]);
+    assert!(nodes(&planned).values().all(|(_, action)| action != "clear"), "{planned:?}");
+    let ran = run(world, &["rebuild", "n4", "--to", "b"]);
+    let error = "error: n4 cannot go from a to b: their pools hold the same files";
+    assert_eq!((ran.code, error_of(&ran)), (2, error), "{ran:?}");
+    world.run(&["up", "--stall", "1"]);
+    assert_eq!(lab.machines(), there);
+    assert_eq!(files().iter().filter(|name| name.contains(".root.")).count(), 4);
+    world.run(&["down", "--yes"]);
 }
 
 /// Two hosts with a wire to each, and a cluster of one node.

@@ -8,7 +8,7 @@ use nodebake::apply::{Apply, ApplyError};
 use nodebake::cluster::{Cordon, Nodes};
 use nodebake::config::{Config, INIT, parse};
 use nodebake::machine::memory::{Memory, Moment};
-use nodebake::machine::{DomainState, Hypervisor, MarkState};
+use nodebake::machine::{DomainState, Hypervisor, MarkState, OverlaySpec, VolumeName};
 use nodebake::plan::{self, Blocked, Ground, Inventory, Move, Placement, Plan, Request, Step};
 use serde_json::json;
 
@@ -44,19 +44,41 @@ impl Other {
         to: Option<&str>,
         make: fn(Request) -> Result<Plan, Blocked>,
     ) -> (usize, Result<Plan, Blocked>) {
+        self.plan_with(world, nodes, to, make, false)
+    }
+
+    /// The same with `--leave-data`, to the other one.
+    fn plan_leaving_data(&self, world: &World) -> (usize, Result<Plan, Blocked>) {
+        self.plan_with(world, None, Some("there"), plan::roll, true)
+    }
+
+    fn plan_with(
+        &self,
+        world: &World,
+        nodes: Option<Nodes>,
+        to: Option<&str>,
+        make: fn(Request) -> Result<Plan, Blocked>,
+        leave_data: bool,
+    ) -> (usize, Result<Plan, Blocked>) {
         let (hosts, file) = ([&world.host, &self.host], &self.file);
         let grounds: Vec<_> = hosts.iter().map(|host| Ground::of(&world.id, &host.domains().unwrap())).collect();
         let asked = to.map(|to| (NODE.parse().unwrap(), to.parse().unwrap())).into_iter().collect();
         let placement = plan::place(file, &world.id, &grounds, &asked)[0];
         let at = placement.at().unwrap();
+        let known = nodes.clone();
         let config = |at: usize| file.at(&file.sites[at], &file.nodes.iter().take(1).collect::<Vec<_>>());
         let mut inventory = Inventory::read(&config(at), hosts[at], nodes).unwrap();
         inventory.site = Some(file.sites[at].name.clone());
         if let Placement::Moving { other, back, .. } = placement {
-            let left = Inventory::read(&config(other), hosts[other], None).unwrap();
+            let left = Inventory::read(&config(other), hosts[other], known).unwrap();
             let (name, config) = (&file.sites[other].name, config(other));
             let found = Move::of(&world.id, &file.nodes[0], &file.sites[at].name, (name, &config, &left), back);
             inventory.moves.extend(found.map(|found| (file.nodes[0].name.clone(), found)));
+        }
+        if leave_data {
+            for moving in inventory.moves.values_mut() {
+                moving.data.clear();
+            }
         }
         let request =
             Request { config: &config(at), id: &world.id, built: &world.built, inventory: &inventory, now: NOW };
@@ -249,6 +271,42 @@ fn what_would_be_lost_or_is_not_settled_stays() {
     assert_eq!(text, "worker-node-1 cannot leave here: another change of its machine there is not at its end");
 }
 
+/// Whoever started the old machine again by hand meanwhile has no two of them.
+#[test]
+fn the_old_machine_is_off_before_the_new_one_is_waited_for() {
+    let (world, other) = (changed(), Other::new());
+    let (probe, there) = (changed(), Other::new());
+    let starts = calls_before(&there.host, "start ", || there.go(&probe, "there"));
+    cut(&other.host, starts, Moment::After, || other.go(&world, "there"));
+    world.host.start(world.uuid(NODE), false).unwrap();
+    assert_eq!(other.machines(&world), [Some(true), Some(true)]);
+    other.up(&world).unwrap();
+    assert_eq!(other.machines(&world), [None, Some(true)]);
+}
+
+/// Disks of an earlier time are no new ones.
+#[test]
+fn a_node_does_not_get_data_that_it_left_behind() {
+    let mut world = World::with_sealing_guests();
+    world.host.put_guest("", &(report("kubelet-active", "ok", "") + &sealed()));
+    let mut other = Other::new();
+    let text = INIT.replace("name: worker-node-1\n", "name: worker-node-1\n    dataDisks: {logs: {size: 1GiB}}\n");
+    world.config = parse(Path::new("/clusters/seed/nodebake.yaml"), &text).unwrap();
+    other.file.nodes = world.config.nodes.clone();
+    world.carry_out(&world.plan()).unwrap();
+    world.built.truncate(1);
+    let disk = VolumeName::data(&world.id, &NODE.parse().unwrap(), "logs");
+    other
+        .host
+        .create_overlay("nodebake", &OverlaySpec { name: disk.clone(), capacity: 1 << 30, backing: None })
+        .unwrap();
+    let (_, plan) = other.plan_leaving_data(&world);
+    let wanted = format!("worker-node-1 has data disks at there from an earlier time: {disk}");
+    assert_eq!(plan.unwrap_err().to_string(), wanted);
+    other.host.delete_volume("nodebake", &disk).unwrap();
+    assert_eq!(steps(&other.plan_leaving_data(&world).1.unwrap()), ["worker-node-1 create"]);
+}
+
 /// A fault at each call at either host: the next `up` brings it to its end or back, and what came back can be done again.
 #[test]
 fn a_move_converges_from_a_fault_at_every_call() {
@@ -329,6 +387,18 @@ fn a_move_to_a_hypervisor_that_is_gone_ends_where_it_began() {
     assert_eq!(row.reasons, ["stays: there, where it was to go, is not in the cluster file"]);
     other.up(&world).unwrap();
     assert_eq!((holdings(&world), world.domain(NODE).moving()), (wanted, None));
+}
+
+/// What was given up may have got into the cluster after that, and its pods leave it like any other's.
+#[test]
+fn a_node_that_came_up_late_is_drained_too() {
+    let (member, other) = (member(), Other::new());
+    member.world.change_mark(NODE, |mark| mark.state = MarkState::Failed);
+    other.guest_says(&report("containerd-active", "failed", "Ym9vbQo="));
+    let ended = cross(&member, &other, Some("there"));
+    assert!(matches!(ended, Err(ApplyError::CameBack { .. })), "{ended:?}");
+    assert!(member.told().contains(&"drained".to_owned()));
+    assert_eq!(other.machines(&member.world), [Some(true), None]);
 }
 
 /// The first node of a cluster goes there.

@@ -77,7 +77,7 @@ impl Look<'_> {
         let views = inventories.iter().map(|(member, inventory)| View { look: self, member, inventory, out });
         let views: Vec<_> = views.collect();
         let asked = self.session.select(&self.args.which)?;
-        let report = |node: &Node| match views.iter().find(|view| view.member.has(&node.name)) {
+        let report = |node: &Node| match place_of(&views, &node.name) {
             Some(view) => view.report(&node.name, Some(node)),
             None => self.unknown(node, nodes),
         };
@@ -155,6 +155,16 @@ impl Look<'_> {
         }
         Ok(())
     }
+}
+
+/// Where a node is to be looked for. One that is on its way may be at two: where its machine runs it is looked for, then
+/// where one is; also where it has gone since the hypervisors were asked first.
+fn place_of<'a, 'b>(views: &'a [View<'b>], name: &NodeName) -> Option<&'a View<'b>> {
+    let own = views.iter().find(|view| view.member.has(name));
+    let machine = |view: &View, runs: bool| view.domain(name).is_some_and(|it| it.state.is_active() || !runs);
+    let with =
+        |runs: bool| own.filter(|view| machine(view, runs)).or_else(|| views.iter().find(|view| machine(view, runs)));
+    with(true).or_else(|| with(false)).or(own)
 }
 
 /// Puts the cursor of a terminal at its top left and removes what is on it (ECMA-48: CUP, ED).

@@ -409,7 +409,7 @@ impl Hypervisor for Libvirt {
         Ok(infos)
     }
 
-    fn written(&self, name: &str) -> Result<BTreeMap<String, i64>> {
+    fn written(&self, name: &str) -> Result<BTreeMap<String, jiff::Timestamp>> {
         let pool = self.need_pool(name)?;
         let failed = || self.failed(format!("look through storage pool {name:?}"));
         pool.refresh(0).map_err(failed())?;
