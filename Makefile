@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 LAB := tests/lab/lab
 
-.PHONY: build demo test lint unit e2e soak bench fuzz deny packages clean
+.PHONY: build demo test lint unit e2e soak bench fuzz deny generated packages clean
 
 build: packages ## target/release/nodebake
 	cargo build --release --locked --workspace --bins
@@ -68,6 +68,11 @@ bench: packages ## supply chain and first boot against other ways (NODEBAKE_BENC
 
 deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources
+
+# The test that keeps them fresh writes them when it is told to.
+generated: packages ## man/ and completions/, from the command line as it is now
+	NODEBAKE_GENERATE=1 cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace \
+	  --test cli generated::kept
 
 packages:
 	@tests/lab/packages

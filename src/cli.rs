@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::apply::Goal;
 use crate::config::{HypervisorName, NodeName};
@@ -22,7 +22,7 @@ pub struct Cli {
     #[arg(value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub download_stall: u64,
     /// Folder of the download cache [default: ~/.cache/nodebake].
-    #[arg(long, global = true, value_name = "DIR", env = "NODEBAKE_CACHE_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "NODEBAKE_CACHE_DIR", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
     /// Download nothing: what is not in the cache is an error.
     #[arg(long, global = true)]
@@ -95,6 +95,10 @@ pub enum Verb {
     Kubeconfig(KubeconfigArgs),
     /// Print the lines that /etc/hosts of the control plane needs for the nodes.
     Hosts(Hosts),
+    /// Print what a shell completes this command line with; no cluster file is needed.
+    ///
+    /// Of bash, for yourself: nodebake completions bash > ~/.local/share/bash-completion/completions/nodebake
+    Completions(Completions),
 }
 
 /// Arguments of `lock`.
@@ -160,7 +164,7 @@ pub struct BundleImport {
 #[derive(Debug, Clone, Args)]
 pub struct Out {
     /// Folder for what is made.
-    #[arg(long = "out", value_name = "DIR", default_value = "build")]
+    #[arg(long = "out", value_name = "DIR", default_value = "build", value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
 }
 
@@ -719,7 +723,7 @@ pub struct IdentityCsr {
     #[arg(long, conflicts_with_all = ["nodes", "groups"])]
     pub all: bool,
     /// Folder for NODE.csr.
-    #[arg(long = "out", value_name = "DIR", default_value = "build")]
+    #[arg(long = "out", value_name = "DIR", default_value = "build", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
 }
 
@@ -748,6 +752,25 @@ pub struct IdentityRenew {
     /// Every node of the cluster file.
     #[arg(long, conflicts_with_all = ["nodes", "groups"])]
     pub all: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Completions {
+    /// Which shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Shells that complete words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// Bash 4.4 and later.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// The friendly interactive shell.
+    Fish,
 }
 
 /// Arguments of `kubeconfig`.

@@ -3,6 +3,7 @@
 mod build;
 mod bundle;
 mod capacity;
+mod completions;
 mod console;
 mod doctor;
 mod down;
@@ -54,6 +55,10 @@ pub use image::ImageError;
 /// Does what the command line asks for; gives the exit code where it ends well and yet has something to tell by it.
 pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
     let done = match &cli.verb {
+        Verb::Completions(args) => {
+            completions::run(*args, ui);
+            Ok(())
+        }
         Verb::Init => init::run(&cli.config, ui),
         Verb::Gc(args) => gc::run(cli, ui, args),
         Verb::Inspect(args) => inspect::run(args, ui),
@@ -70,7 +75,11 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
 
 fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, Error> {
     let done = match verb {
-        Verb::Init | Verb::Gc(_) | Verb::Inspect(_) | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
+        Verb::Init
+        | Verb::Completions(_)
+        | Verb::Gc(_)
+        | Verb::Inspect(_)
+        | Verb::Bundle(Bundle { verb: BundleVerb::Import(_) }) => Ok(()),
         Verb::Doctor(args) => return Ok(doctor::run(session, args)?.then_some(ExitCode::Configuration)),
         Verb::Plan(args) => return Ok(plan::run(session, args)?.then_some(ExitCode::Pending)),
         Verb::Status(args) => return Ok(status::run(session, args)?.then_some(ExitCode::Expiring)),

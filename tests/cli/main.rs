@@ -26,6 +26,7 @@ mod downloads;
 mod explaining;
 mod faults;
 mod full_disk;
+mod generated;
 mod guests;
 #[path = "../hosts/mod.rs"]
 mod hosts;

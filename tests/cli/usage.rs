@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 28] = [
+const VERBS: [&str; 29] = [
     "init",
     "lock",
     "fetch",
@@ -37,6 +37,7 @@ const VERBS: [&str; 28] = [
     "identity",
     "kubeconfig",
     "hosts",
+    "completions",
 ];
 
 #[test]
