@@ -42,6 +42,7 @@ soak: packages ## the same with full counts; hours
 	NODEBAKE_TEST_TREES=500 cargo test --release --locked --workspace --test images
 	NODEBAKE_KILLS=200 cargo test --release --locked --workspace --test cli killed::
 	NODEBAKE_KILLS=100 cargo test --release --locked --workspace --test cli cutting::
+	NODEBAKE_KILLS=all cargo test --release --locked --workspace --test cli moving::
 	NODEBAKE_KILLS=all cargo test --release --locked --workspace --test lifecycle leaving::
 	$(LAB) build
 	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --test e2e -- --test-threads=1 --nocapture
