@@ -95,6 +95,9 @@ pub enum Verb {
     Kubeconfig(KubeconfigArgs),
     /// Print the lines that /etc/hosts of the control plane needs for the nodes.
     Hosts(Hosts),
+    /// Print a JSON Schema (draft 2020-12) of the cluster file, by which editors complete and check it; no cluster file is
+    /// needed.
+    Schema,
     /// Print what a shell completes this command line with; no cluster file is needed.
     ///
     /// Of bash, for yourself: nodebake completions bash > ~/.local/share/bash-completion/completions/nodebake

@@ -43,7 +43,7 @@ use crate::artifacts::{Limits, Lock, Source, Store, wanted};
 use crate::build::Build;
 use crate::cli::{Bundle, BundleVerb, Cli, Consent, Format, Verb, Which};
 use crate::cluster::Cluster;
-use crate::config::{ClusterId, Config, Download, Node, NodeName};
+use crate::config::{ClusterId, Config, Download, Node, NodeName, SCHEMA};
 use crate::error::{Error, ExitCode};
 use crate::identity::{Ca, Identities, IdentityError};
 use crate::image::iso9660::Time;
@@ -57,6 +57,10 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
     let done = match &cli.verb {
         Verb::Completions(args) => {
             completions::run(*args, ui);
+            Ok(())
+        }
+        Verb::Schema => {
+            ui.data(SCHEMA);
             Ok(())
         }
         Verb::Init => init::run(&cli.config, ui),
@@ -76,6 +80,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
 fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, Error> {
     let done = match verb {
         Verb::Init
+        | Verb::Schema
         | Verb::Completions(_)
         | Verb::Gc(_)
         | Verb::Inspect(_)

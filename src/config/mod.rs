@@ -60,6 +60,10 @@ pub(crate) use value::nearest;
 /// What `nodebake init` writes: a commented cluster file with the values of the seed cluster.
 pub const INIT: &str = include_str!("init.yaml");
 
+/// What `nodebake schema` prints: a JSON Schema (draft 2020-12) of the cluster file, for editors. It says which keys there are
+/// and what they look like; what they mean for each other, the reader alone knows.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 /// Largest cluster file in bytes; a node takes less than 200.
 const MAX_FILE: usize = 1 << 20;
 

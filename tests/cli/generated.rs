@@ -1,5 +1,5 @@
-//! Man pages and completions, which are generated from the command line and kept in the repository for packages; and what
-//! real shells and readers of man pages make of them, where those are there.
+//! Man pages and completions, which are generated from the command line and kept in the repository for packages; and
+//! what real shells and readers of man pages make of them, where those are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -53,6 +53,7 @@ mod rebuilding;
 mod rendering;
 mod reproducible;
 mod runtimes;
+mod schema;
 mod secrets;
 mod selecting;
 mod self_contained;

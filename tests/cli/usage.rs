@@ -8,7 +8,7 @@ use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
 
-const VERBS: [&str; 29] = [
+const VERBS: [&str; 30] = [
     "init",
     "lock",
     "fetch",
@@ -37,6 +37,7 @@ const VERBS: [&str; 29] = [
     "identity",
     "kubeconfig",
     "hosts",
+    "schema",
     "completions",
 ];
 
@@ -155,6 +156,11 @@ fn the_example_itself_is_valid() {
     fs::create_dir(world.path("mirror")).unwrap();
     let ran = world.run(&["build", "--all"]);
     assert_eq!(ran, Ran::failed(3, "there is no FOLDER/nodebake.lock", "run `nodebake lock`"));
+}
+
+#[test]
+fn the_schema_is_printed_without_a_cluster_file() {
+    assert_eq!(World::empty().run(&["schema"]), Ran::ok(nodebake::config::SCHEMA, ""));
 }
 
 #[test]

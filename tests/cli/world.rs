@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 use crate::mirror::{self, Item};
-use crate::secrets;
+use crate::{schema, secrets};
 
 /// How a run ended and all that it said, the test's folder shown as FOLDER.
 #[derive(Clone, PartialEq, Eq)]
@@ -169,8 +169,9 @@ impl World {
         self.run_command(self.command(&[]).args(arguments))
     }
 
-    /// Runs a command, and sees to it that nothing it says is of a key.
+    /// Runs a command, and sees to it that nothing it says is of a key, and that the schema takes the cluster file.
     pub(crate) fn run_command(&self, command: &mut Command) -> Ran {
+        schema::check(&self.path("nodebake.yaml"));
         let output = command.output().unwrap();
         for (what, key) in secrets::keys(self.folder.path()) {
             for (stream, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
