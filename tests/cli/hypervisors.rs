@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::daemon::Daemon;
 use crate::guests::{self, Guests};
 use crate::hosts::{BRIDGE, Host, Hosts, POOL, WAYS, Way};
+use crate::sitting::Sitting;
 use crate::world::{Ran, World};
 
 /// A locked cluster of small nodes on these hypervisors.
@@ -314,6 +315,22 @@ fn six_nodes_are_on_three_hosts_that_are_reached_in_three_ways() {
     let bridges = of(&findings, "bridges");
     assert!(!bridges.is_empty() && bridges.iter().all(|row| row[0].is_null()), "{bridges:?}");
     assert!(!of(&findings, "spare").is_empty(), "{findings:?}");
+
+    // What guests told, and their consoles, come by the connection, whichever it is.
+    for node in ["n1", "n2", "n3"] {
+        let ran = run(&["logs", node]);
+        assert!(ran.code == 0 && ran.stdout.contains("kubelet active"), "{ran:?}");
+        let mut sitting = Sitting::of(at_client(&hosts, &world), &["console", node]);
+        sitting.until(&format!("the console of {node}: Ctrl-] leaves, Enter brings a prompt\r\n"));
+        sitting.press("\u{1d}");
+        sitting.until(&format!("left the console of {node}\r\n"));
+    }
+
+    // All leave one, each to the emptiest of the two others; these guests hear no power button.
+    let ran = run(&["evacuate", "host2", "--yes", "--force", "--stall", "3"]);
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let left = vec![names(&["n1", "n2", "n4"]), names(&[]), names(&["n3", "n5", "n6"])];
+    assert_eq!((ran.code, machines()), (0, left), "{ran:?}");
 
     let ran = run(&["down", "--yes"]);
     assert_eq!((ran.code, machines()), (0, vec![Vec::new(), Vec::new(), Vec::new()]), "{ran:?}");

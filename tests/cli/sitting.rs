@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -27,9 +27,13 @@ pub(crate) struct Sitting {
 
 impl Sitting {
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::of(world.command(&[]), arguments)
+    }
+
+    /// The same of a command that is to run elsewhere.
+    pub(crate) fn of(mut command: Command, arguments: &[&str]) -> Self {
         let pty = openpty(None, None).unwrap();
         let stdio = || Stdio::from(pty.slave.try_clone().unwrap());
-        let mut command = world.command(&[]);
         let child = command.args(arguments).stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
         let keys = File::from(pty.master);
         let mut screen = keys.try_clone().unwrap();
