@@ -228,9 +228,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand status" -l offline -d 
 complete -c nodebake -n "__fish_nodebake_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
-complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l max-unavailable -d 'Have at most so many of these nodes out at the same time, a number or such as 10%; groups go one after the other, and after a failure none is begun any more' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l domain -d 'With --take-over of one node: the name of its domain, where that is another' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l to -d 'Make the new machines at this hypervisor; nodes that are there and as the cluster file asks stay as they are' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l max-unavailable -d 'Have at most so many of these nodes out at the same time, a number or such as 10%; groups go one after the other, and after a failure none is begun any more' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l drain-timeout -d 'Give the node up that is not drained after this many seconds' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l grace-period -d 'Give each pod this many seconds to end [default: its own]' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
@@ -240,8 +240,8 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l download-s
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l cache-dir -d 'Folder of the download cache [default: ~/.cache/nodebake]' -r -f -a "(__fish_complete_directories)"
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l all -d 'Every node of the cluster file that differs from it'
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l same -d 'With --all and -g, also nodes that are as the cluster file asks'
-complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l force -d 'Pull the plug of machines that do not go off when their power button is pressed'
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l take-over -d 'Take machines over that were made by hand under the nodes\' names and addresses: each is drained, stopped and kept, and gets its place back where the new machine does not come up'
+complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l force -d 'Pull the plug of machines that do not go off when their power button is pressed'
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l keep-labels -d 'Give the new machines\' nodes the labels, taints and annotations that were given by hand'
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l leave-data -d 'Leave data disks behind where nodes go to another hypervisor: they get new ones there'
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l no-drain -d 'Leave them where they are: they end with the machine'
@@ -262,7 +262,7 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l download-
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l cache-dir -d 'Folder of the download cache [default: ~/.cache/nodebake]' -r -f -a "(__fish_complete_directories)"
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l force -d 'Pull the plug of machines that do not go off when their power button is pressed'
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l keep-labels -d 'Give the new machines\' nodes the labels, taints and annotations that were given by hand'
-complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l leave-data -d 'Leave data disks behind: the nodes get new ones where they go'
+complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l leave-data -d 'Leave data disks behind where nodes go to another hypervisor: they get new ones there'
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l no-drain -d 'Leave them where they are: they end with the machine'
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l allow-unmanaged -d 'Evict pods that no controller makes anew'
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l allow-emptydir -d 'Evict pods that have emptyDir volumes, whose content is lost'

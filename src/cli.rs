@@ -424,7 +424,6 @@ pub struct Status {
 /// Arguments of `rebuild`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Rebuild {
     /// Which nodes.
     #[command(flatten)]
@@ -438,13 +437,6 @@ pub struct Rebuild {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
-    /// Pull the plug of machines that do not go off when their power button is pressed.
-    #[arg(long)]
-    pub force: bool,
-    /// Have at most so many of these nodes out at the same time, a number or such as 10%; groups go one after the other, and
-    /// after a failure none is begun any more.
-    #[arg(long, value_name = "N|P%", default_value = "1", alias = "parallel")]
-    pub max_unavailable: MaxUnavailable,
     /// Take machines over that were made by hand under the nodes' names and addresses: each is drained, stopped and kept, and
     /// gets its place back where the new machine does not come up.
     #[arg(long, conflicts_with_all = ["all", "same", "max_unavailable"])]
@@ -452,24 +444,12 @@ pub struct Rebuild {
     /// With --take-over of one node: the name of its domain, where that is another.
     #[arg(long, value_name = "NAME", requires = "take_over")]
     pub domain: Option<String>,
-    /// Give the new machines' nodes the labels, taints and annotations that were given by hand.
-    #[arg(long)]
-    pub keep_labels: bool,
     /// Make the new machines at this hypervisor; nodes that are there and as the cluster file asks stay as they are.
     #[arg(long, value_name = "HYPERVISOR", conflicts_with_all = ["all", "take_over"])]
     pub to: Option<HypervisorName>,
-    /// Leave data disks behind where nodes go to another hypervisor: they get new ones there.
-    #[arg(long)]
-    pub leave_data: bool,
-    /// How pods leave.
+    /// How machines are replaced.
     #[command(flatten)]
-    pub leave: Leave,
-    /// How long to wait.
-    #[command(flatten)]
-    pub wait: Wait,
-    /// Whether to ask.
-    #[command(flatten)]
-    pub consent: Consent,
+    pub roll: Roll,
 }
 
 /// Arguments of `evacuate`.
@@ -481,6 +461,14 @@ pub struct Evacuate {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+    /// How machines are replaced.
+    #[command(flatten)]
+    pub roll: Roll,
+}
+
+/// How machines are replaced, one after the other.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Roll {
     /// Pull the plug of machines that do not go off when their power button is pressed.
     #[arg(long)]
     pub force: bool,
@@ -491,7 +479,7 @@ pub struct Evacuate {
     /// Give the new machines' nodes the labels, taints and annotations that were given by hand.
     #[arg(long)]
     pub keep_labels: bool,
-    /// Leave data disks behind: the nodes get new ones where they go.
+    /// Leave data disks behind where nodes go to another hypervisor: they get new ones there.
     #[arg(long)]
     pub leave_data: bool,
     /// How pods leave.

@@ -163,6 +163,9 @@ pub enum Error {
     /// A hypervisor that all nodes were to leave still has some of them.
     #[error("{hypervisor} still has {}", left.join(", "))]
     StillThere { hypervisor: HypervisorName, left: Vec<String> },
+    /// Nodes that were to go to a hypervisor, and whose earlier way there was given up first.
+    #[error("{} did not go to {to}: an earlier machine there had not come up, and was given up first", nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    NotThere { nodes: Vec<NodeName>, to: HypervisorName },
     /// A node cannot go to another hypervisor.
     #[error(transparent)]
     Stuck(#[from] Stuck),
@@ -279,6 +282,7 @@ impl Error {
                 "run the command again; `nodebake remove --gone` removes machines of nodes that the cluster file names no more"
                     .to_owned(),
             ),
+            Self::NotThere { .. } => Some("run the command again: it begins anew".to_owned()),
             Self::Stuck(stuck) => Some(stuck.hint().to_owned()),
             Self::OneDomain { .. } => Some("take nodes over one by one where their domains have other names".to_owned()),
             Self::NobodyToAsk { .. } => Some(

@@ -39,6 +39,18 @@ impl Apply<'_> {
         Ok(Some(Standing { keep: self.leaving.keep, kept: standing.kept.clone().and(owed), ..standing }))
     }
 
+    /// The same for one that an earlier run had leave already, and that runs again: gives what it was before as well.
+    pub(super) fn leave_again(
+        &self,
+        node: &NodeName,
+        before: Option<Standing>,
+    ) -> Result<Option<Standing>, ApplyError> {
+        Ok(match (self.leave(node)?, before) {
+            (Some(now), Some(before)) => Some(now.and(before)),
+            (now, before) => now.or(before),
+        })
+    }
+
     /// Takes a node out of the cluster, if it is in it, and removes what is left of it; a machine that does not go off has
     /// its plug pulled.
     pub fn retire(&self, node: &NodeName, pool: &str, removal: &Removal) -> Result<(), ApplyError> {

@@ -57,10 +57,7 @@ impl Apply<'_> {
                 before.map(|it| Standing { keep: it.keep || self.leaving.keep, ..it })
             }
             before => {
-                let standing = match (self.leave(node)?, before.flatten()) {
-                    (Some(now), Some(before)) => Some(now.and(before)),
-                    (now, before) => now.or(before),
-                };
+                let standing = self.leave_again(node, before.flatten())?;
                 self.note_move(node, &moving.here, false, standing.as_ref())?;
                 standing
             }
@@ -129,6 +126,9 @@ impl Apply<'_> {
             // It did not go off, and runs on as if nothing had been.
             self.clear(node, &new)?;
             self.stay(node);
+            // Somebody may have started it again after that was unset.
+            let autostart = old.hypervisor.set_autostart(domain.uuid, true);
+            autostart.map_err(doing(format!("setting autostart of the machine of {node}")))?;
             old.forget_move(node)?;
             return Ok(None);
         }

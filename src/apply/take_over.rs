@@ -44,11 +44,7 @@ impl Apply<'_> {
         let before = standing_of(&domain);
         // One that is off, and noted, left the cluster before it went off.
         let standing = if domain.state.is_active() || note_of(&domain).is_none() {
-            let standing = self.leave(node)?;
-            let standing = match (standing, before) {
-                (Some(now), Some(before)) => Some(now.and(before)),
-                (now, before) => now.or(before),
-            };
+            let standing = self.leave_again(node, before)?;
             let note = self.note(node, take_over, NoteState::Begun, standing.as_ref());
             let noted = self.hypervisor.note(uuid, Some(&note));
             noted.map_err(doing(format!("noting at domain {name} that it is taken over")))?;

@@ -289,6 +289,15 @@ impl Fleet {
         if left.is_empty() { Ok(()) } else { Err(Error::StillThere { hypervisor: name.clone(), left }) }
     }
 
+    /// Fails where one has no machine of these nodes.
+    pub(super) fn check_there(&self, id: &ClusterId, nodes: &[&Node], to: &HypervisorName) -> Result<(), Error> {
+        let Some(member) = self.members.iter().find(|member| member.name.as_ref() == Some(to)) else { return Ok(()) };
+        let domains = member.hypervisor.domains()?;
+        let gone = |node: &&&Node| !domains.iter().any(|domain| domain.uuid == id.uuid(&node.name));
+        let nodes: Vec<_> = nodes.iter().filter(gone).map(|node| node.name.clone()).collect();
+        if nodes.is_empty() { Ok(()) } else { Err(Error::NotThere { nodes, to: to.clone() }) }
+    }
+
     /// All that have names.
     pub(super) fn named(&self) -> Vec<(HypervisorName, &dyn Hypervisor)> {
         self.members.iter().filter_map(|member| Some((member.name.clone()?, &*member.hypervisor))).collect()

@@ -54,9 +54,13 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Fails where a hypervisor that was to be left is not.
+    /// Fails where a hypervisor that was to be left is not, or nodes are not where they were sent.
     pub(super) fn end(self, fleet: &Fleet, id: &ClusterId) -> Result<(), Error> {
-        if let Self::Leaving(from) = self { fleet.check_left(id, from) } else { Ok(()) }
+        match self {
+            Self::Leaving(from) => fleet.check_left(id, from),
+            Self::Moved(nodes, Some(to)) => fleet.check_there(id, nodes, to),
+            Self::Moved(_, None) | Self::Nodes(_) => Ok(()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::fleet::{Fleet, Member, Moves};
 use super::target::Target;
 use crate::apply::{self, Apply, ApplyError, Leaving, Outcome, Patience, Presence, Share, presences};
 use crate::build::{Build, NodeOutput};
-use crate::cli::{Consent, Evacuate, Leave, MaxUnavailable, Pace, Rebuild, Up, Wait};
+use crate::cli::{Consent, Evacuate, Leave, MaxUnavailable, Pace, Rebuild, Roll, Up, Wait};
 use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes};
 use crate::config::{Arch, ClusterId, Config, HypervisorName, Node, NodeName};
 use crate::doctor::{self, Answers, Begun, Case, Finding, Host, Probe, Questions};
@@ -40,16 +40,13 @@ pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     let nodes = session.select(&args.which)?;
-    session.can_consent(args.consent)?;
-    let leaving = Leaving { drain: args.leave.drain(), keep: args.keep_labels };
-    let order = Order::Roll(args.max_unavailable);
-    let (consent, domain) = (Some(args.consent), args.domain.as_deref());
+    session.can_consent(args.roll.consent)?;
+    let domain = args.domain.as_deref();
     if domain.is_some() && nodes.len() != 1 {
         return Err(Error::OneDomain { nodes: nodes.len() });
     }
     let by_hand = if args.take_over { ByHand::TakenOver(domain) } else { ByHand::InTheWay };
-    let (wait, force) = (args.wait, args.force);
-    let how = How { wait, force, leaving, order, binds: false, consent, by_hand, leave_data: args.leave_data };
+    let how = How { by_hand, ..How::rolling(args.roll) };
     if args.take_over {
         let take_over = |request: Request| plan::take_over(request, domain);
         return bring(session, Target::Nodes(&nodes), &args.out.dir, how, take_over);
@@ -71,18 +68,8 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
 }
 
 pub(super) fn evacuate(session: &Session, args: &Evacuate) -> Result<(), Error> {
-    session.can_consent(args.consent)?;
-    let how = How {
-        wait: args.wait,
-        force: args.force,
-        leaving: Leaving { drain: args.leave.drain(), keep: args.keep_labels },
-        order: Order::Roll(args.max_unavailable),
-        binds: false,
-        consent: Some(args.consent),
-        by_hand: ByHand::InTheWay,
-        leave_data: args.leave_data,
-    };
-    bring(session, Target::Leaving(&args.hypervisor), &args.out.dir, how, plan::roll)
+    session.can_consent(args.roll.consent)?;
+    bring(session, Target::Leaving(&args.hypervisor), &args.out.dir, How::rolling(args.roll), plan::roll)
 }
 
 /// How machines are worked on.
@@ -100,6 +87,22 @@ struct How<'a> {
     by_hand: ByHand<'a>,
     /// Whether data disks may stay behind where nodes go to another hypervisor.
     leave_data: bool,
+}
+
+impl How<'_> {
+    /// Machines that work are replaced, one after the other.
+    fn rolling(roll: Roll) -> Self {
+        Self {
+            wait: roll.wait,
+            force: roll.force,
+            leaving: Leaving { drain: roll.leave.drain(), keep: roll.keep_labels },
+            order: Order::Roll(roll.max_unavailable),
+            binds: false,
+            consent: Some(roll.consent),
+            by_hand: ByHand::InTheWay,
+            leave_data: roll.leave_data,
+        }
+    }
 }
 
 /// In which order nodes are worked on.

@@ -4,6 +4,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
+use nodebake::machine::{Mark, MarkState};
 use serde_json::{Value, json};
 
 use crate::apiserver::{Apiserver, pod};
@@ -164,6 +165,37 @@ fn a_hypervisor_is_left_by_one_node_after_the_other() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "no machine of this cluster is there\n"), "{ran:?}");
     let planned = site.lab.world.run(&["plan", "-o", "json"]);
     assert!(nodes(&planned).values().all(|(place, action)| place == "b" && action == "nothing"), "{planned:?}");
+    site.lab.world.must(&["down", "--yes"]);
+}
+
+/// A move whose run was cut off when its machine had just been given up: the same command gives it up first, and says so.
+#[test]
+fn a_move_that_was_given_up_is_no_success() {
+    let Some(site) = Site::new() else { return };
+    site.guests[1].play(|_| None);
+    let mut run = site.lab.world.command(&[]);
+    let run = run.args(["rebuild", "n4", "--to", "b", "--yes", "--force", "--stall", "5"]).stdout(Stdio::null());
+    let mut run = run.stderr(Stdio::null()).spawn().unwrap();
+    let host = site.lab.b.open();
+    let machine = || host.domains().unwrap().into_iter().find(|domain| domain.name == "n4" && domain.state.is_active());
+    let given_up = loop {
+        if let Some(machine) = machine() {
+            break machine;
+        }
+        assert_eq!(run.try_wait().unwrap(), None);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let mark = Mark { state: MarkState::Failed, ..given_up.mark().unwrap().clone() };
+    host.set_mark(given_up.uuid, &mark).unwrap();
+    site.guests[1].play(member(&site.api));
+    let ran = site.run(&["rebuild", "n4", "--to", "b"]);
+    let error = "error: n4 did not go to b: an earlier machine there had not come up, and was given up first";
+    assert_eq!((ran.code, error_of(&ran)), (1, error), "{ran:?}");
+    assert_eq!(site.lab.machines(), [names("n4 worker-node-1"), names("n3 worker-node-2")]);
+    let ran = site.run(&["rebuild", "n4", "--to", "b"]);
+    assert_eq!((ran.code, site.lab.machines()), (0, [names("worker-node-1"), names("n3 n4 worker-node-2")]), "{ran:?}");
     site.lab.world.must(&["down", "--yes"]);
 }
 

@@ -246,16 +246,21 @@ fn cut(host: &Memory, call: usize, moment: Moment, what: impl Fn() -> Result<(),
     host.mend();
 }
 
-#[test]
-fn what_would_be_lost_or_is_not_settled_stays() {
-    let mut world = World::with_sealing_guests();
+/// A world whose machines came up, the first of them with a data disk.
+fn with_data() -> (World, Other) {
+    let (mut world, mut other) = (World::with_sealing_guests(), Other::new());
     world.host.put_guest("", &(report("kubelet-active", "ok", "") + &sealed()));
-    let mut other = Other::new();
     let text = INIT.replace("name: worker-node-1\n", "name: worker-node-1\n    dataDisks: {logs: {size: 1GiB}}\n");
     world.config = parse(Path::new("/clusters/seed/nodebake.yaml"), &text).unwrap();
-    other.file.nodes = world.config.nodes.clone();
+    other.file.nodes.clone_from(&world.config.nodes);
     world.carry_out(&world.plan()).unwrap();
     world.built.truncate(1);
+    (world, other)
+}
+
+#[test]
+fn what_would_be_lost_or_is_not_settled_stays() {
+    let (world, other) = with_data();
     let before = holdings(&world);
     let refused = |other: &Other| other.plan(&world, None, Some("there"), plan::roll).1.unwrap_err().to_string();
     let disk = format!("nodebake.seed.{}.worker-node-1.data.logs.qcow2", &world.id.ca.to_string()[..8]);
@@ -284,17 +289,26 @@ fn the_old_machine_is_off_before_the_new_one_is_waited_for() {
     assert_eq!(other.machines(&world), [None, Some(true)]);
 }
 
+/// A new machine that fails gives way to an old one that runs again, which starts with its host then.
+#[test]
+fn an_old_machine_that_runs_again_stays() {
+    let (world, other) = (changed(), Other::new());
+    let (probe, there) = (changed(), Other::new());
+    let starts = calls_before(&there.host, "start ", || there.go(&probe, "there"));
+    cut(&other.host, starts, Moment::After, || other.go(&world, "there"));
+    let mut mark = other.host.domain(world.uuid(NODE)).unwrap().unwrap().mark().unwrap().clone();
+    mark.state = MarkState::Failed;
+    other.host.set_mark(world.uuid(NODE), &mark).unwrap();
+    world.host.start(world.uuid(NODE), false).unwrap();
+    other.up(&world).unwrap();
+    assert_eq!(other.machines(&world), [Some(true), None]);
+    assert_eq!((world.domain(NODE).autostart, world.domain(NODE).moving()), (true, None));
+}
+
 /// Disks of an earlier time are no new ones.
 #[test]
 fn a_node_does_not_get_data_that_it_left_behind() {
-    let mut world = World::with_sealing_guests();
-    world.host.put_guest("", &(report("kubelet-active", "ok", "") + &sealed()));
-    let mut other = Other::new();
-    let text = INIT.replace("name: worker-node-1\n", "name: worker-node-1\n    dataDisks: {logs: {size: 1GiB}}\n");
-    world.config = parse(Path::new("/clusters/seed/nodebake.yaml"), &text).unwrap();
-    other.file.nodes = world.config.nodes.clone();
-    world.carry_out(&world.plan()).unwrap();
-    world.built.truncate(1);
+    let (world, other) = with_data();
     let disk = VolumeName::data(&world.id, &NODE.parse().unwrap(), "logs");
     other
         .host
