@@ -92,7 +92,7 @@ fn image(name: &str, folder: &Path) -> ImageFile {
     bytes.extend_from_slice(name.as_bytes());
     let path = folder.join(name);
     std::fs::write(&path, &bytes).unwrap();
-    ImageFile { path, digest: Digest::of(&bytes), size: bytes.len() as u64 }
+    ImageFile { path, digest: Digest::of(&bytes), size: bytes.len() as u64, verified: None }
 }
 
 /// A cluster of so many nodes, as `nodebake init` writes it otherwise.

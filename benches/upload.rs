@@ -3,10 +3,12 @@
 //!
 //! Whole processes run in alternation (ours, the peer, ours, the peer, ...), so that whatever else the machine does meets
 //! both; a ratio is taken within each pair. Before each the volume of the one before is deleted and the disk is in rest. Ours
-//! makes the volume, hashes the image, and looks at what arrived; the peer finds its volume made, and only sends. A limit that
-//! is broken fails the run, after everything is shown.
+//! makes the volume and looks at what arrived; the peer finds its volume made, and only sends. The images are sent as base
+//! images are, which the cache verified when it fetched them: nothing is hashed unless the file was touched since then. A
+//! limit that is broken fails the run, after everything is shown.
 //!
 //! - dense: 1 GiB of noise.
+//! - dense and unverified: the same, hashed on its way; there is no limit, since the peer checks nothing.
 //! - sparse: 10 GiB, of which 5 % are data, in pieces of 64 KiB to 1 MiB spread over it.
 //! - fan-out: the dense one to three daemons at once, with what the process reads (`rchar`) for each byte of it.
 //!
@@ -19,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nodebake::digest::Digest;
-use nodebake::machine::{PoolSpec, Reading, VolumeName, VolumeSpec, open, upload_to_all};
+use nodebake::machine::{PoolSpec, Reading, Verified, VolumeName, VolumeSpec, open, upload_to_all};
+use nodebake::stamp::Stamp;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 
@@ -48,10 +51,10 @@ const READ_RATIO: f64 = 1.01;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [verb, file, digest, uris @ ..] = &arguments[..]
+    if let [verb, file, digest, stamp, uris @ ..] = &arguments[..]
         && verb == "send"
     {
-        send(Path::new(file), digest, uris);
+        send(Path::new(file), digest, stamp, uris);
         return ExitCode::SUCCESS;
     }
     let pairs = std::env::var("NODEBAKE_BENCH_PAIRS").ok().map_or(5, |count| count.parse().unwrap());
@@ -60,19 +63,21 @@ fn main() -> ExitCode {
     let bench = Bench::new(folder.path());
     println!("{pairs} pairs a row; seconds: median (least to most)\n");
     let dense = bench.image("dense", DENSE, |_, image| fill(image, 0, DENSE));
-    let mut fine = bench.row("dense, 1 GiB", &dense, pairs, DENSE_RATIO);
+    let mut fine = bench.row("dense, 1 GiB", &dense, pairs, Some(DENSE_RATIO));
+    bench.row("dense, 1 GiB, unverified", &Image { stamp: None, ..dense.clone() }, pairs, None);
     fine &= bench.fan_out(&dense, pairs);
     fs::remove_file(&dense.path).unwrap();
     let sparse = bench.image("sparse", SPARSE, scatter);
-    fine &= bench.row("sparse, 10 GiB with 5 % data", &sparse, pairs, SPARSE_RATIO);
+    fine &= bench.row("sparse, 10 GiB with 5 % data", &sparse, pairs, Some(SPARSE_RATIO));
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What a process of ours does: an upload to each URI, and then tells how much it has read.
-fn send(file: &Path, digest: &str, uris: &[String]) {
-    let image = File::open(file).unwrap();
+fn send(file: &Path, digest: &str, stamp: &str, uris: &[String]) {
     let digest: Digest = digest.parse().unwrap();
-    let spec = VolumeSpec { name: VolumeName::Payload(digest), size: image.metadata().unwrap().len(), digest };
+    let image = Verified { file: File::open(file).unwrap(), digest, stamp: stamp.parse().ok() };
+    let size = image.file.metadata().unwrap().len();
+    let spec = VolumeSpec { name: VolumeName::Payload(digest), size, digest };
     let hypervisors: Vec<_> = uris.iter().map(|uri| open(uri).unwrap()).collect();
     if let [hypervisor] = &hypervisors[..] {
         hypervisor.upload(POOL, &spec, &mut Reading::new(&image), &|_| ()).unwrap();
@@ -86,10 +91,13 @@ fn send(file: &Path, digest: &str, uris: &[String]) {
 }
 
 /// An image to send.
+#[derive(Clone)]
 struct Image {
     path: PathBuf,
     digest: Digest,
     size: u64,
+    /// What it looked like when it was verified.
+    stamp: Option<Stamp>,
 }
 
 /// Writes noise to a place.
@@ -143,8 +151,9 @@ impl Bench {
         write(&mut StdRng::seed_from_u64(7), &file);
         // What libvirt takes for an ISO 9660 file system.
         file.write_all_at(b"\x01CD001", 32768).unwrap();
+        let stamp = Some(Stamp::of(&file).unwrap());
         let digest = Digest::of_reader(&mut File::open(&path).unwrap()).unwrap();
-        Image { path, digest, size }
+        Image { path, digest, size, stamp }
     }
 
     /// Nothing in the pools, and nothing on its way to the disk.
@@ -158,7 +167,8 @@ impl Bench {
     fn ours(&self, image: &Image, daemons: &[Daemon]) -> Took {
         self.clear(image);
         let (this, digest) = (std::env::current_exe().unwrap(), image.digest.to_string());
-        let mut command = vec![this.to_str().unwrap(), "send", image.path.to_str().unwrap(), &digest];
+        let stamp = image.stamp.map_or_else(String::new, |stamp| stamp.to_string());
+        let mut command = vec![this.to_str().unwrap(), "send", image.path.to_str().unwrap(), &digest, &stamp];
         command.extend(daemons.iter().map(|daemon| daemon.uri.as_str()));
         pairs::run(&self.folder, &[], &command)
     }
@@ -173,8 +183,8 @@ impl Bench {
         virsh(&["vol-upload", "--pool", POOL, &name, image.path.to_str().unwrap()])
     }
 
-    /// Shows a row; says whether its limit is met.
-    fn row(&self, name: &str, image: &Image, pairs: usize, limit: f64) -> bool {
+    /// Shows a row; says whether its limit is met, where it has one.
+    fn row(&self, name: &str, image: &Image, pairs: usize, limit: Option<f64>) -> bool {
         let volume = self.folder.join("pool-0").join(VolumeName::Payload(image.digest).to_string());
         let allocated = || volume.metadata().map_or(0, |metadata| metadata.blocks() / 2048);
         let room = std::cell::Cell::new([0; 2]);
@@ -192,15 +202,11 @@ impl Bench {
         self.clear(image);
         let wall = |which: usize| shown(pairs.iter().map(|pair| pair[which].wall), 2);
         let ratios = || pairs::ratios(&pairs, |took| took.wall);
-        let fine = spread(ratios()).is_some_and(|[median, ..]| median <= limit);
+        let fine = limit.is_none_or(|limit| spread(ratios()).is_some_and(|[median, ..]| median <= limit));
+        let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit}: {}", word(fine)));
         let (ratio, cpu) = (shown(ratios(), 2), shown(pairs::ratios(&pairs, |took| took.cpu), 2));
         let [ours, theirs] = room.get();
-        println!(
-            "{name}: ours {}, virsh vol-upload {}, ratio {ratio}, of cpu {cpu}, limit {limit}: {}",
-            wall(0),
-            wall(1),
-            word(fine)
-        );
+        println!("{name}: ours {}, virsh vol-upload {}, ratio {ratio}, of cpu {cpu}, {limit}", wall(0), wall(1));
         println!("  MiB on the host: ours {ours}, virsh's {theirs}");
         fine
     }

@@ -38,6 +38,7 @@ pub mod printable;
 pub mod progress;
 pub mod render;
 pub mod secret;
+pub mod stamp;
 pub mod terminal;
 pub mod ui;
 pub mod verify;

@@ -215,7 +215,12 @@ fn cluster(nodes: usize) -> Config {
 fn built(config: &Config, capabilities: &Capabilities, folder: &Path) -> Vec<Built> {
     let path = folder.join("image");
     std::fs::write(&path, b"image").unwrap();
-    let image = |name: &str| ImageFile { path: path.clone(), digest: Digest::of(name.as_bytes()), size: 1 << 20 };
+    let image = |name: &str| ImageFile {
+        path: path.clone(),
+        digest: Digest::of(name.as_bytes()),
+        size: 1 << 20,
+        verified: None,
+    };
     let images =
         Images { payload: image("payload"), payload_drive: true, base: image("base"), firmware: Firmware::Bios };
     config

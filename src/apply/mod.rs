@@ -13,6 +13,7 @@ mod take_over;
 mod wait;
 
 use std::fs::File;
+use std::io;
 
 pub use address::{Presence, presences};
 pub use boot::{Outcome, Patience};
@@ -24,7 +25,7 @@ pub use wait::{Goal, GoalError};
 use crate::cluster::{Cluster, ClusterError, DrainError, Standing, Watch};
 use crate::config::{ClusterId, HypervisorName, NodeName};
 use crate::machine::mark::LogKind;
-use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Reading, Record, VolumeName};
+use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Reading, Record, Verified, VolumeName};
 use crate::plan::{Creation, Growth, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
 use crate::progress::Progress;
 
@@ -281,6 +282,11 @@ pub struct Apply<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// The file of an upload, which is hashed while it is sent unless it still looks as it did when it was verified.
+fn open(upload: &Upload) -> io::Result<Verified> {
+    Ok(Verified { file: File::open(&upload.file)?, digest: upload.spec.digest, stamp: upload.verified })
+}
+
 /// An image in words.
 fn what(name: &VolumeName) -> String {
     match name {
@@ -368,7 +374,7 @@ impl Apply<'_> {
     }
 
     fn upload(&self, upload: &Upload) -> Result<(), ApplyError> {
-        let file = File::open(&upload.file).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
+        let file = open(upload).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
         let what = what(&upload.spec.name);
         let task = self.progress.task(&format!("upload {what}"), Some(upload.spec.size));
         self.hypervisor

@@ -1,10 +1,9 @@
 //! What nodes share, done before them; at several hypervisors at the same time.
 
-use std::fs::File;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Apply, ApplyError, doing, what};
+use super::{Apply, ApplyError, doing, open, what};
 use crate::config::HypervisorName;
 use crate::machine::upload_to_all;
 use crate::parallel;
@@ -66,7 +65,7 @@ fn is_same(one: &Upload, other: &Upload) -> bool {
 fn upload_to_those(image: &Upload, all: &[Share], results: &mut [Result<(), ApplyError>]) {
     let lacks = |at: usize| all[at].uploads().find(|upload| is_same(upload, image)).filter(|_| results[at].is_ok());
     let those: Vec<_> = (0..all.len()).filter_map(|at| Some((at, lacks(at)?.pool.as_str()))).collect();
-    let file = match File::open(&image.file) {
+    let file = match open(image) {
         Ok(file) => file,
         Err(error) => {
             for (at, _) in those {

@@ -339,7 +339,7 @@ impl Build<'_> {
             return Ok(None);
         };
         let (path, _) = node_files(&self.out.join(node.name.to_string()), place);
-        let image = ImageFile { path, digest: seed.digest(), size: seed.size() };
+        let image = ImageFile { path, digest: seed.digest(), size: seed.size(), verified: None };
         Ok(Some((image, parts::of(self, node, &bundle, &identity, payload.digest))))
     }
 
@@ -357,7 +357,7 @@ impl Build<'_> {
             (baked, baked.changed)
         };
         let Baked { digest, size, .. } = baked;
-        let seed = ImageFile { path, digest, size };
+        let seed = ImageFile { path, digest, size, verified: None };
         let text = Manifest::new(self, node, &bundle, &identity, payload, &seed).to_json();
         changed |= output::file(&manifest, &text, output::PUBLIC)?;
         let parts = parts::of(self, node, &bundle, &identity, payload.digest);
@@ -388,7 +388,7 @@ impl Build<'_> {
         let bundle = render::render_golden(self.config, node, mac, payload)?;
         let path = folder.join("seed.iso");
         let Baked { digest, size, .. } = seed::bake(&bundle, self.time, &path)?;
-        Ok(ImageFile { path, digest, size })
+        Ok(ImageFile { path, digest, size, verified: None })
     }
 
     fn check_disk(&self, node: &Node, payload: &Payload, place: PayloadPlace) -> Result<(), BuildError> {
@@ -412,10 +412,12 @@ impl Build<'_> {
 
     fn shared_images(&self, arch: Arch, payload: &Payload, base: &Blob) -> Result<Images, BuildError> {
         let digest = sha256_of(base)?;
+        let verified = self.store.verified(&base.entry.checksum);
+        let Payload { path, digest: inside, size, .. } = payload.clone();
         Ok(Images {
-            payload: ImageFile { path: payload.path.clone(), digest: payload.digest, size: payload.size },
+            payload: ImageFile { path, digest: inside, size, verified: None },
             payload_drive: self.place(arch, payload) == PayloadPlace::Drive,
-            base: ImageFile { path: base.path.clone(), digest, size: base.entry.size },
+            base: ImageFile { path: base.path.clone(), digest, size: base.entry.size, verified },
             firmware: firmware(&self.config.image, arch),
         })
     }

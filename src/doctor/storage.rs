@@ -266,7 +266,12 @@ mod tests {
     #[test]
     fn what_is_there_needs_no_more_room() {
         let fixture = Fixture::new();
-        let image = |text: &str, size| ImageFile { path: PathBuf::new(), digest: Digest::of(text.as_bytes()), size };
+        let image = |text: &str, size| ImageFile {
+            path: PathBuf::new(),
+            digest: Digest::of(text.as_bytes()),
+            size,
+            verified: None,
+        };
         let images = Images {
             payload: image("payload", 200),
             payload_drive: true,

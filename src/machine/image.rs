@@ -1,4 +1,4 @@
-//! The file of an upload: its data and its holes, read once and hashed beside that.
+//! The file of an upload: its data and its holes, read once, and hashed beside that unless its digest is known.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
+use crate::stamp::Stamp;
 
 /// A file is read in blocks of this size, in bytes.
 pub(super) const BLOCK: usize = 1 << 20;
@@ -38,6 +39,10 @@ pub trait Image: Sync {
     fn extent(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
     /// Reads from `offset` on; nothing at and behind the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// The digest of all bytes, where it is known without reading them, by what is so at this moment.
+    fn known(&self) -> io::Result<Option<Digest>> {
+        Ok(None)
+    }
 }
 
 impl Image for File {
@@ -58,6 +63,36 @@ impl Image for File {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(self, buffer, offset)
+    }
+}
+
+/// A file whose digest was found right at some time. It is known as long as the file looks as it did then.
+#[derive(Debug)]
+pub struct Verified {
+    /// The file.
+    pub file: File,
+    /// SHA-256 of it.
+    pub digest: Digest,
+    /// What it looked like before it was read for that; none where nobody has.
+    pub stamp: Option<Stamp>,
+}
+
+impl Image for Verified {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn extent(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.file.extent(offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Image::read_at(&self.file, buffer, offset)
+    }
+
+    fn known(&self) -> io::Result<Option<Digest>> {
+        let Some(stamp) = self.stamp else { return Ok(None) };
+        Ok(Some(self.digest).filter(|_| Stamp::of(&self.file).is_ok_and(|now| now == stamp)))
     }
 }
 
@@ -138,19 +173,43 @@ pub struct Reading<'a> {
     ready: VecDeque<Piece>,
     /// Blocks that were given; who gets the first of them back reads into it again.
     given: VecDeque<Arc<Vec<u8>>>,
-    hashing: Option<Hashing>,
+    check: Check,
+}
+
+/// How the digest of what is read is found.
+enum Check {
+    /// Nothing has been read.
+    Open,
+    /// By hashing it.
+    Hashing(Hashing),
+    /// It was known before the first byte was read.
+    Known(Digest),
+}
+
+impl Check {
+    /// For what is read from now on.
+    fn of(image: &dyn Image) -> io::Result<Self> {
+        Ok(image.known()?.map_or_else(|| Self::Hashing(Hashing::new()), Self::Known))
+    }
+
+    fn fork(&mut self) -> Self {
+        match self {
+            Self::Open => Self::Open,
+            Self::Hashing(hashing) => Self::Hashing(hashing.fork()),
+            Self::Known(digest) => Self::Known(*digest),
+        }
+    }
 }
 
 impl<'a> Reading<'a> {
     /// From the beginning. Nothing is read before the first piece is asked for.
     pub fn new(image: &'a dyn Image) -> Self {
-        Self { image, at: 0, end: 0, ready: VecDeque::new(), given: VecDeque::new(), hashing: None }
+        Self { image, at: 0, end: 0, ready: VecDeque::new(), given: VecDeque::new(), check: Check::Open }
     }
 
     /// Another reader, who goes on where this one is.
     pub(super) fn fork(&mut self) -> Self {
-        let hashing = self.hashing.as_mut().map(Hashing::fork);
-        Self { ready: self.ready.clone(), given: VecDeque::new(), hashing, ..*self }
+        Self { ready: self.ready.clone(), given: VecDeque::new(), check: self.check.fork(), ..*self }
     }
 
     /// Finds out what comes next; false at the end.
@@ -233,16 +292,25 @@ fn runs(bytes: &Arc<Vec<u8>>, filled: usize) -> Vec<Piece> {
 
 impl Source for Reading<'_> {
     fn piece(&mut self) -> io::Result<Option<Piece>> {
+        if matches!(self.check, Check::Open) {
+            self.check = Check::of(self.image)?;
+        }
         while self.ready.is_empty() && self.look()? {}
         let piece = self.ready.pop_front();
-        if let Some(piece) = &piece {
-            self.hashing.get_or_insert_with(Hashing::new).add(piece.clone());
+        if let (Some(piece), Check::Hashing(hashing)) = (&piece, &self.check) {
+            hashing.add(piece.clone());
         }
         Ok(piece)
     }
 
     fn digest(&mut self) -> io::Result<Digest> {
-        self.hashing.take().unwrap_or_else(Hashing::new).finish()
+        match std::mem::replace(&mut self.check, Check::Open) {
+            Check::Open => Hashing::new().finish(),
+            Check::Hashing(hashing) => hashing.finish(),
+            // Whatever was read, nobody has written to it meanwhile.
+            Check::Known(digest) if self.image.known()? == Some(digest) => Ok(digest),
+            Check::Known(_) => Err(io::Error::other("it was changed while it was sent")),
+        }
     }
 }
 
@@ -368,6 +436,37 @@ mod tests {
             let mut reading = Reading::new(&memory);
             assert_eq!((all(&mut reading).1, reading.digest().unwrap()), (bytes.clone(), Digest::of(&bytes)));
         }
+    }
+
+    /// Stamps differ by the kernel's clock, which stands still for some milliseconds.
+    fn change(file: &File, bytes: &[u8]) {
+        let before = Stamp::of(file).unwrap();
+        while Stamp::of(file).unwrap() == before {
+            file.write_all_at(bytes, 0).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_not_hashed_unless_it_was_changed() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        let (stamp, told) = (Stamp::of(&file).unwrap(), Digest::of(b"told"));
+        let verified = |stamp| Verified { file: file.try_clone().unwrap(), digest: told, stamp };
+        let read = |image: &Verified, meanwhile: &dyn Fn()| {
+            let mut reading = Reading::new(image);
+            let first = reading.piece().unwrap();
+            let mut fork = reading.fork();
+            meanwhile();
+            assert!(first.is_some() && reading.piece().unwrap().is_none() && fork.piece().unwrap().is_none());
+            [&mut reading, &mut fork].map(|reading| reading.digest().map_err(|error| error.to_string()))
+        };
+        let hashed = || Ok(Digest::of(b"abc"));
+        // What was told is not what is in it: nobody has looked.
+        assert_eq!(read(&verified(Some(stamp)), &|| ()), [Ok(told), Ok(told)]);
+        assert_eq!(read(&verified(None), &|| ()), [hashed(), hashed()]);
+        let changed = || Err("it was changed while it was sent".to_owned());
+        assert_eq!(read(&verified(Some(stamp)), &|| change(&file, b"abc")), [changed(), changed()]);
+        assert_eq!(read(&verified(Some(stamp)), &|| ()), [hashed(), hashed()]);
     }
 
     /// Ends or grows, whatever it said before.

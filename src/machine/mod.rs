@@ -45,7 +45,7 @@ pub use disks::{Disk, DiskSource};
 pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, NetworkCard, VirtType, volumes as volumes_of};
 pub use error::{Cause, MachineError};
 pub use fan::upload_to_all;
-pub use image::{Block, Image, Piece, Reading, Source};
+pub use image::{Block, Image, Piece, Reading, Source, Verified};
 pub use libvirt::open;
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
 pub use record::{Moving, Parts, Passing, Record, with_standing};

@@ -44,6 +44,7 @@ use crate::machine::{
     Backing, Capabilities, DomainInfo, DomainSpec, DomainState, Firmware, Mark, MarkState, NetworkCard, NetworkSpec,
     OverlaySpec, Parts, PoolSpec, Reservation, VolumeInfo, VolumeName, VolumeSpec,
 };
+use crate::stamp::Stamp;
 
 /// A file on this machine that is to become a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +55,14 @@ pub struct ImageFile {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// What it looked like when its digest was found right, if that is known.
+    pub verified: Option<Stamp>,
 }
 
 impl ImageFile {
     /// Stands for what is not built yet: a digest that nothing has.
     pub fn unbuilt() -> Self {
-        Self { path: PathBuf::new(), digest: UNBUILT, size: 0 }
+        Self { path: PathBuf::new(), digest: UNBUILT, size: 0, verified: None }
     }
 }
 
@@ -142,6 +145,8 @@ pub struct Upload {
     pub spec: VolumeSpec,
     /// The file on this machine.
     pub file: PathBuf,
+    /// What it looked like when its digest was found right, if that is known.
+    pub verified: Option<Stamp>,
 }
 
 /// What becomes of one node.
@@ -553,6 +558,7 @@ impl<'a> Layout<'a> {
             pool: self.request.config.libvirt.pool.clone(),
             spec: VolumeSpec { name, size: file.size, digest: file.digest },
             file: file.path.clone(),
+            verified: file.verified,
         }
     }
 

@@ -3,7 +3,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use crate::daemon::Daemon;
+use crate::guests::{Guests, good};
 use crate::mirror::Item;
+use crate::rebuilding;
 use crate::world::{Ran, World};
 
 /// What it is called, and how it is done to a file.
@@ -82,4 +85,39 @@ fn a_right_blob_that_was_touched_stays_as_it_is() {
     let before = world.tree("cache");
     world.must(&["fetch", "--offline"]);
     assert_eq!(world.tree("cache"), before);
+}
+
+/// As a disk does that gives other bytes than were written: what the cache has verified is not read twice, and of a payload
+/// of an earlier run nobody knows.
+#[test]
+fn a_base_image_is_sent_as_the_cache_vouches_for_it_and_a_payload_is_not() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let world = rebuilding::world(&daemon.uri);
+    let _guests = Guests::of(&daemon, good);
+    world.must(&["build", "--all"]);
+    world.must(&["fetch"]);
+    let blob = world.cached(Item::BaseImage);
+    let digest = world.sha256(&blob);
+    flip(&world.path(&blob));
+    world.vouch(&blob);
+    let vouched = world.sha256(&blob);
+    assert_ne!(vouched, digest);
+    world.must(&["up", "worker-node-1"]);
+    let volume = |name: &str| daemon.folder.path().join("lib/nodebake").join(name);
+    let sent = fs::read(volume(&format!("nodebake.base.{digest}.qcow2"))).unwrap();
+    assert_eq!(nodebake::digest::Digest::of(&sent).to_string(), vouched);
+
+    world.must(&["down", "--yes"]);
+    let payload = world.payload("build");
+    fs::remove_file(volume(&format!("nodebake.payload.{}.iso", world.sha256(&payload)))).unwrap();
+    let right = world.sha256(&payload);
+    flip(&world.path(&payload));
+    let got = world.sha256(&payload);
+    let ran = world.run(&["up", "worker-node-1"]);
+    let name = format!("nodebake.payload.{right}.iso");
+    let error = format!("error: uploading the payload: the file for volume {name} has sha256 {got}, not {right}\n");
+    assert_eq!((ran.code, ran.stderr.contains(&error)), (4, true), "{ran:?}");
 }

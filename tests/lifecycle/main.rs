@@ -16,4 +16,5 @@ mod removing;
 mod replacing;
 mod sealing;
 mod taking_over;
+mod uploading;
 mod world;

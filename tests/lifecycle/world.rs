@@ -38,7 +38,7 @@ impl World {
         let image = |name: &str, bytes: Vec<u8>| {
             let path = folder.path().join(name);
             std::fs::write(&path, &bytes).unwrap();
-            ImageFile { path, digest: Digest::of(&bytes), size: bytes.len() as u64 }
+            ImageFile { path, digest: Digest::of(&bytes), size: bytes.len() as u64, verified: None }
         };
         let images = Images {
             payload: image("payload", iso(b"payload")),

@@ -13,18 +13,15 @@
 //! name is whole, at every instant, and a reader never sees half of a file. What a killed process leaves is at most a
 //! `.part` with its note; the next one hashes it and goes on, or starts anew.
 //!
-//! A blob is hashed once, not at each use. The sidecar keeps its size, inode, modification time and change time in
-//! nanoseconds; while all four are the same nobody has written to the file, since the kernel sets the change time to
-//! now at each write, truncation, rename or change of mode, and no program can choose it short of setting the clock. If
-//! one differs or the sidecar is missing, the file is hashed again; if its digest is wrong it counts as damaged and is
-//! fetched anew. This finds what programs do to files, but for a write in the very tick of the kernel's clock (1 to
-//! 10 ms) in which the blob was finished. It does not find a disk that returns other bytes than were written, nor an
-//! attacker who can write in the store: whoever must know these hashes what it reads.
+//! A blob is hashed once, not at each use. The sidecar keeps its [`Stamp`]; while the blob looks the same nobody has
+//! written to it. If it does not, or the sidecar is missing, the file is hashed again; if its digest is wrong it counts as
+//! damaged and is fetched anew. What a stamp does not find, an attacker who can write in the store among it, is found by
+//! whoever hashes what it reads.
 
 mod gc;
 mod part;
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -34,6 +31,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::checksum::Checksum;
 use crate::digest::Digest;
+use crate::stamp::Stamp;
 pub use gc::{Reason, Sweep, Unused, Uses};
 pub(super) use part::Note;
 pub use part::Part;
@@ -172,11 +170,10 @@ impl Store {
             Err(error) => return Err(StoreError::io("open", &path)(error)),
         };
         let stamp = Stamp::of(&file).map_err(StoreError::io("look at", &path))?;
-        if stamp.size != size {
+        if stamp.size() != size {
             return Ok(Held::Damaged(path));
         }
-        let sidecar = sidecar(&path);
-        if std::fs::read_to_string(&sidecar).is_ok_and(|text| text == stamp.to_string()) {
+        if remembered(&path, |_| true) == Some(stamp) {
             return Ok(Held::Good(path));
         }
         // A process that was killed before it could do this; whoever may not is not who made it.
@@ -190,8 +187,15 @@ impl Store {
         // Else a loss of power could keep the sidecar and not the bytes. The stamp is from before the hashing: a write
         // during it leaves one that does not fit.
         file.sync_all().map_err(StoreError::io("sync", &path))?;
-        remember(&sidecar, &stamp);
+        remember(&sidecar(&path), &stamp);
         Ok(Held::Good(path))
+    }
+
+    /// What a blob looked like when its digest was found right, if it was we who found that, or root: where others may
+    /// write in the store, their word is not enough for not hashing what is read.
+    pub fn verified(&self, checksum: &Checksum) -> Option<Stamp> {
+        let us = [0, rustix::process::geteuid().as_raw()];
+        remembered(&self.path(checksum), |said| us.contains(&said.uid()) && said.mode() & 0o022 == 0)
     }
 
     /// Has a blob verified at its next use, whatever it looks like: someone read other bytes than were verified.
@@ -297,32 +301,13 @@ fn sidecar(path: &Path) -> PathBuf {
     with_suffix(path, ".verified")
 }
 
-/// What a file looks like without reading it.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    inode: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
-        let data = file.metadata()?;
-        Ok(Self {
-            size: data.size(),
-            inode: data.ino(),
-            modified: (data.mtime(), data.mtime_nsec()),
-            changed: (data.ctime(), data.ctime_nsec()),
-        })
+/// What the sidecar of a blob tells, if it is to be believed.
+fn remembered(path: &Path, believed: impl FnOnce(&Metadata) -> bool) -> Option<Stamp> {
+    let file = File::open(sidecar(path)).ok()?;
+    if !believed(&file.metadata().ok()?) {
+        return None;
     }
-}
-
-impl std::fmt::Display for Stamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { size, inode, modified, changed } = self;
-        writeln!(f, "{size} {inode} {}.{:09} {}.{:09}", modified.0, modified.1, changed.0, changed.1)
-    }
+    io::read_to_string(file).ok()?.parse().ok()
 }
 
 /// Writes the sidecar, in place: half a stamp fits no file, so it only has the blob hashed again. The same goes for a
@@ -465,6 +450,30 @@ mod tests {
             store.look_up(&sum(b"abc"), 3).unwrap()
         );
         assert_eq!(stamp(), before);
+    }
+
+    #[test]
+    fn what_others_could_say_of_a_blob_is_not_vouched_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let path = put(&store, b"abc");
+        let sidecar = sidecar(&path);
+        let verified = |mode| {
+            std::fs::set_permissions(&sidecar, Permissions::from_mode(mode)).unwrap();
+            store.verified(&sum(b"abc"))
+        };
+        let stamp = Stamp::of(&File::open(&path).unwrap()).unwrap();
+        assert_eq!([0o600, 0o644, 0o664, 0o646].map(verified), [Some(stamp), Some(stamp), None, None]);
+        // It is still looked up by that, and found.
+        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::Good(path.clone()));
+        // Somebody else's, where that can be had.
+        if rustix::process::geteuid().is_root() {
+            verified(0o600).unwrap();
+            std::os::unix::fs::chown(&sidecar, Some(12345), None).unwrap();
+            assert_eq!(store.verified(&sum(b"abc")), None);
+        }
+        std::fs::remove_file(&sidecar).unwrap();
+        assert_eq!(store.verified(&sum(b"abc")), None);
     }
 
     #[test]
