@@ -413,9 +413,10 @@ impl Build<'_> {
     fn shared_images(&self, arch: Arch, payload: &Payload, base: &Blob) -> Result<Images, BuildError> {
         let digest = sha256_of(base)?;
         let verified = self.store.verified(&base.entry.checksum);
-        let Payload { path, digest: inside, size, .. } = payload.clone();
+        let payload_file =
+            ImageFile { path: payload.path.clone(), digest: payload.digest, size: payload.size, verified: None };
         Ok(Images {
-            payload: ImageFile { path, digest: inside, size, verified: None },
+            payload: payload_file,
             payload_drive: self.place(arch, payload) == PayloadPlace::Drive,
             base: ImageFile { path: base.path.clone(), digest, size: base.entry.size, verified },
             firmware: firmware(&self.config.image, arch),

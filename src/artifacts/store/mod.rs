@@ -191,11 +191,17 @@ impl Store {
         Ok(Held::Good(path))
     }
 
-    /// What a blob looked like when its digest was found right, if it was we who found that, or root: where others may
-    /// write in the store, their word is not enough for not hashing what is read.
+    /// What a blob looked like when its digest was found right, if it was we who found that, or root, and nobody else may
+    /// write to it. Where others use the store too, their word is not enough for not hashing what is read; and who holds a
+    /// file open or mapped can write to it in ways that a stamp tells late.
     pub fn verified(&self, checksum: &Checksum) -> Option<Stamp> {
+        let path = self.path(checksum);
         let us = [0, rustix::process::geteuid().as_raw()];
-        remembered(&self.path(checksum), |said| us.contains(&said.uid()) && said.mode() & 0o022 == 0)
+        let is_ours = |found: &Metadata| us.contains(&found.uid()) && found.mode() & 0o022 == 0;
+        if !is_ours(&std::fs::metadata(&path).ok()?) {
+            return None;
+        }
+        remembered(&path, is_ours)
     }
 
     /// Has a blob verified at its next use, whatever it looks like: someone read other bytes than were verified.
@@ -458,22 +464,33 @@ mod tests {
         let store = Store::new(folder.path());
         let path = put(&store, b"abc");
         let sidecar = sidecar(&path);
-        let verified = |mode| {
-            std::fs::set_permissions(&sidecar, Permissions::from_mode(mode)).unwrap();
-            store.verified(&sum(b"abc"))
-        };
-        let stamp = Stamp::of(&File::open(&path).unwrap()).unwrap();
-        assert_eq!([0o600, 0o644, 0o664, 0o646].map(verified), [Some(stamp), Some(stamp), None, None]);
-        // It is still looked up by that, and found.
-        assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::Good(path.clone()));
+        let stamp = || Stamp::of(&File::open(&path).unwrap()).unwrap();
+        let verified = || store.verified(&sum(b"abc"));
+        let shut = |of: &Path, mode| std::fs::set_permissions(of, Permissions::from_mode(mode)).unwrap();
+        // The change of mode is a change: what is remembered is of the file as it is then.
+        let remember = || remember(&sidecar, &stamp());
+        for of in [&sidecar, &path] {
+            for (mode, good) in [(0o644, true), (0o664, false), (0o646, false), (0o600, true)] {
+                shut(of, mode);
+                remember();
+                assert_eq!(verified(), good.then(stamp), "{} {mode:o}", of.display());
+                // It is looked up by that all the same.
+                assert_eq!(store.look_up(&sum(b"abc"), 3).unwrap(), Held::Good(path.clone()));
+            }
+        }
         // Somebody else's, where that can be had.
         if rustix::process::geteuid().is_root() {
-            verified(0o600).unwrap();
-            std::os::unix::fs::chown(&sidecar, Some(12345), None).unwrap();
-            assert_eq!(store.verified(&sum(b"abc")), None);
+            for of in [&sidecar, &path] {
+                std::os::unix::fs::chown(of, Some(12345), None).unwrap();
+                remember();
+                assert_eq!(verified(), None, "{}", of.display());
+                std::os::unix::fs::chown(of, Some(0), None).unwrap();
+                remember();
+                assert_eq!(verified(), Some(stamp()), "{}", of.display());
+            }
         }
         std::fs::remove_file(&sidecar).unwrap();
-        assert_eq!(store.verified(&sum(b"abc")), None);
+        assert_eq!(verified(), None);
     }
 
     #[test]
