@@ -51,25 +51,7 @@ const SCHEMA_LIMIT: Duration = Duration::from_secs(5);
 
 /// Connects to the hypervisor at a libvirt URI such as `qemu:///system`.
 pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
-    // libvirt's own handler prints every error on stderr, also those that are expected here.
-    virt::error::clear_error_callback();
-    if let Some(problem) = unfit(uri) {
-        return Err(MachineError::BadUri {
-            uri: uri.to_owned(),
-            source: Cause { message: problem.to_owned(), code: 0 },
-        });
-    }
-    let watched = is_far(uri) && watch_connections();
-    match Connect::open(Some(uri)) {
-        Ok(connection) => {
-            if watched {
-                // An old daemon may not know them; then a connection that is cut is found out by TCP alone.
-                let _ = connection.set_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1);
-            }
-            Ok(Box::new(Libvirt { connection, uri: uri.to_owned(), defining: Mutex::new(()) }))
-        }
-        Err(error) => Err(not_open(uri.to_owned(), &error)),
-    }
+    Ok(Box::new(Libvirt::open(uri)?))
 }
 
 /// Whether the daemon is reached through a network, which may fail without a word.
@@ -161,6 +143,28 @@ struct Libvirt {
 }
 
 impl Libvirt {
+    fn open(uri: &str) -> Result<Self> {
+        // libvirt's own handler prints every error on stderr, also those that are expected here.
+        virt::error::clear_error_callback();
+        if let Some(problem) = unfit(uri) {
+            return Err(MachineError::BadUri {
+                uri: uri.to_owned(),
+                source: Cause { message: problem.to_owned(), code: 0 },
+            });
+        }
+        let watched = is_far(uri) && watch_connections();
+        match Connect::open(Some(uri)) {
+            Ok(connection) => {
+                if watched {
+                    // An old daemon may not know them; then a connection that is cut is found out by TCP alone.
+                    let _ = connection.set_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1);
+                }
+                Ok(Self { connection, uri: uri.to_owned(), defining: Mutex::new(()) })
+            }
+            Err(error) => Err(not_open(uri.to_owned(), &error)),
+        }
+    }
+
     /// The error of a failed call; `action` reads after "cannot".
     fn failed(&self, action: impl Into<String>) -> impl FnOnce(VirtError) -> MachineError {
         let action = action.into();
@@ -612,18 +616,7 @@ impl Hypervisor for Libvirt {
     }
 
     fn console(&self, uuid: Uuid, take_over: bool) -> Result<Box<dyn Console>> {
-        let domain = self.ours(uuid)?;
-        let name = domain.name().map_err(self.failed("name a domain"))?;
-        let failed = || self.failed(format!("open the console of domain {name:?}"));
-        let stream = Stream::new(&self.connection, 0).map_err(failed())?;
-        let flags = sys::VIR_DOMAIN_CONSOLE_SAFE | if take_over { sys::VIR_DOMAIN_CONSOLE_FORCE } else { 0 };
-        match domain.open_console(None, &stream, flags) {
-            Ok(()) => Ok(Box::new(OpenConsole { stream, connection: self.connection.clone(), uri: self.uri.clone() })),
-            Err(_) if !Self::state(&domain).map_err(failed())?.is_active() => Err(MachineError::Inactive { name }),
-            // QEMU's driver has this code for nothing else here.
-            Err(error) if error.code().is(ErrorNumber::OperationFailed) => Err(MachineError::ConsoleTaken { name }),
-            Err(error) => Err(failed()(error)),
-        }
+        Ok(Box::new(OpenConsole::begin(Self::open(&self.uri)?, uuid, take_over)?))
     }
 
     fn undefine(&self, uuid: Uuid) -> Result<()> {
