@@ -1,25 +1,23 @@
 //! A tar archive, plain or compressed: whatever it holds, what is handed out stays inside and within the limits.
-#![no_main]
 
 use std::collections::BTreeSet;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
-use libfuzzer_sys::fuzz_target;
 use nodebake::image::unpack::{self, Limits, UnpackError};
 use tar::Header;
 
 const LIMITS: Limits = Limits { entries: 64, bytes: 1 << 20 };
 const BLOCK: usize = 512;
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     if bytes.starts_with(&[0x1F, 0x8B]) {
         check(MultiGzDecoder::new(bytes));
     } else {
         check(bytes);
         check(mended(bytes).as_slice());
     }
-});
+}
 
 fn check(tar: impl Read) {
     let (mut seen, mut total) = (BTreeSet::new(), 0);

@@ -1,13 +1,11 @@
 //! A checksum file: a digest that is found stands there, on its own or in a line of its own with the file's name.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use nodebake::artifacts::Algorithm;
 use nodebake::artifacts::checksum::{Place, find};
 
 const NAME: &str = "runc.amd64";
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
         if let Ok(digest) = find(bytes, algorithm, &Place::Bare) {
             let text = std::str::from_utf8(bytes).expect("only text is read");
@@ -23,4 +21,4 @@ fuzz_target!(|bytes: &[u8]| {
             Err(error) => drop(error.to_string()),
         }
     }
-});
+}

@@ -1,12 +1,10 @@
 //! A lock file: reading it does not panic, and what is read is written and read again as the same.
-#![no_main]
 
 use std::path::Path;
 
-use libfuzzer_sys::fuzz_target;
 use nodebake::artifacts::Lock;
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let path = Path::new("nodebake.lock");
     match Lock::parse(text, path) {
@@ -20,4 +18,4 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = (nodebake::error::chain(&error), error.hint());
         }
     }
-});
+}
