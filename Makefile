@@ -44,11 +44,13 @@ soak: packages ## the same with full counts; hours
 	NODEBAKE_KILLS=100 cargo test --release --locked --workspace --test cli cutting::
 	NODEBAKE_KILLS=all cargo test --release --locked --workspace --test cli moving::
 	NODEBAKE_KILLS=all cargo test --release --locked --workspace --test lifecycle leaving::
+	NODEBAKE_TEST_CLUSTERS=1000 cargo test --release --locked --workspace --test lifecycle random::
+	NODEBAKE_TEST_INPUTS=5000 cargo test --release --locked --workspace --test fuzzed
 	$(LAB) build
 	NODEBAKE_SOAK=10 cargo test --release --locked --workspace --test e2e -- --test-threads=1 --nocapture
 
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS := checksum_file archive lock_file iso
+FUZZ_TARGETS := checksum_file archive lock_file iso cluster_file first_boot kubeconfig pem
 
 # libFuzzer's instrumentation is an unstable flag of rustc, which the bootstrap variable opens on the stable one.
 fuzz: packages ## ten minutes for each reader of others' files; needs cargo-fuzz; what it finds out stays in fuzz/grown

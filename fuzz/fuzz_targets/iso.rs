@@ -1,27 +1,6 @@
-//! An image: what our strict reader takes, the one for anybody's takes too and shows the same; neither reads outside of it.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use nodebake::image::iso9660::Image;
+#[path = "../bodies/iso.rs"]
+mod body;
 
-/// Files above this are not read.
-const LIMIT: u64 = 1 << 16;
-
-fuzz_target!(|bytes: &[u8]| {
-    // Descriptors begin after 16 empty blocks, which a corpus need not hold.
-    let mut image = [&[0; 16 * 2048][..], bytes].concat();
-    image.resize(image.len().next_multiple_of(2048), 0);
-    let any = Image::open_any(image.as_slice());
-    if let Ok(any) = &any {
-        for entry in any.entries() {
-            assert!(entry.path.starts_with('/') && any.entry(&entry.path) == Some(entry));
-            if let Some(data) = any.read(entry, LIMIT).expect("every extent stands in the image") {
-                assert_eq!(data.len() as u64, entry.size);
-            }
-        }
-    }
-    match Image::open(image.as_slice()) {
-        Ok(ours) => assert_eq!(any.expect("it is strict enough for us").entries(), ours.entries()),
-        Err(error) => drop(error.to_string()),
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| body::run(bytes));

@@ -387,7 +387,11 @@ impl Apply<'_> {
     /// Brings one node up, and waits until it is.
     pub fn node(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
         let uuid = self.id.uuid(&plan.node);
-        plan.growth.iter().try_for_each(|growth| self.grow(plan, uuid, growth))?;
+        let later = if matches!(plan.step, Step::Start(_)) { "" } else { "; its file system grows at the next boot" };
+        for growth in &plan.growth {
+            let root = matches!(growth.volume, VolumeName::Root { .. });
+            self.grow(&plan.node, &plan.pool, growth, if root { later } else { "" })?;
+        }
         plan.strays.iter().try_for_each(|stray| self.delete(&plan.pool, stray))?;
         if plan.cordoned {
             self.stay(&plan.node);
@@ -432,13 +436,9 @@ impl Apply<'_> {
         started
     }
 
-    fn grow(&self, plan: &NodePlan, uuid: uuid::Uuid, growth: &Growth) -> Result<(), ApplyError> {
-        let node = &plan.node;
-        let root = matches!(growth.volume, VolumeName::Root { .. });
-        let later =
-            if matches!(plan.step, Step::Start(_)) || !root { "" } else { "; its file system grows at the next boot" };
+    fn grow(&self, node: &NodeName, pool: &str, growth: &Growth, later: &str) -> Result<(), ApplyError> {
         self.progress.note(&node.to_string(), &format!("{growth}{later}"));
-        let grown = self.hypervisor.grow(uuid, &plan.pool, &growth.volume, growth.to);
+        let grown = self.hypervisor.grow(self.id.uuid(node), pool, &growth.volume, growth.to);
         grown.map_err(doing(format!("growing the disk of {node}")))
     }
 
@@ -519,6 +519,9 @@ impl Apply<'_> {
             .map_err(doing(format!("defining the machine of {name}")))?;
         let mark = Mark { stored: Some(domain.stored_digest()), ..creation.mark.clone() };
         self.hypervisor.set_mark(domain.uuid, &mark).map_err(doing(format!("marking the machine of {name}")))?;
+        // The machine before, whose they may be too, is off: nobody has them open.
+        let (node, pool) = (&creation.mark.node, &creation.seed.pool);
+        creation.growth.iter().try_for_each(|growth| self.grow(node, pool, growth, ""))?;
         self.hypervisor.set_autostart(domain.uuid, true).map_err(doing(format!("setting autostart of {name}")))
     }
 

@@ -94,7 +94,7 @@ pub struct BootEvent {
     pub boot_id: uuid::Uuid,
     /// When the guest's kernel started, seconds since the epoch by the guest's clock.
     pub booted: i64,
-    /// Instance that the guest runs as, as it says.
+    /// Instance that the guest runs as, as it says; printable, on one line.
     pub instance: String,
     /// Seconds since the guest's kernel started.
     pub uptime: f64,
@@ -188,7 +188,7 @@ fn parse(line: &[u8]) -> Option<BootEvent> {
             News::Failed(printable::text(&String::from_utf8_lossy(&bytes)))
         }
     };
-    Some(BootEvent { boot_id: boot, booted, instance: printable::text(&instance), uptime, stage, news })
+    Some(BootEvent { boot_id: boot, booted, instance: printable::line(&instance), uptime, stage, news })
 }
 
 #[cfg(test)]
@@ -256,6 +256,15 @@ mod tests {
             assert_eq!(got, vec![event(Stage::KubeletActive, News::Reached)], "{junk:.60}");
             assert!(decoder.line.capacity() <= 2 * LINE_LIMIT);
         }
+    }
+
+    /// JSON lets every text hold any character, whatever the guest's own script writes.
+    #[test]
+    fn an_instance_is_one_line() {
+        let told = line("seed-read", "ok", "").replace("nodebake-ab", "a\\nworker-node-2: registered\\u001b[2J");
+        let events = Decoder::default().feed((told + "\n").as_bytes());
+        let instances: Vec<_> = events.iter().map(|event| event.instance.as_str()).collect();
+        assert_eq!(instances, ["a\\nworker-node-2: registered\\u{1b}[2J"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::cli::{Identity, IdentityCsr, IdentityImport, IdentityList, IdentityRe
 use crate::config::{Node, Rotation};
 use crate::error::Error;
 use crate::identity::{Identities, Kind, Listed, NodeRequest, State, rotation_note};
+use crate::printable;
 use crate::whole_file;
 
 /// Does what is asked; says whether a certificate is near its end.
@@ -148,7 +149,8 @@ impl Entry {
                 or_dash(self.file.as_ref()),
             ]);
         }
-        row
+        // Names in certificates and kubeconfigs of others may hold any character.
+        row.iter().map(|cell| printable::line(cell)).collect()
     }
 }
 
@@ -206,7 +208,7 @@ fn table(entries: &[Entry], wide: bool) -> String {
 
 /// What is to be said of one.
 fn remarks(listed: &Listed, rotation: Rotation) -> Vec<String> {
-    let name = &listed.name;
+    let name = &printable::line(&listed.name);
     let mut remarks = Vec::new();
     if let (true, Some(facts)) = (listed.state.is_ending(), &listed.facts) {
         let end = facts.validity.not_after;
@@ -249,6 +251,32 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::identity::{Facts, Validity};
+
+    #[test]
+    fn names_of_others_are_one_line_each() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let forged = "a\nworker-node-2   issued\u{1b}[2J".to_owned();
+        let listed = Listed {
+            name: forged.clone(),
+            kind: Some(Kind::Administrator),
+            state: State::Expired,
+            file: None,
+            facts: Some(Facts {
+                serial: "01".to_owned(),
+                names: vec![forged.clone()],
+                issuer: forged.clone(),
+                validity: Validity { not_before: now, not_after: now },
+            }),
+            problems: Vec::new(),
+            requested: true,
+        };
+        let row = Entry::of(&listed, Rotation::default(), now).row(true);
+        let shown = "a\\nworker-node-2   issued\\u{1b}[2J";
+        assert_eq!([&row[0], &row[6], &row[7]], [shown; 3]);
+        let remarks = remarks(&listed, Rotation::default());
+        assert!(remarks.len() == 2 && remarks.iter().all(|remark| remark.contains(shown)), "{remarks:?}");
+    }
 
     #[test]
     fn days_are_whole_ones() {

@@ -777,7 +777,7 @@ fn no_text_makes_it_panic() {
             Ok(_) => {}
             Err(ConfigError::Invalid { problems, .. }) => {
                 refused += 1;
-                let lines = text.split(['\n', '\r']).count() + 1;
+                let lines = text.split(['\n', '\r']).count();
                 assert!(!problems.is_empty(), "{text}");
                 for problem in problems {
                     assert!((1..=lines).contains(&problem.at.line) && problem.at.column > 0, "{problem}\n{text}");
@@ -788,6 +788,17 @@ fn no_text_makes_it_panic() {
         }
     }
     assert!(refused > 2500, "{refused}");
+}
+
+/// The end of a text is on its last line, be there a line feed or not.
+#[test]
+fn what_ends_too_soon_is_told_at_its_end() {
+    let told = |place: &str| {
+        vec![format!("{place}: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}}'")]
+    };
+    assert_eq!(problems("a: {b: c"), told("1:9"));
+    assert_eq!(problems("a:\r\n  {b: c"), told("2:8"));
+    assert_eq!(problems("a: {b: c\n"), told("2:1"));
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Tree {
             let (event, span) = match next {
                 Ok(next) => next,
                 Err(error) => {
-                    problems.report(position(*error.marker()), "", format!("not valid YAML: {}", error.info()));
+                    problems.report(place(text, *error.marker()), "", format!("not valid YAML: {}", error.info()));
                     return None;
                 }
             };
@@ -79,6 +79,14 @@ impl Tree {
 
 fn position(marker: saphyr_parser::Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
+}
+
+/// The place of what is not YAML. Of a text without a line feed at its end the parser puts that end on a line of its own.
+fn place(text: &str, marker: saphyr_parser::Marker) -> Position {
+    let at = position(marker);
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default().chars().count();
+    let beyond = last > 0 && at.column == 1 && marker.index() >= text.chars().count();
+    if beyond { Position { line: at.line - 1, column: last + 1 } } else { at }
 }
 
 fn start(span: Span) -> Position {

@@ -3,15 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde_yaml::Value;
 
 use super::admin;
 use super::brought::{self, Place};
 use super::certificate::{self, Certificate, Validity};
 use super::error::{IdentityError, Problem};
+use super::kubeconfig::{ClientCertificate, KubeconfigUser};
 use super::node::{Facts, Identities, NodeRequest, damaged};
 use crate::config::Rotation;
 
@@ -192,23 +190,22 @@ impl Identities<'_> {
             requested: false,
         };
         let damaged = |what: &str| vec![Problem::Damaged(format!("{} {what}", kubeconfig.display()))];
-        let Ok(document) = serde_yaml::from_slice::<Value>(&text) else {
-            return Ok(Some(entry("-", None, damaged("is no kubeconfig"))));
+        let KubeconfigUser { name, certificate } = match KubeconfigUser::read(&text) {
+            Ok(user) => user,
+            Err(error) => return Ok(Some(entry("-", None, damaged(&error.to_string())))),
         };
-        let Some((name, user)) = current_user(&document) else {
-            return Ok(Some(entry("-", None, damaged("has no user for its current context"))));
-        };
-        let file = match (string(user, "client-certificate-data"), string(user, "client-certificate")) {
-            (Some(data), _) => STANDARD.decode(data).ok(),
-            (None, Some(path)) => std::fs::read(kubeconfig.with_file_name("").join(path)).ok(),
-            (None, None) => return Ok(None),
+        let file = match certificate {
+            Some(ClientCertificate::Data(pem)) => Some(pem),
+            Some(ClientCertificate::Damaged) => None,
+            Some(ClientCertificate::File(path)) => std::fs::read(kubeconfig.with_file_name("").join(path)).ok(),
+            None => return Ok(None),
         };
         let certificate = file.and_then(|file| certificate::read(&file).ok()).map(|mut all| all.swap_remove(0));
         let Some(certificate) = certificate else {
-            return Ok(Some(entry(name, None, damaged("has a certificate that cannot be read"))));
+            return Ok(Some(entry(&name, None, damaged("has a certificate that cannot be read"))));
         };
         let (_, problems) = admin::judged(&certificate, self.ca, self.now);
-        Ok(Some(entry(name, Some(&certificate), problems)))
+        Ok(Some(entry(&name, Some(&certificate), problems)))
     }
 
     fn state_of(&self, certificate: Option<&Certificate>, problems: &[Problem]) -> State {
@@ -223,19 +220,4 @@ impl Identities<'_> {
             state => state,
         }
     }
-}
-
-/// The user of a kubeconfig's current context, with its name.
-fn current_user(document: &Value) -> Option<(&str, &Value)> {
-    let context = named(document, "contexts", string(document, "current-context")?)?.get("context")?;
-    let name = string(context, "user")?;
-    Some((name, named(document, "users", name)?.get("user")?))
-}
-
-fn named<'a>(document: &'a Value, list: &str, name: &str) -> Option<&'a Value> {
-    document.get(list)?.as_sequence()?.iter().find(|entry| string(entry, "name") == Some(name))
-}
-
-fn string<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key)?.as_str().filter(|text| !text.is_empty())
 }

@@ -164,6 +164,13 @@ impl Memory {
         self.lock().pools.insert(info.name.clone(), Pool { info, volumes: BTreeMap::new() });
     }
 
+    /// Turns a pool off, as a user would.
+    pub fn stop_pool(&self, name: &str) {
+        if let Some(pool) = self.lock().pools.get_mut(name) {
+            pool.info.active = false;
+        }
+    }
+
     /// Puts a volume with its content into a pool, as a user or a guest's log would.
     ///
     /// # Panics

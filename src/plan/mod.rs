@@ -175,8 +175,10 @@ pub struct Creation {
     pub removal: Removal,
     /// Its root disk.
     pub overlay: OverlaySpec,
-    /// Its data disks; those that are there are used as they are.
+    /// Its data disks; those that are there are used with what is on them.
     pub data: Vec<OverlaySpec>,
+    /// Those of its data disks that are there and have less than they shall have: they grow before it is started.
+    pub growth: Vec<Growth>,
     /// Its seed.
     pub seed: Upload,
     /// The machine.
@@ -187,7 +189,7 @@ pub struct Creation {
     pub parts: Parts,
 }
 
-/// A root disk that is to be larger. The guest's own unit grows the file system at its next boot.
+/// A disk that is to be larger. The guest's own unit grows the file system at its next boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Growth {
     /// The disk.
@@ -610,7 +612,7 @@ impl<'a> Layout<'a> {
         let take_over = aside.map(|aside| self.take_overs.take_over(&node.name, aside, &inventory.domains, new()));
         // What becomes of its disks otherwise, the step tells.
         let stays = domain.filter(|_| !matches!(step, Step::Create(_) | Step::PutBack(_)));
-        let growth = stays.map(|domain| self.growth(domain, node)).unwrap_or_default();
+        let growth = stays.map(|domain| self.growth(Some(domain), node)).unwrap_or_default();
         let left = |domain| replacement::strays(id, &node.name, own, domain, replacement.as_ref());
         let strays = stays.map(left).unwrap_or_default();
         let sealing = sealing::of(node, domain, own, &step, &drift);
@@ -660,12 +662,14 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// What the disks of a machine lack of their sizes in the cluster file.
-    fn growth(&self, domain: &DomainInfo, node: &Node) -> Vec<Growth> {
+    /// What the disks of a node that are there lack of their sizes in the cluster file: its data disks, and the root disk of a
+    /// machine that stays.
+    fn growth(&self, stays: Option<&DomainInfo>, node: &Node) -> Vec<Growth> {
         let id = self.request.id;
         let data = node.settings.machine.data_disks.iter();
         let data = data.map(|(disk, it)| (VolumeName::data(id, &node.name, disk), it.size));
-        let wanted = domain.root().map(|root| (root, node.disk)).into_iter().chain(data);
+        let root = stays.and_then(DomainInfo::root);
+        let wanted = root.map(|root| (root, node.disk)).into_iter().chain(data);
         let lacks = |(volume, to): (VolumeName, u64)| {
             let found = self.volumes.get(&volume)?;
             (found.capacity < to).then_some(Growth { volume, from: found.capacity, to })
@@ -737,6 +741,7 @@ impl<'a> Layout<'a> {
             removal,
             overlay: OverlaySpec { name: root, capacity: node.disk, backing: Some(backing) },
             data: data.into_values().collect(),
+            growth: self.growth(None, node),
             seed: self.upload(seed, &built.seed),
             domain,
             mark,

@@ -270,8 +270,9 @@ fn node(plan: &NodePlan) -> Vec<Row> {
     let replacing = replacing.chain(plan.take_over.iter().map(|_| cut_off("take-over")));
     let replacing = replacing.chain(plan.moving.iter().map(ToString::to_string)).collect();
     let mut rows = Vec::new();
-    if !plan.growth.is_empty() {
-        rows.push(row(Action::Grow, "up", plan.growth.iter().map(ToString::to_string).collect()));
+    let growth = if let Step::Create(creation) = &plan.step { &creation.growth } else { &plan.growth };
+    if !growth.is_empty() {
+        rows.push(row(Action::Grow, "up", growth.iter().map(ToString::to_string).collect()));
     }
     if !plan.strays.is_empty() {
         rows.push(row(Action::Clear, "up", plan.strays.iter().map(ToString::to_string).collect()));

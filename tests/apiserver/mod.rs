@@ -1,5 +1,6 @@
 //! The lab's apiserver stand-in inside a test, with its administrator, and kubelets that the test plays.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -103,7 +104,13 @@ impl Apiserver {
 
     /// The kubelet of a boot registers its node, if the cluster does not know it, and renews its lease.
     pub(crate) fn register(&self, name: &str, boot: &str, ready: bool) {
+        self.register_at(name, boot, ready, None);
+    }
+
+    /// The same of one that tells its address.
+    pub(crate) fn register_at(&self, name: &str, boot: &str, ready: bool, address: Option<IpAddr>) {
         let status = if ready { "True" } else { "False" };
+        let addresses = address.map(|address| json!([{"type": "InternalIP", "address": address}]));
         self.put(&json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
@@ -113,6 +120,7 @@ impl Apiserver {
                     "kubeProxyVersion": "", "kubeletVersion": "v1.35.1", "machineID": "", "operatingSystem": "linux",
                     "osImage": "", "systemUUID": "",
                 },
+                "addresses": addresses,
                 "conditions": [{"type": "Ready", "status": status, "reason": "r", "message": "no network yet"}],
             },
         }));

@@ -12,6 +12,7 @@ mod leaving;
 mod moving;
 mod planning;
 mod power;
+mod random;
 mod removing;
 mod replacing;
 mod sealing;

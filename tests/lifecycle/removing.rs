@@ -1,11 +1,12 @@
 //! What goes, what may go, and what stays.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nodebake::config::DataDisk;
 use nodebake::digest::Digest;
 use nodebake::machine::memory::{Killed, Moment};
-use nodebake::machine::{DomainInfo, DomainState, VolumeFormat, VolumeInfo};
+use nodebake::machine::{DomainInfo, DomainState, MarkState, VolumeFormat, VolumeInfo};
 use nodebake::plan;
 
 use crate::world::{POOL, World, changed, holdings, network};
@@ -58,6 +59,48 @@ fn data_disks_outlast_their_machines() {
     assert_eq!((error.to_string().as_str(), error.hint().as_deref()), (text, Some(hint)));
     down(&world, true);
     assert_eq!(world.disks(), Vec::<String>::new());
+}
+
+/// A data disk that outlasts its machine has its new size from the next one's first boot on, whatever became of the old one.
+#[test]
+fn a_kept_data_disk_grows_for_the_machine_that_is_made_anew() {
+    let gone = |world: &World| {
+        for (node, removal) in plan::removals(&world.id, &world.config, &world.inventory(None)) {
+            world.apply().remove(&node, &removal).unwrap();
+        }
+        plan::up as fn(plan::Request) -> Result<plan::Plan, plan::Blocked>
+    };
+    let failed = |world: &World| {
+        world.change_mark("worker-node-1", |mark| mark.state = MarkState::Failed);
+        plan::up as fn(plan::Request) -> Result<plan::Plan, plan::Blocked>
+    };
+    let asked = |_: &World| plan::rebuild as fn(plan::Request) -> Result<plan::Plan, plan::Blocked>;
+    for before in [&gone as &dyn Fn(&World) -> _, &failed, &asked] {
+        let mut world = changed();
+        let data = |world: &mut World, size| {
+            let disk = DataDisk { size, mount: None };
+            world.config.nodes[0].settings.machine.data_disks = [("data".to_owned(), disk)].into();
+        };
+        data(&mut world, 1 << 30);
+        world.rebuild().unwrap();
+        let make = before(&world);
+        data(&mut world, 2 << 30);
+        let plan = world.plan_with(None, make).unwrap();
+        let grow = "grow data disk data 1024 MiB -> 2048 MiB";
+        let shown = plan::rows(&plan, &BTreeMap::new());
+        let of_node = shown.iter().filter(|row| row.name == "worker-node-1");
+        let rows: Vec<_> = of_node.map(|row| format!("{} {}", row.action, row.reasons.join("; "))).collect();
+        assert_eq!((rows.len(), rows[0].as_str()), (2, grow), "{rows:?}");
+        let calls = world.host.calls().len();
+        world.carry_out(&plan).unwrap();
+        let kinds = ["define", "grow", "start"];
+        let calls = world.host.calls().split_off(calls);
+        let order: Vec<_> =
+            calls.iter().filter_map(|call| call.split(' ').next()).filter(|call| kinds.contains(call)).collect();
+        assert_eq!(order, kinds, "{calls:?}");
+        let again = world.plan();
+        assert_eq!((&again.nodes[0].growth, &again.nodes[0].drift), (&Vec::new(), &Vec::new()));
+    }
 }
 
 /// What no machine needs may go: also of a machine that is kept, and never what another cluster or a user has.
