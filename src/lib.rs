@@ -16,7 +16,7 @@
 //! Cluster API --wait---------------------> NodeStatus    registered, Ready
 //! ```
 //!
-//! `config`, `render`, `image` and `plan` import no network, no libvirt and no terminal.
+//! `config`, `render`, `image`, `plan` and `provenance` import no network, no libvirt and no terminal.
 
 pub mod apply;
 pub mod artifacts;
@@ -36,6 +36,7 @@ mod parallel;
 pub mod plan;
 pub mod printable;
 pub mod progress;
+pub mod provenance;
 pub mod render;
 pub mod secret;
 pub mod stamp;

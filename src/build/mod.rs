@@ -1,6 +1,7 @@
 //! From lock, store and identities to images in the output folder: OUT/payload-DIGEST12.iso and, per node,
 //! OUT/NODE/{seed.iso,user-data,vendor-data,meta-data,network-config,manifest.json}; for machines that take one drive
-//! OUT/NODE/self-contained.{iso,json}, the latter being its manifest. What is there and right is left alone.
+//! OUT/NODE/self-contained.{iso,json}, the latter being its manifest. Beside either lie the two files of
+//! [`crate::provenance`]. What is there and right is left alone.
 
 mod manifest;
 mod output;
@@ -27,6 +28,7 @@ use crate::image::{Baked, Golden, Payload, SeedError, SelfContainedError, seed, 
 use crate::machine::{Firmware, Parts};
 use crate::plan::{ImageFile, Images};
 use crate::progress::Progress;
+use crate::provenance::{self, Byproduct, Made};
 use crate::render::{self, Credentials, NodeBundle, PayloadPlace, RenderError};
 use crate::whole_file;
 
@@ -360,6 +362,23 @@ impl Build<'_> {
         let seed = ImageFile { path, digest, size, verified: None };
         let text = Manifest::new(self, node, &bundle, &identity, payload, &seed).to_json();
         changed |= output::file(&manifest, &text, output::PUBLIC)?;
+        let entries = manifest::entries(self, node);
+        let golden = self.golden(node.arch);
+        let made = Made {
+            node,
+            cluster: &self.cluster_id(),
+            certificate: Digest::of(identity.certificate_pem.as_bytes()),
+            instance_id: &bundle.instance_id(),
+            entries: &entries,
+            inputs: &render::inputs(self.config, node)?,
+            folder: &self.config.folder(),
+            payload,
+            place,
+            golden: golden.as_ref(),
+            image: &seed,
+            time: self.time,
+        };
+        changed |= write_provenance(&made, &folder, byproduct(&manifest, &text))?;
         let parts = parts::of(self, node, &bundle, &identity, payload.digest);
         Ok(NodeOutput { node: node.name.clone(), arch: node.arch, seed, changed, identity, parts })
     }
@@ -437,6 +456,30 @@ pub fn node_files(folder: &Path, place: PayloadPlace) -> (PathBuf, PathBuf) {
         PayloadPlace::Seed => ("self-contained.iso", "self-contained.json"),
     };
     (folder.join(image), folder.join(manifest))
+}
+
+/// Where what tells of a node's image in others' forms stands in its folder: its bill of materials, and the statement of what
+/// went into it.
+fn provenance_files(folder: &Path, node: &NodeName, place: PayloadPlace) -> [PathBuf; 2] {
+    let image = match place {
+        PayloadPlace::Drive | PayloadPlace::BaseImage => "",
+        PayloadPlace::Seed => ".self-contained",
+    };
+    ["spdx", "intoto"].map(|form| folder.join(format!("{node}{image}.{form}.json")))
+}
+
+/// Both of them; says whether either was not there already.
+fn write_provenance(made: &Made, folder: &Path, manifest: Byproduct) -> Result<bool, BuildError> {
+    let [materials, statement] = provenance_files(folder, &made.node.name, made.place);
+    let document = provenance::document(made);
+    let text = provenance::statement(made, vec![manifest, byproduct(&materials, &document)]);
+    let changed = output::file(&materials, &document, output::PUBLIC)?;
+    Ok(changed | output::file(&statement, &text, output::PUBLIC)?)
+}
+
+fn byproduct(path: &Path, text: &[u8]) -> Byproduct {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Byproduct { name, digest: Digest::of(text) }
 }
 
 /// What cloud-init reads of a seed, beside it; says whether it was not there already.

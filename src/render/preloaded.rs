@@ -68,7 +68,7 @@ fn without_tag(reference: &str) -> &str {
 
 /// A reference as containerd's CRI looks it up: with its registry, Docker Hub where none is named, and with a tag (the
 /// rules of github.com/distribution/reference, `ParseDockerRef`).
-fn canonical(reference: &str) -> String {
+pub fn canonical(reference: &str) -> String {
     const HUB: &str = "docker.io";
     let (registry, path) = match reference.split_once('/') {
         Some(("index.docker.io", path)) => (HUB, path),

@@ -169,7 +169,7 @@ fn unreadable(node: &Node, said: Said, path: &Path, source: io::Error) -> Render
 
 /// The files of the folder `settings.templates`, by the template that each stands in for. Whatever else is in it is an
 /// error, but for names that begin with a dot.
-fn own_templates(config: &Config, node: &Node) -> Result<Vec<(&'static str, PathBuf)>, RenderError> {
+pub(super) fn own_templates(config: &Config, node: &Node) -> Result<Vec<(&'static str, PathBuf)>, RenderError> {
     let Some(folder) = &node.settings.templates else { return Ok(Vec::new()) };
     let said = || Said::new(config, node, &["templates"]);
     let (mut found, mut folders) = (Vec::new(), vec![folder.clone()]);

@@ -14,6 +14,9 @@ use crate::digest::Digest;
 use crate::image::Payload;
 use crate::render::PayloadPlace;
 
+/// How what differs is made anew.
+const BUILD: &str = "run `nodebake build`";
+
 /// What came of building everything again.
 #[derive(Debug)]
 pub struct Images {
@@ -121,7 +124,7 @@ impl<'a> Verifier<'a> {
         }
         let (payload, _) = self.again.payload(arch).map_err(VerifyError::Build)?;
         for file in [payload.path.clone(), payload.path.with_extension("json")] {
-            self.file(&format!("payload ({arch})"), &file)?;
+            self.file(&format!("payload ({arch})"), &file, BUILD)?;
         }
         Ok((Some(payload), base))
     }
@@ -159,8 +162,8 @@ impl<'a> Verifier<'a> {
         Ok(same)
     }
 
-    /// Compares a file of the scratch folder with the one in the output folder; gives its digest.
-    fn file(&mut self, what: &str, again: &Path) -> Result<Digest, VerifyError> {
+    /// Compares a file of the scratch folder with the one in the output folder, where `build` makes it; gives its digest.
+    fn file(&mut self, what: &str, again: &Path, build: &str) -> Result<Digest, VerifyError> {
         let failed = |source| VerifyError::Read { path: again.to_owned(), source };
         let name = again.strip_prefix(self.again.out).unwrap_or(again);
         let path = self.build.out.join(name);
@@ -175,12 +178,10 @@ impl<'a> Verifier<'a> {
         // `build` looks at the whole of everything but a payload.
         let is_payload = name.parent() == Some(Path::new(""));
         let remedy = match &difference {
-            Some(Difference::Absent) | None if is_payload => "run `nodebake build`".to_owned(),
-            Some(_) if is_payload => format!("remove {}, then run `nodebake build`", path.display()),
-            _ if name.file_stem().is_some_and(|stem| stem == "self-contained") => {
-                "run `nodebake build --self-contained`".to_owned()
+            Some(difference) if is_payload && *difference != Difference::Absent => {
+                format!("remove {}, then {build}", path.display())
             }
-            _ => "run `nodebake build`".to_owned(),
+            _ => build.to_owned(),
         };
         self.checks.push(Check::new(
             what,
@@ -215,8 +216,7 @@ impl<'a> Verifier<'a> {
         let there = self.build.out.join(&name);
         let output = self.again.node_again(node, payload, place).map_err(VerifyError::Build)?;
         let Some(output) = output.filter(|_| there.exists()) else {
-            let remedy = "run `nodebake build`";
-            self.checks.push(Check::new(name, there.display().to_string(), None, Some(Difference::Absent), remedy));
+            self.checks.push(Check::new(name, there.display().to_string(), None, Some(Difference::Absent), BUILD));
             return Ok(None);
         };
         let folder = self.again.out.join(&name);
@@ -224,8 +224,9 @@ impl<'a> Verifier<'a> {
         let files = fs::read_dir(&folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
         let mut files: Vec<PathBuf> = files.map_err(read)?;
         files.sort();
+        let build = if place == PayloadPlace::Seed { "run `nodebake build --self-contained`" } else { BUILD };
         for file in files {
-            self.file(&name, &file)?;
+            self.file(&name, &file, build)?;
         }
         // Each is as large as a payload.
         fs::remove_dir_all(&folder).map_err(read)?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::mirror::{ITEMS, Item};
-use crate::world::{Ran, World, changed, has_extension, kib, must, sha256};
+use crate::world::{Ran, World, changed, has_extension, kib, must, seed_files, sha256};
 
 const NODES: [&str; 2] = ["worker-node-1", "worker-node-2"];
 
@@ -62,11 +62,10 @@ fn build_makes_a_payload_and_seeds_once() {
             "worker-node-2: issued a certificate".to_owned(),
         ]
     );
-    let files = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data", "vendor-data"];
     let mut wanted = vec!["build".to_owned(), payload.clone(), payload.replace(".iso", ".json")];
     for node in NODES {
         wanted.push(format!("build/{node}"));
-        wanted.extend(files.map(|file| format!("build/{node}/{file}")));
+        wanted.extend(seed_files(node));
     }
     assert_eq!(world.tree("build").into_keys().collect::<Vec<_>>(), wanted);
 

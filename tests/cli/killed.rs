@@ -256,6 +256,8 @@ fn build_that_replaces() {
         "1/seed.iso",
         "1/manifest.json",
         "1/meta-data",
+        "1/worker-node-1.intoto.json",
+        "1/worker-node-1.spdx.json",
     ];
     Victim { drawn, ..Victim::new(world, &["build", "--all"]) }.kill_everywhere();
 }

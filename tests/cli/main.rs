@@ -47,6 +47,7 @@ mod naming;
 mod own_files;
 mod planning;
 mod power;
+mod provenance;
 mod proxies;
 mod reaching;
 mod rebuilding;

@@ -47,6 +47,9 @@ fn modes_do_not_depend_on_the_umask() {
             for file in ["meta-data", "manifest.json"] {
                 put(&format!("build/{node}/{file}"), 0o100_644);
             }
+            for form in ["intoto", "spdx"] {
+                put(&format!("build/{node}/{node}.{form}.json"), 0o100_644);
+            }
             put(&format!(".nodebake/identities/{node}"), 0o040_700);
             put(&format!(".nodebake/identities/{node}/cert.pem"), 0o100_600);
             put(&format!(".nodebake/identities/{node}/key.pem"), 0o100_600);

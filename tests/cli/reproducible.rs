@@ -100,7 +100,7 @@ fn a_third_worker_changes_nothing_of_the_others() {
     assert_eq!(words, ["unchanged", "made", "unchanged", "unchanged"]);
     let mut after = world.tree("build");
     let new: Vec<_> = after.keys().filter(|name| name.starts_with("build/a-worker")).cloned().collect();
-    assert_eq!(new.len(), 7, "{new:?}");
+    assert_eq!(new.len(), 9, "{new:?}");
     after.retain(|name, _| !new.contains(name));
     // The folder that has a new one in it has a new time.
     let folder = |tree: &Tree| {
@@ -131,9 +131,15 @@ fn after_edit(from: &str, to: &str) -> Vec<String> {
 
 const BOTH: [&str; 2] = ["worker-node-1", "worker-node-2"];
 
-/// These files of these nodes.
+/// These files of these nodes, and what tells where they came from.
 fn of(nodes: &[&str], files: &[&str]) -> Vec<String> {
-    nodes.iter().flat_map(|node| files.iter().map(move |file| format!("build/{node}/{file}"))).collect()
+    let told = ["intoto.json", "spdx.json"];
+    let one = |node: &&str| {
+        let files = files.iter().map(|file| (*file).to_owned());
+        let all = files.chain(told.map(|form| format!("{node}.{form}")));
+        all.map(|file| format!("build/{node}/{file}")).collect::<Vec<_>>()
+    };
+    nodes.iter().flat_map(one).collect()
 }
 
 #[test]

@@ -131,7 +131,9 @@ fn a_password_is_in_its_file_and_in_the_seeds_that_need_it() {
     let before = world.tree("build");
     world.write_key("secrets/hub", b"other\n");
     world.must(&["build", "--all"]);
-    let seed = ["manifest.json", "meta-data", "seed.iso"].map(|file| format!("build/worker-node-1/{file}"));
+    let told = ["worker-node-1.intoto.json", "worker-node-1.spdx.json"];
+    let seed = ["manifest.json", "meta-data", "seed.iso"].into_iter().chain(told);
+    let seed: Vec<_> = seed.map(|file| format!("build/worker-node-1/{file}")).collect();
     assert_eq!(changed(&before, &world.tree("build")), seed);
     assert_eq!(holders(&world), [""; 0]);
 }

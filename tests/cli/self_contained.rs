@@ -9,10 +9,14 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::mirror::{self, Item};
-use crate::world::{File as Found, Ran, World, changed, kib, must};
+use crate::world::{File as Found, Ran, World, changed, kib, must, seed_files};
 
 const IMAGE: &str = "build/worker-node-1/self-contained.iso";
 const MANIFEST: &str = "build/worker-node-1/self-contained.json";
+const PROVENANCE: [&str; 2] = [
+    "build/worker-node-1/worker-node-1.self-contained.intoto.json",
+    "build/worker-node-1/worker-node-1.self-contained.spdx.json",
+];
 const BUILD: [&str; 3] = ["build", "--self-contained", "worker-node-1"];
 
 fn size(world: &World, name: &str) -> u64 {
@@ -84,6 +88,8 @@ fn one_image_holds_the_seed_and_the_payload() {
         ("build/worker-node-1", 0o040_755),
         (IMAGE, 0o100_600),
         (MANIFEST, 0o100_644),
+        (PROVENANCE[0], 0o100_644),
+        (PROVENANCE[1], 0o100_644),
     ];
     let mut wanted: Vec<_> = wanted.map(|(name, mode)| (name.to_owned(), mode)).into();
     wanted.sort();
@@ -190,8 +196,10 @@ fn verify_makes_it_again() {
         ran.stdout.lines().map(cells).filter(|(what, ..)| what == "worker-node-1").collect::<Vec<_>>()
     };
     let row = |place: &str, result: &str| ("worker-node-1".to_owned(), place.to_owned(), result.to_owned());
+    let all =
+        |image: &str| vec![row(IMAGE, image), row(MANIFEST, "ok"), row(PROVENANCE[0], "ok"), row(PROVENANCE[1], "ok")];
     let ran = verify();
-    assert_eq!((ran.code, rows(&ran)), (0, vec![row(IMAGE, "ok"), row(MANIFEST, "ok")]), "{ran:?}");
+    assert_eq!((ran.code, rows(&ran)), (0, all("ok")), "{ran:?}");
 
     let file = File::options().read(true).write(true).open(world.path(IMAGE)).unwrap();
     let end = size(&world, IMAGE);
@@ -200,7 +208,7 @@ fn verify_makes_it_again() {
     assert!(kubelet < end);
     file.write_all_at(&[bytes[usize::try_from(kubelet).unwrap()] ^ 1], kubelet).unwrap();
     let ran = verify();
-    assert_eq!((ran.code, rows(&ran)), (4, vec![row(IMAGE, "differs"), row(MANIFEST, "ok")]), "{ran:?}");
+    assert_eq!((ran.code, rows(&ran)), (4, all("differs")), "{ran:?}");
     let hint = "run `nodebake build --self-contained`";
     assert!(ran.stderr.ends_with(&format!("hint: {hint}\n")), "{ran:?}");
     assert!(ran.stderr.contains(&format!("error: {IMAGE}: /nodebake/payload/")), "{ran:?}");
@@ -211,9 +219,8 @@ fn verify_makes_it_again() {
     // With a seed beside it both are looked at.
     world.must(&["build", "worker-node-1"]);
     let ran = verify();
-    let files = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data", "vendor-data"];
-    let mut wanted: Vec<_> = files.map(|file| row(&format!("build/worker-node-1/{file}"), "ok")).into();
-    wanted.extend([row(IMAGE, "ok"), row(MANIFEST, "ok")]);
+    let mut wanted: Vec<_> = seed_files("worker-node-1").map(|file| row(&file, "ok")).into();
+    wanted.extend(all("ok"));
     assert_eq!((ran.code, rows(&ran)), (0, wanted), "{ran:?}");
 }
 

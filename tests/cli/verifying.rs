@@ -5,10 +5,9 @@ use std::process::Command;
 
 use crate::machines::with_machines;
 use crate::mirror::Item;
-use crate::world::{Ran, World, changed, must};
+use crate::world::{Ran, World, changed, must, seed_files};
 
 const NODES: [&str; 2] = ["worker-node-1", "worker-node-2"];
-const FILES: [&str; 6] = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data", "vendor-data"];
 const INPUTS: [Item; 4] = [Item::Kubelet, Item::Containerd, Item::Runc, Item::CniPlugins];
 const BUILD: &str = "run `nodebake build`";
 const REBUILD: &str = "`nodebake rebuild NODE` makes a machine anew, with its volumes";
@@ -31,7 +30,7 @@ fn rows(world: &World, result: impl Fn(&str) -> &'static str) -> Vec<[String; 4]
     }
     let payload = world.payload("build");
     let mut files = vec![("payload (amd64)", payload.clone()), ("payload (amd64)", payload.replace(".iso", ".json"))];
-    files.extend(NODES.iter().flat_map(|node| FILES.map(|file| (*node, format!("build/{node}/{file}")))));
+    files.extend(NODES.iter().flat_map(|node| seed_files(node).map(|file| (*node, file))));
     for (what, name) in files {
         let digest = format!("sha256:{}", world.sha256(&name));
         rows.push([what.to_owned(), name.clone(), digest, result(&name).to_owned()]);
@@ -468,7 +467,7 @@ fn machines_are_held_to_what_would_be_built() {
     ];
     assert_eq!((ran.code, said(&ran)), (4, errors(&found, REBUILD)));
     let base = world.cached(Item::BaseImage).rsplit('/').next().unwrap().to_owned();
-    let rows: Vec<_> = printed(&ran).into_iter().skip(20).take(7).map(|row| row.join(" ")).collect();
+    let rows: Vec<_> = printed(&ran).into_iter().skip(24).take(7).map(|row| row.join(" ")).collect();
     let second = world.sha256("build/worker-node-2/seed.iso");
     let wanted = [
         format!("worker-node-1 domain worker-node-1: payload sha256:{payload} ok"),

@@ -225,6 +225,16 @@ impl World {
     }
 }
 
+/// What a build makes of a node with a seed, in the order of the alphabet.
+pub(crate) fn seed_files(node: &str) -> [String; 8] {
+    let told = ["intoto", "spdx"].map(|form| format!("{node}.{form}.json"));
+    let [statement, materials] = told.each_ref().map(String::as_str);
+    let texts = ["manifest.json", "meta-data", "network-config", "seed.iso", "user-data", "vendor-data"];
+    let [manifest, meta_data, network_config, seed, user_data, vendor_data] = texts;
+    [manifest, meta_data, network_config, seed, user_data, vendor_data, statement, materials]
+        .map(|file| format!("build/{node}/{file}"))
+}
+
 /// Files and folders by their path in the test's folder.
 pub(crate) type Tree = BTreeMap<String, File>;
 
