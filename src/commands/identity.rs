@@ -9,6 +9,7 @@ use crate::cli::{Identity, IdentityCsr, IdentityImport, IdentityList, IdentityRe
 use crate::config::{Node, Rotation};
 use crate::error::Error;
 use crate::identity::{Identities, Kind, Listed, NodeRequest, State, rotation_note};
+use crate::ui::Ui;
 use crate::whole_file;
 
 /// Does what is asked; says whether a certificate is near its end.
@@ -35,12 +36,9 @@ fn csr(session: &Session, args: &IdentityCsr) -> Result<(), Error> {
             path: path.clone(),
             source,
         })?;
-        session.ui.say(&format!(
-            "{0}: wrote {1}; its key stays in {2}, and `nodebake identity import {0} FILE` takes in what is signed",
-            node.name,
-            path.display(),
-            requested.key.display()
-        ));
+        let (name, path, key) = (&node.name, path.display(), requested.key.display());
+        let then = format!("`nodebake identity import {name} FILE` takes in what is signed");
+        session.ui.say_of(name, &format!("wrote {path}; its key stays in {key}, and {then}"));
     }
     Ok(())
 }
@@ -51,12 +49,8 @@ fn import(session: &Session, args: &IdentityImport) -> Result<(), Error> {
         // Whatever its kubelet does later, it begins with this one.
         let request = NodeRequest { rotates: false, ..NodeRequest::of(node) };
         let imported = session.identities(&ca).import(&request, &args.file, args.replace)?;
-        session.ui.say(&format!(
-            "{}: took in its certificate, valid until {}: {}",
-            node.name,
-            imported.facts.validity.not_after,
-            imported.certificate.display()
-        ));
+        let (end, file) = (imported.facts.validity.not_after, imported.certificate.display());
+        session.ui.say_of(&node.name, &format!("took in its certificate, valid until {end}: {file}"));
     }
     Ok(())
 }
@@ -71,10 +65,9 @@ fn renew(session: &Session, args: &IdentityRenew) -> Result<(), Error> {
     }
     for node in nodes {
         let renewed = identities.renew(&NodeRequest::of(node))?;
-        session.ui.say(&format!(
-            "{0}: issued another certificate, valid until {1}; `nodebake rebuild {0}` brings it to the machine",
-            node.name, renewed.facts.validity.not_after
-        ));
+        let (name, end) = (&node.name, renewed.facts.validity.not_after);
+        let then = format!("`nodebake rebuild {name}` brings it to the machine");
+        session.ui.say_of(name, &format!("issued another certificate, valid until {end}; {then}"));
     }
     Ok(())
 }
@@ -169,9 +162,7 @@ fn list(session: &Session, args: &IdentityList) -> Result<bool, Error> {
     let wide = args.output == StatusFormat::Wide;
     session.show(args.output.into(), &document, || table(&document.identities, wide))?;
     for (listed, rotation) in &found {
-        for remark in remarks(listed, *rotation) {
-            session.ui.say(&remark);
-        }
+        remark(session.ui, listed, *rotation);
     }
     Ok(found.iter().any(|(listed, rotation)| listed.state.is_ending() && !rotation.is_whole()))
 }
@@ -204,28 +195,25 @@ fn table(entries: &[Entry], wide: bool) -> String {
     super::table(&std::iter::once(head).chain(entries.iter().map(|entry| entry.row(wide))).collect::<Vec<_>>())
 }
 
-/// What is to be said of one.
-fn remarks(listed: &Listed, rotation: Rotation) -> Vec<String> {
+/// Says of one what is to be said.
+fn remark(ui: &Ui, listed: &Listed, rotation: Rotation) {
     let name = &listed.name;
-    let mut remarks = Vec::new();
     if let (true, Some(facts)) = (listed.state.is_ending(), &listed.facts) {
         let end = facts.validity.not_after;
         let verb = if listed.state == State::Expired { "expired" } else { "ends soon," };
         let whose = if listed.kind == Some(Kind::Ca) { "the CA" } else { "the certificate of" };
-        let warning = if rotation.is_whole() { "" } else { "warning: " };
         let note = rotation_note(rotation);
         let note = if note.is_empty() { String::new() } else { format!("; {note}") };
         let remedy = if rotation.is_whole() { String::new() } else { format!("; {}", remedy(listed)) };
-        remarks.push(format!("{warning}{whose} {name} {verb} at {end}{note}{remedy}"));
+        let text = format!("{whose} {name} {verb} at {end}{note}{remedy}");
+        if rotation.is_whole() { ui.say(&text) } else { ui.warn(&text) }
     } else if !listed.problems.is_empty() {
         let problems: Vec<_> = listed.problems.iter().map(ToString::to_string).collect();
-        remarks.push(format!("warning: the certificate of {name} is of no use: {}", problems.join("; ")));
+        ui.warn(&format!("the certificate of {name} is of no use: {}", problems.join("; ")));
     }
     if listed.requested {
-        remarks
-            .push(format!("{name}: a request is out; `nodebake identity import {name} FILE` takes in what is signed"));
+        ui.say(&format!("{name}: a request is out; `nodebake identity import {name} FILE` takes in what is signed"));
     }
-    remarks
 }
 
 /// How another certificate comes in its place.

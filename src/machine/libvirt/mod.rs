@@ -59,6 +59,7 @@ pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
             source: Cause { message: problem.to_owned(), code: 0 },
         });
     }
+    tracing::info!(uri, "connecting to libvirt");
     let watched = is_far(uri) && watch_connections();
     match Connect::open(Some(uri)) {
         Ok(connection) => {
