@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::apply::Goal;
 use crate::config::{HypervisorName, NodeName};
@@ -27,9 +27,36 @@ pub struct Cli {
     /// Download nothing: what is not in the cache is an error.
     #[arg(long, global = true)]
     pub offline: bool,
+    /// What is said beside the data.
+    #[command(flatten)]
+    pub talk: Talk,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// What is said on stderr, where stdout has the data alone.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Talk {
+    /// Say nothing but warnings and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell what goes on inside as well; twice tells more.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// How that is written on stderr; as JSON nothing is asked.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, with time, level and message; docs/output.md has its fields.
+    Json,
 }
 
 /// The verbs.

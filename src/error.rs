@@ -118,7 +118,7 @@ pub enum Error {
     #[error("SOURCE_DATE_EPOCH is {text:?}; it must be seconds since 1970, up to the end of 2155")]
     SourceDate { text: String },
     /// A group that no node is of.
-    #[error("no node is of group {group:?}")]
+    #[error("no node is of group {group:?}{}", meant(group, groups))]
     UnknownGroup { group: String, groups: Vec<String> },
     /// Another run is at work on this cluster.
     #[error("another nodebake is changing machines of this cluster{}", by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default())]
@@ -158,7 +158,7 @@ pub enum Error {
     #[error("no hypervisor is left{}: each has a node of their group, and may not have two", listed(" for", nodes))]
     Crowded { nodes: Vec<NodeName> },
     /// A hypervisor that the cluster file does not name.
-    #[error("the cluster file has no hypervisor {name}")]
+    #[error("the cluster file has no hypervisor {name}{}", meant(&name.to_string(), known))]
     UnknownHypervisor { name: HypervisorName, known: Vec<HypervisorName> },
     /// A hypervisor that all nodes were to leave still has some of them.
     #[error("{hypervisor} still has {}", left.join(", "))]
@@ -304,6 +304,13 @@ impl Error {
             | Self::Declined => None,
         }
     }
+}
+
+/// The known name that was probably meant, as the end of a sentence.
+pub(crate) fn meant(name: &str, known: &[impl ToString]) -> String {
+    let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    config::nearest(name, &known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
 }
 
 fn listed(before: &str, nodes: &[NodeName]) -> String {

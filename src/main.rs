@@ -9,12 +9,11 @@ use nodebake::ui::Ui;
 fn main() -> ExitCode {
     // Before anything is written: what we make is for its owner alone unless said otherwise.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    // What goes on inside, for whoever looks for a fault: NODEBAKE_LOG=debug.
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("NODEBAKE_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    }
-    let cli = Cli::parse();
-    let ui = Ui::new();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(Ui::refuse(&error)),
+    };
+    let ui = Ui::new(cli.talk);
     match nodebake::commands::run(&cli, &ui) {
         Ok(code) => {
             ui.finish();

@@ -2,14 +2,24 @@
 
 use std::fmt::Debug;
 
+use crate::config::NodeName;
+
 /// Where long work reports to.
 pub trait Progress: Send + Sync {
     /// Begins a piece of work with a short name ("fetch kubelet v1.35.1") and, where known, its size in bytes.
     fn task(&self, name: &str, total: Option<u64>) -> Box<dyn Task>;
-    /// Tells one piece of news of a subject, such as a node: "payload mounted".
-    fn note(&self, subject: &str, text: &str);
+    /// Tells one piece of news of a node: "payload mounted".
+    fn note(&self, node: &str, text: &str);
+    /// The same of something that nodes share, such as their network.
+    fn note_shared(&self, what: &'static str, text: &str) {
+        self.note(what, text);
+    }
     /// Tells of something that is not as it should be and did no harm.
     fn warn(&self, text: &str);
+    /// The same, where it is about one node, which the text names.
+    fn warn_of(&self, _node: &NodeName, text: &str) {
+        self.warn(text);
+    }
 }
 
 /// One piece of work under way; dropping it without `done` means that it was given up.
@@ -29,7 +39,7 @@ impl Progress for Silent {
         Box::new(Silent)
     }
 
-    fn note(&self, _subject: &str, _text: &str) {}
+    fn note(&self, _node: &str, _text: &str) {}
 
     fn warn(&self, _text: &str) {}
 }

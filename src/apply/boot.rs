@@ -214,7 +214,9 @@ impl Apply<'_> {
             }
             if !running || boot.is_silent(self.patience) {
                 let text = "is a node, and not yet known to have this";
-                return self.progress.warn(&format!("{node} {text}: {errand}; `nodebake logs {node}` tells more"));
+                return self
+                    .progress
+                    .warn_of(node, &format!("{node} {text}: {errand}; `nodebake logs {node}` tells more"));
             }
             std::thread::sleep(POLL);
         }
@@ -337,7 +339,7 @@ impl Apply<'_> {
     fn tell(&self, node: &NodeName, event: &BootEvent) {
         self.progress.note(&node.to_string(), &format!("{event} ({:.0} s)", event.uptime));
         if event.stage.is_errand() && matches!(event.news, News::Failed(_)) {
-            self.progress.warn(&format!("{node} is a node without this: `nodebake logs {node}` tells why"));
+            self.progress.warn_of(node, &format!("{node} is a node without this: `nodebake logs {node}` tells why"));
         }
     }
 

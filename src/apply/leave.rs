@@ -86,7 +86,7 @@ impl Apply<'_> {
             Ok(false) => {}
             Err(error) => {
                 let why = crate::error::chain(&error);
-                self.progress.warn(&format!("{node} is still cordoned: {why}; the next `up` tries again"));
+                self.progress.warn_of(node, &format!("{node} is still cordoned: {why}; the next `up` tries again"));
             }
         }
     }

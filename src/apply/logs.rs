@@ -51,7 +51,7 @@ impl Apply<'_> {
         }
         if let Err(error) = self.copy_logs(node, &pool) {
             let why = crate::error::chain(&error);
-            self.progress.warn(&format!("{node}: what its machine told the last time is not kept: {why}"));
+            self.progress.warn_of(node, &format!("{node}: what its machine told the last time is not kept: {why}"));
         }
     }
 

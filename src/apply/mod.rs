@@ -226,6 +226,26 @@ impl ApplyError {
         }
     }
 
+    /// The node that it is about, where it is about one alone.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Machine { .. } | Self::Open { .. } => None,
+            Self::Metadata { node, .. }
+            | Self::Cluster { node, .. }
+            | Self::Drain { node, .. }
+            | Self::Stage { node, .. }
+            | Self::Stopped { node, .. }
+            | Self::PutBack { node, .. }
+            | Self::NotPutBack { node, .. }
+            | Self::GivenBack { node, .. }
+            | Self::NotGivenBack { node, .. }
+            | Self::CameBack { node, .. }
+            | Self::NotBack { node, .. }
+            | Self::StillRuns { node, .. }
+            | Self::Stalled { node, .. } => Some(node),
+        }
+    }
+
     /// Tail of the log that tells why, where there is one.
     pub fn log(&self) -> Option<&str> {
         match self {
@@ -343,24 +363,24 @@ impl Apply<'_> {
         let hypervisor = self.hypervisor;
         match action {
             SharedAction::CreateNetwork(spec) => {
-                self.progress.note("network", &format!("making {} ({})", spec.name, spec.cidr));
+                self.progress.note_shared("network", &format!("making {} ({})", spec.name, spec.cidr));
                 hypervisor.create_network(spec).map(drop).map_err(doing(format!("making network {}", spec.name)))
             }
             SharedAction::StartNetwork(name) => {
-                self.progress.note("network", &format!("starting {name}"));
+                self.progress.note_shared("network", &format!("starting {name}"));
                 hypervisor.start_network(name).map_err(doing(format!("starting network {name}")))
             }
             SharedAction::Reserve { network, gone, wanted } => {
-                self.progress.note("network", &format!("having {network} keep the nodes' addresses"));
+                self.progress.note_shared("network", &format!("having {network} keep the nodes' addresses"));
                 let kept = hypervisor.reserve(network, gone, wanted);
                 kept.map_err(doing(format!("having network {network} keep the nodes' addresses")))
             }
             SharedAction::CreatePool(spec) => {
-                self.progress.note("pool", &format!("making {} ({})", spec.name, spec.path));
+                self.progress.note_shared("pool", &format!("making {} ({})", spec.name, spec.path));
                 hypervisor.create_pool(spec).map(drop).map_err(doing(format!("making pool {}", spec.name)))
             }
             SharedAction::StartPool(name) => {
-                self.progress.note("pool", &format!("starting {name}"));
+                self.progress.note_shared("pool", &format!("starting {name}"));
                 hypervisor.start_pool(name).map_err(doing(format!("starting pool {name}")))
             }
             SharedAction::Upload(upload) => self.upload(upload),

@@ -102,7 +102,7 @@ impl Apply<'_> {
     /// A move that an earlier run gave up is undone.
     pub(super) fn give_up_move(&self, plan: &NodePlan, moving: &Move) -> Result<Outcome, ApplyError> {
         let text = format!("its machine at {} did not come up in an earlier run", moving.here);
-        self.progress.warn(&format!("{}: {text}; the old one is started again", plan.node));
+        self.progress.warn_of(&plan.node, &format!("{}: {text}; the old one is started again", plan.node));
         Ok(self.turn_back(plan, moving)?.unwrap_or(Outcome::Registered))
     }
 
@@ -188,7 +188,7 @@ impl Apply<'_> {
             self.hypervisor.define(&with_standing(&domain.xml, &standing.to_record())).map_err(failed())?;
             if let Err(error) = self.sign_off_any(node) {
                 // Its kubelet takes the new one's Node over.
-                self.progress.warn(&crate::error::chain(&error));
+                self.progress.warn_of(node, &crate::error::chain(&error));
             }
         }
         let autostart = self.hypervisor.set_autostart(uuid, true);

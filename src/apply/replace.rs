@@ -92,7 +92,7 @@ impl Apply<'_> {
             (None, None) => return self.watch_boot(plan, self.id.uuid(&plan.node)),
         };
         let text = "its new machine did not come up in an earlier run";
-        self.progress.warn(&format!("{}: {text}; the old one is put back", plan.node));
+        self.progress.warn_of(&plan.node, &format!("{}: {text}; the old one is put back", plan.node));
         self.put_back(plan, replacement)
     }
 
@@ -111,7 +111,7 @@ impl Apply<'_> {
             && let Err(error) = self.sign_off_any(node)
         {
             // The old kubelet takes the new one's Node over.
-            self.progress.warn(&crate::error::chain(&error));
+            self.progress.warn_of(node, &crate::error::chain(&error));
         }
         self.start_after(node, &plan.pool, uuid, true)?;
         // The seeds of the plan are the new machine's.
@@ -147,7 +147,7 @@ impl Apply<'_> {
     pub(super) fn tell_failed(&self, node: &NodeName, done: Result<(), ApplyError>) {
         if let Err(error) = done {
             let why = crate::error::chain(&error);
-            self.progress.warn(&format!("{node}: {why}; the next `up` tries again"));
+            self.progress.warn_of(node, &format!("{node}: {why}; the next `up` tries again"));
         }
     }
 }

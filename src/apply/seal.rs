@@ -22,10 +22,10 @@ impl Apply<'_> {
         let node = &plan.node;
         match self.try_seal(plan, sealing, uuid, boot) {
             Ok(Ok(())) => self.progress.note(&node.to_string(), "its seed is wiped and removed"),
-            Ok(Err(why)) => self.progress.warn(&format!("{node} is not sealed: {why}")),
+            Ok(Err(why)) => self.progress.warn_of(node, &format!("{node} is not sealed: {why}")),
             Err(error) => {
                 let why = crate::error::chain(&error);
-                self.progress.warn(&format!("{node} is not sealed: {why}; {AGAIN}"));
+                self.progress.warn_of(node, &format!("{node} is not sealed: {why}; {AGAIN}"));
             }
         }
     }

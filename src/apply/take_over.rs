@@ -120,7 +120,7 @@ impl Apply<'_> {
                 && let Err(error) = self.sign_off_any(node)
             {
                 // Its kubelet takes the new one's Node over.
-                self.progress.warn(&crate::error::chain(&error));
+                self.progress.warn_of(node, &crate::error::chain(&error));
             }
             self.hypervisor.start(uuid, false).map_err(doing(format!("starting domain {name} again")))?;
         }

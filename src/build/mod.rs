@@ -359,6 +359,7 @@ impl Build<'_> {
             (baked, baked.changed)
         };
         let Baked { digest, size, .. } = baked;
+        tracing::info!(node = %node.name, image = %path.display(), %digest, changed, "rendered and baked");
         let seed = ImageFile { path, digest, size, verified: None };
         let text = Manifest::new(self, node, &bundle, &identity, payload, &seed).to_json();
         changed |= output::file(&manifest, &text, output::PUBLIC)?;

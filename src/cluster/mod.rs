@@ -293,6 +293,7 @@ impl Cluster {
         what: &'static str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ClusterError> {
+        tracing::debug!("asking the apiserver: {what}");
         match self.runtime.block_on(async { tokio::time::timeout(REQUEST_LIMIT, request).await }) {
             Ok(answer) => answer.map_err(|source| ClusterError::Request { what, source: Box::new(source) }),
             Err(_) => Err(ClusterError::Silent { what }),

@@ -48,11 +48,8 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
     if args.self_contained {
         let id = build.cluster_id();
         for node in nodes {
-            session.ui.say(&format!(
-                "{}: its network card must have the address {}",
-                node.name,
-                session.config.mac(&id, node)
-            ));
+            let mac = session.config.mac(&id, node);
+            session.ui.say_of(&node.name, &format!("its network card must have the address {mac}"));
         }
     }
     Ok(())
@@ -89,7 +86,7 @@ pub(super) fn all(session: &Session, build: &Build, nodes: &[&Node], self_contai
 /// Says what was done for the identity of a node.
 fn tell(session: &Session, node: &Node, output: &NodeOutput) {
     for warning in &output.identity.warnings {
-        session.ui.say(&format!("warning: {}: {warning}", node.name));
+        session.ui.warn_of(&node.name, &format!("{}: {warning}", node.name));
     }
     tell_identity(session, node, &output.identity);
 }
@@ -98,11 +95,12 @@ fn tell(session: &Session, node: &Node, output: &NodeOutput) {
 fn tell_end(session: &Session, output: &NodeOutput) {
     let (node, validity) = (&output.node, output.identity.facts.validity);
     if validity.is_over(session.now) {
-        session.ui.say(&format!(
-            "warning: {node}: its certificate expired at {}, which is no fault as long as its kubelet rotates it; for another \
+        let text = format!(
+            "{node}: its certificate expired at {}, which is no fault as long as its kubelet rotates it; for another \
              machine: `nodebake identity renew {node}`",
             validity.not_after
-        ));
+        );
+        session.ui.warn_of(node, &text);
     }
 }
 
@@ -111,6 +109,6 @@ pub(super) fn tell_identity(session: &Session, node: &Node, identity: &NodeIdent
     if identity.origin == Origin::Issued {
         let reasons: Vec<_> = identity.replaced.iter().map(ToString::to_string).collect();
         let because = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };
-        session.ui.say(&format!("{}: issued a certificate{because}", node.name));
+        session.ui.say_of(&node.name, &format!("issued a certificate{because}"));
     }
 }

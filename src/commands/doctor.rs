@@ -125,7 +125,7 @@ fn table(findings: &[Finding]) -> String {
 pub(super) fn settle(session: &Session, findings: Vec<Finding>) -> Result<(), Error> {
     let (failures, warnings): (Vec<_>, Vec<_>) = findings.into_iter().partition(Finding::is_failure);
     for warning in warnings.iter().filter(|finding| finding.status == Status::Warning) {
-        session.ui.say(&format!("warning: {}", warning.told()));
+        session.ui.warn(&warning.told());
     }
     if failures.is_empty() { Ok(()) } else { Err(Error::Unfit(failures)) }
 }

@@ -63,7 +63,7 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
         return Ok(());
     }
     for goes in &there {
-        session.ui.say(&describe(goes));
+        session.lay_out(how.consent, &describe(goes));
     }
     let drain = how.leave.and_then(|(leave, _)| leave.drain());
     let machines: Vec<_> = there.iter().filter(|goes| goes.removal.domain.is_some()).map(|goes| &goes.node).collect();
@@ -101,7 +101,7 @@ fn reach(session: &Session, leave: Leave) -> Result<(Option<Cluster>, Option<Nod
     match cluster.nodes() {
         Ok(nodes) => Ok((Some(cluster), Some(nodes))),
         Err(error) if leave.no_drain => {
-            session.ui.say(&format!("warning: {}; Node objects stay", crate::error::chain(&error)));
+            session.ui.warn(&format!("{}; Node objects stay", crate::error::chain(&error)));
             Ok((None, None))
         }
         Err(error) => Err(error.into()),

@@ -332,7 +332,7 @@ impl Fleet {
     /// Says what cannot be reached, before other work begins.
     pub(super) fn tell(&self, session: &Session) {
         for away in &self.away {
-            session.ui.say(&format!("warning: hypervisor {}: {}", away.name, away.why()));
+            session.ui.warn(&format!("hypervisor {}: {}", away.name, away.why()));
         }
     }
 

@@ -123,7 +123,7 @@ pub(super) fn run(cli: &Cli, ui: &Ui, args: &Gc) -> Result<(), Error> {
     let forgotten = args.forget.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let known = sweep.users().map_err(GcError::from)?;
     for file in forgotten.iter().filter(|file| !known.contains(file)) {
-        ui.say(&format!("warning: {} has not used the cache", file.display()));
+        ui.warn(&format!("{} has not used the cache", file.display()));
     }
     let (uses, gone) = uses(&sweep, &absolute(&cli.config)?, &forgotten)?;
     let mut unused: Vec<_> = gone.iter().map(|file| sweep.root_of(file)).collect();

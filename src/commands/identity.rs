@@ -36,12 +36,9 @@ fn csr(session: &Session, args: &IdentityCsr) -> Result<(), Error> {
             path: path.clone(),
             source,
         })?;
-        session.ui.say(&format!(
-            "{0}: wrote {1}; its key stays in {2}, and `nodebake identity import {0} FILE` takes in what is signed",
-            node.name,
-            path.display(),
-            requested.key.display()
-        ));
+        let (name, path, key) = (&node.name, path.display(), requested.key.display());
+        let then = format!("`nodebake identity import {name} FILE` takes in what is signed");
+        session.ui.say_of(name, &format!("wrote {path}; its key stays in {key}, and {then}"));
     }
     Ok(())
 }
@@ -52,12 +49,8 @@ fn import(session: &Session, args: &IdentityImport) -> Result<(), Error> {
         // Whatever its kubelet does later, it begins with this one.
         let request = NodeRequest { rotates: false, ..NodeRequest::of(node) };
         let imported = session.identities(&ca).import(&request, &args.file, args.replace)?;
-        session.ui.say(&format!(
-            "{}: took in its certificate, valid until {}: {}",
-            node.name,
-            imported.facts.validity.not_after,
-            imported.certificate.display()
-        ));
+        let (end, file) = (imported.facts.validity.not_after, imported.certificate.display());
+        session.ui.say_of(&node.name, &format!("took in its certificate, valid until {end}: {file}"));
     }
     Ok(())
 }
@@ -72,10 +65,9 @@ fn renew(session: &Session, args: &IdentityRenew) -> Result<(), Error> {
     }
     for node in nodes {
         let renewed = identities.renew(&NodeRequest::of(node))?;
-        session.ui.say(&format!(
-            "{0}: issued another certificate, valid until {1}; `nodebake rebuild {0}` brings it to the machine",
-            node.name, renewed.facts.validity.not_after
-        ));
+        let (name, end) = (&node.name, renewed.facts.validity.not_after);
+        let then = format!("`nodebake rebuild {name}` brings it to the machine");
+        session.ui.say_of(name, &format!("issued another certificate, valid until {end}; {then}"));
     }
     Ok(())
 }
@@ -172,7 +164,10 @@ fn list(session: &Session, args: &IdentityList) -> Result<bool, Error> {
     session.show(args.output.into(), &document, || table(&document.identities, wide))?;
     for (listed, rotation) in &found {
         for remark in remarks(listed, *rotation) {
-            session.ui.say(&remark);
+            match remark {
+                Remark::Note(text) => session.ui.say(&text),
+                Remark::Warning(text) => session.ui.warn(&text),
+            }
         }
     }
     Ok(found.iter().any(|(listed, rotation)| listed.state.is_ending() && !rotation.is_whole()))
@@ -207,25 +202,31 @@ fn table(entries: &[Entry], wide: bool) -> String {
 }
 
 /// What is to be said of one.
-fn remarks(listed: &Listed, rotation: Rotation) -> Vec<String> {
+#[derive(Debug)]
+enum Remark {
+    Note(String),
+    Warning(String),
+}
+
+fn remarks(listed: &Listed, rotation: Rotation) -> Vec<Remark> {
     let name = &printable::line(&listed.name);
     let mut remarks = Vec::new();
     if let (true, Some(facts)) = (listed.state.is_ending(), &listed.facts) {
         let end = facts.validity.not_after;
         let verb = if listed.state == State::Expired { "expired" } else { "ends soon," };
         let whose = if listed.kind == Some(Kind::Ca) { "the CA" } else { "the certificate of" };
-        let warning = if rotation.is_whole() { "" } else { "warning: " };
         let note = rotation_note(rotation);
         let note = if note.is_empty() { String::new() } else { format!("; {note}") };
         let remedy = if rotation.is_whole() { String::new() } else { format!("; {}", remedy(listed)) };
-        remarks.push(format!("{warning}{whose} {name} {verb} at {end}{note}{remedy}"));
+        let text = format!("{whose} {name} {verb} at {end}{note}{remedy}");
+        remarks.push(if rotation.is_whole() { Remark::Note(text) } else { Remark::Warning(text) });
     } else if !listed.problems.is_empty() {
         let problems: Vec<_> = listed.problems.iter().map(ToString::to_string).collect();
-        remarks.push(format!("warning: the certificate of {name} is of no use: {}", problems.join("; ")));
+        remarks.push(Remark::Warning(format!("the certificate of {name} is of no use: {}", problems.join("; "))));
     }
     if listed.requested {
-        remarks
-            .push(format!("{name}: a request is out; `nodebake identity import {name} FILE` takes in what is signed"));
+        let then = format!("`nodebake identity import {name} FILE` takes in what is signed");
+        remarks.push(Remark::Note(format!("{name}: a request is out; {then}")));
     }
     remarks
 }
@@ -275,7 +276,9 @@ mod tests {
         let shown = "a\\nworker-node-2   issued\\u{1b}[2J";
         assert_eq!([&row[0], &row[6], &row[7]], [shown; 3]);
         let remarks = remarks(&listed, Rotation::default());
-        assert!(remarks.len() == 2 && remarks.iter().all(|remark| remark.contains(shown)), "{remarks:?}");
+        let one_line =
+            |remark: &Remark| matches!(remark, Remark::Note(text) | Remark::Warning(text) if text.contains(shown));
+        assert!(remarks.len() == 2 && remarks.iter().all(one_line), "{remarks:?}");
     }
 
     #[test]

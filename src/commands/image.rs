@@ -34,7 +34,7 @@ const ROOM: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// No node is of the group.
-    #[error("the cluster file has no node of group {group}")]
+    #[error("the cluster file has no node of group {group}{}", crate::error::meant(group, known))]
     NoNode {
         /// As asked for.
         group: String,

@@ -65,12 +65,12 @@ fn offline(session: &Session) -> Result<(), Error> {
 /// What is to be said of a cluster file's choices.
 fn tell_config(session: &Session, config: &Config) {
     for warning in warnings(config) {
-        session.ui.say(&format!("warning: {warning}"));
+        session.ui.warn(&warning.to_string());
     }
     let used = config.architectures();
     for given in config.artifacts.iter().filter(|given| !used.contains(&given.arch)) {
         let (kind, from, arch) = (given.kind, given.from.file_name(), given.arch);
-        session.ui.say(&format!("warning: {kind} {from} is for {arch}, and no node is: it is left out"));
+        session.ui.warn(&format!("{kind} {from} is for {arch}, and no node is: it is left out"));
     }
 }
 

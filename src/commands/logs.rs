@@ -127,7 +127,7 @@ impl View<'_> {
             }
             if !runs {
                 self.session.ui.data(&console.rest());
-                self.session.ui.say(&format!("{node}: its machine is off"));
+                self.session.ui.say_of(node, "its machine is off");
                 return Ok(());
             }
             std::thread::sleep(POLL);

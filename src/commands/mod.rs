@@ -68,10 +68,9 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
         Verb::Inspect(args) => inspect::run(args, ui),
         Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => bundle::import(cli, ui, args),
         verb => {
-            return on_cluster_file(
-                &Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() },
-                verb,
-            );
+            let config = Config::load(&cli.config)?;
+            tracing::info!(file = %config.file.display(), nodes = config.nodes.len(), "read the cluster file");
+            return on_cluster_file(&Session { cli, ui, config, now: Timestamp::now() }, verb);
         }
     };
     done.map(|()| None)
@@ -157,7 +156,7 @@ impl Session<'_> {
     /// The same, with what is to be said of it.
     fn ca(&self) -> Result<Ca, Error> {
         let ca = self.load_ca()?;
-        ca.warnings().iter().for_each(|warning| self.ui.say(&format!("warning: {warning}")));
+        ca.warnings().iter().for_each(|warning| self.ui.warn(&warning.to_string()));
         Ok(ca)
     }
 
@@ -195,6 +194,7 @@ impl Session<'_> {
     fn lock(&self) -> Result<Lock, Error> {
         let wanted = wanted(&self.config)?;
         let lock = Lock::load(&self.lock_path())?;
+        tracing::info!(file = %self.lock_path().display(), entries = lock.entries().len(), "read the lock");
         lock.fits(&wanted)?;
         Ok(lock)
     }
@@ -291,6 +291,11 @@ impl Session<'_> {
     /// Whether somebody can be asked, or need not be; found out before the work whose end would be a question.
     fn can_consent(&self, consent: Consent) -> Result<(), Error> {
         if consent.yes || self.ui.can_ask() { Ok(()) } else { Err(Error::NoConsent) }
+    }
+
+    /// Says what a question will be about.
+    fn lay_out(&self, consent: Consent, text: &str) {
+        if consent.yes { self.ui.say(text) } else { self.ui.lay_out(text) }
     }
 
     /// Asks before something is lost.

@@ -97,7 +97,7 @@ fn binding(session: &Session, cluster: &Cluster) -> Option<Row> {
         Ok(binds) => Some(plan::binding(&binding, &binds)),
         Err(error) => {
             let name = Binding::name();
-            session.ui.say(&format!("warning: ClusterRoleBinding {name} could not be looked at: {}", error.said()));
+            session.ui.warn(&format!("ClusterRoleBinding {name} could not be looked at: {}", error.said()));
             None
         }
     }

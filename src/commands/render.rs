@@ -47,7 +47,7 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
     let payload = lock.ok().and_then(|lock| build::standing_payload(&lock, &store, &args.out.dir, node.arch, time));
     let payload = payload.unwrap_or_else(|| {
         let text = "the payload is not built: its digest, and what it alone tells of given images, are placeholders";
-        session.ui.say(&format!("{}: {text}", node.name));
+        session.ui.say_of(&node.name, text);
         placeholder(session, node)
     });
     let state = session.state();
@@ -57,9 +57,7 @@ fn bundle(session: &Session, node: &Node, args: &Render) -> Result<NodeBundle, E
         None => Some(Vec::new()),
     };
     if identity.is_none() || host_keys.is_none() {
-        session
-            .ui
-            .say(&format!("{}: not all of its identity is issued: certificates and keys are placeholders", node.name));
+        session.ui.say_of(&node.name, "not all of its identity is issued: certificates and keys are placeholders");
     }
     let (not_issued, no_keys, trusted) = (Secret::new(NOT_ISSUED), no_host_keys(), ca.certificates_pem());
     let host_keys = host_keys.unwrap_or(no_keys);

@@ -28,7 +28,7 @@ pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
         removals.extend(found.into_iter().map(|removal| (member, removal)));
     }
     for (_, removal) in &removals {
-        session.ui.say(&describe(removal));
+        session.lay_out(args.consent, &describe(removal));
     }
     session.consent(args.consent, "Remove them?")?;
     for (member, removal) in &removals {

@@ -237,7 +237,7 @@ fn sweep<'a>(session: &Session, fleet: &'a Fleet, id: &ClusterId) -> Vec<Part<'a
                 let plan = Plan { shared, nodes: Vec::new() };
                 parts.push(Part { member, nodes: Vec::new(), able: BTreeMap::new(), inventory, plan });
             }
-            Err(error) => session.ui.say(&format!("warning:{}: {}", member.at(), crate::error::chain(&error))),
+            Err(error) => session.ui.warn(&format!("{}: {}", member.at().trim_start(), crate::error::chain(&error))),
         }
     }
     parts.retain(|part| !part.plan.is_empty());
@@ -333,7 +333,7 @@ pub(super) fn check_tenants(
             let source = DrainError::Obstacles { obstacles };
             refused.push(ApplyError::Drain { node: node.clone(), source });
         } else if leave > 0 {
-            session.ui.say(&format!("{node}: {leave} pod{} will be evicted", if leave == 1 { "" } else { "s" }));
+            session.ui.say_of(node, &format!("{leave} pod{} will be evicted", if leave == 1 { "" } else { "s" }));
         }
     }
     if refused.is_empty() { Ok(()) } else { Err(Error::Nodes(refused)) }
@@ -372,12 +372,11 @@ fn bind(session: &Session, cluster: &Cluster, binding: &Binding) {
         Ok(Binds::Nothing) => {}
         Ok(Binds::Create) => session.ui.say(&format!("made ClusterRoleBinding {name}: {}", binding.purpose())),
         Ok(Binds::Change(_)) => session.ui.say(&format!("changed ClusterRoleBinding {name}: {}", binding.purpose())),
-        Ok(Binds::Differs(how)) => session.ui.say(&format!(
-            "warning: ClusterRoleBinding {name} was left as it is: {how}; {}",
-            binding.replaced_by_hand()
-        )),
-        Err(error) => session.ui.say(&format!(
-            "warning: ClusterRoleBinding {name} could not be made, and kubectl logs and exec may not work: {}",
+        Ok(Binds::Differs(how)) => session
+            .ui
+            .warn(&format!("ClusterRoleBinding {name} was left as it is: {how}; {}", binding.replaced_by_hand())),
+        Err(error) => session.ui.warn(&format!(
+            "ClusterRoleBinding {name} could not be made, and kubectl logs and exec may not work: {}",
             error.said()
         )),
     }
@@ -503,7 +502,7 @@ fn check_addresses(config: &Config, plan: &Plan, inventory: &Inventory, id: &Clu
 fn ask(session: &Session, parts: &[Part], consent: Consent, by_hand: ByHand) -> Result<(), Error> {
     let rows = |part: &Part| super::plan::named(plan::rows(&part.plan, &BTreeMap::new()), part.member.name.as_ref());
     let rows: Vec<_> = parts.iter().flat_map(rows).collect();
-    session.ui.say(super::plan::table(&rows).trim_end());
+    session.lay_out(consent, super::plan::table(&rows).trim_end());
     let lost = match by_hand {
         ByHand::InTheWay => "What is on the root disks of machines that are replaced is lost once the new ones are up.",
         ByHand::TakenOver(_) => "Machines that are taken over are stopped, and kept with all that is on their disks.",
@@ -516,7 +515,7 @@ fn tell_drift(session: &Session, plan: &Plan) {
     for plan in plan.nodes.iter().filter(stays) {
         let drift: Vec<_> = plan.drift.iter().map(ToString::to_string).collect();
         let node = &plan.node;
-        session.ui.say(&format!("{node}: differs: {}; `nodebake rebuild {node}` replaces it", drift.join(", ")));
+        session.ui.say_of(node, &format!("differs: {}; `nodebake rebuild {node}` replaces it", drift.join(", ")));
     }
 }
 
@@ -529,7 +528,7 @@ fn report(session: &Session, cluster: Option<&Cluster>, nodes: &[&Node], errors:
             all_ready = !seen.is_empty() && seen.values().all(|node| node.ready);
             session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
         }
-        Some(Err(error)) => session.ui.say(&format!("warning: {}", crate::error::chain(&error))),
+        Some(Err(error)) => session.ui.warn(&crate::error::chain(&error)),
         None => {}
     }
     if !errors.is_empty() {

@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
         return looked;
     }
     if let Err(error) = looked {
-        session.ui.say(&format!("warning: {}", chain(&error)));
+        session.ui.warn(&chain(&error));
     }
     Err(Error::Differs(checks))
 }

@@ -62,6 +62,7 @@ mod self_contained;
 mod server;
 mod sitting;
 mod taking_over;
+mod talking;
 mod tracer;
 mod usage;
 mod verifying;

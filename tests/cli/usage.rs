@@ -124,6 +124,48 @@ fn what_is_no_command_line_is_refused() {
 }
 
 #[test]
+fn a_slip_is_met_with_what_was_meant() {
+    let world = crate::hypervisors::cluster("  host-one: {uri: 'test:///default', bridge: br0}", &[("worker-a", 41)]);
+    world.edit("address: 10.0.0.41}", "address: 10.0.0.41, group: large}");
+    world.edit("\nnodes:\n", "\ngroups:\n  large: {memory: 1GiB}\n\nnodes:\n");
+    for (arguments, error) in [
+        (&["render", "worker-b"][..], "the cluster file has no node worker-b; did you mean worker-a?"),
+        (&["down", "worker-aa"], "the cluster file has no node worker-aa; did you mean worker-a?"),
+        (&["hosts", "-g", "larg"], "no node is of group \"larg\"; did you mean large?"),
+        (&["image", "lagre"], "the cluster file has no node of group lagre; did you mean large?"),
+        (&["evacuate", "hostone", "--yes"], "the cluster file has no hypervisor hostone; did you mean host-one?"),
+        (
+            &["rebuild", "worker-a", "--to", "host-on", "--yes"],
+            "the cluster file has no hypervisor host-on; did you mean host-one?",
+        ),
+        (&["explain", "worker-a", "memroy"], "nodes have no field \"memroy\"; did you mean memory?"),
+        (&["render", "worker-a", "userdata"], "the seed of worker-a has no userdata; did you mean user-data?"),
+        // Of these the command line itself knows all that there are.
+        (&["verfy"], "unrecognized subcommand 'verfy'\n\n  tip: a similar subcommand exists: 'verify'"),
+        (&["identity", "renw"], "unrecognized subcommand 'renw'\n\n  tip: a similar subcommand exists: 'renew'"),
+        (
+            &["plan", "--ouput", "json"],
+            "unexpected argument '--ouput' found\n\n  tip: a similar argument exists: '--output'",
+        ),
+        (
+            &["plan", "-o", "jsn"],
+            "invalid value 'jsn' for '--output <OUTPUT>'\n  [possible values: table, json, yaml]\n\n  tip: a similar value \
+             exists: 'json'",
+        ),
+    ] {
+        let ran = world.run(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains(&format!("error: {error}\n")), "{arguments:?}: {ran:?}");
+    }
+    // What is like nothing is met with no guess.
+    let ran = world.run(&["hosts", "-g", "small"]);
+    assert_eq!(ran, Ran::failed(2, "no node is of group \"small\"", "there are nodes of large"));
+    world.edit("group: large}", "gruop: large}");
+    let ran = world.run(&["hosts"]);
+    assert!(ran.stderr.contains("nodes[0].gruop: unknown key, did you mean \"group\"?"), "{ran:?}");
+}
+
+#[test]
 fn init_writes_the_example_once() {
     let world = World::empty();
     let said = "wrote nodebake.yaml; adapt it, then run `nodebake lock`\n";

@@ -318,7 +318,9 @@ impl Site<'_> {
         if let Some(Resume { from, validator }) = resume {
             request = request.header(header::RANGE, format!("bytes={from}-")).header(header::IF_RANGE, validator);
         }
+        tracing::debug!(%place, from = resume.map_or(0, |resume| resume.from), "asking");
         let response = request.send().map_err(|error| self.http_error(place.clone(), error))?;
+        tracing::debug!(%place, status = response.status().as_u16(), "answered");
         match response.status() {
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(self.missing(url)),
             status if status.is_success() => Ok(response),

@@ -238,7 +238,7 @@ impl View<'_> {
         let pool = log_pool(&self.member.config.libvirt.pool);
         let volumes = &self.inventory.log_volumes;
         let bytes = super::logs::tail(&*self.member.hypervisor, &pool, volumes, &log).unwrap_or_else(|error| {
-            self.look.session.ui.say(&format!("warning: {}", chain(&error)));
+            self.look.session.ui.warn(&chain(&error));
             None
         });
         Decoder::default().feed(&bytes.unwrap_or_default())
@@ -281,25 +281,25 @@ fn tell_age(session: &Session) {
         // A clock that is behind makes no image younger than new.
         let days = (today - date).get_days().max(0);
         let line = format!("base image {name} of {date} is {days} days old");
-        session.ui.say(&if days > OLD {
-            format!("warning: {line}; `nodebake lock --update` takes the newest")
+        if days > OLD {
+            session.ui.warn(&format!("{line}; `nodebake lock --update` takes the newest"));
         } else {
-            line
-        });
+            session.ui.say(&line);
+        }
     }
 }
 
 /// The cluster, where it can be asked; `status` is of use without it.
 fn cluster(session: &Session) -> Option<Cluster> {
     session.cluster().unwrap_or_else(|error| {
-        session.ui.say(&format!("warning: {}", chain(&error)));
+        session.ui.warn(&chain(&error));
         None
     })
 }
 
 fn nodes(session: &Session, cluster: &Cluster) -> Option<Nodes> {
     let asked = cluster.nodes().map_err(Error::from);
-    asked.map_err(|error| session.ui.say(&format!("warning: {}", chain(&error)))).ok()
+    asked.map_err(|error| session.ui.warn(&chain(&error))).ok()
 }
 
 /// The certificate in the machine's seed. It is a part of the seed: what was built for another one tells nothing of this
@@ -314,7 +314,7 @@ fn tell_ends(session: &Session, document: &Document) -> bool {
     let mut any = false;
     for (name, certificate) in document.nodes.iter().filter_map(|node| Some((&node.name, node.certificate.as_ref()?))) {
         if let Some(text) = certificate.remark(name) {
-            session.ui.say(&text);
+            if certificate.needs_another { session.ui.warn(&text) } else { session.ui.say(&text) }
         }
         any |= certificate.needs_another;
     }

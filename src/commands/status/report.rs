@@ -136,13 +136,12 @@ impl Certificate {
         if !self.needs_another && self.note.is_empty() {
             return None;
         }
-        let warning = if self.needs_another { "warning: " } else { "" };
         let state = if self.state.as_deref() == Some("expired") { "expired" } else { "ends soon," };
         let note = if self.note.is_empty() { String::new() } else { format!("; {}", self.note) };
         let first = if self.brought_along { "bring another, then " } else { "" };
         let remedy = if self.needs_another { format!("; {first}`nodebake rebuild {node}`") } else { String::new() };
         let text = format!("the certificate that the machine of {node} was made with {state} at {}", self.not_after);
-        Some(format!("{warning}{text}{note}{remedy}"))
+        Some(format!("{text}{note}{remedy}"))
     }
 }
 

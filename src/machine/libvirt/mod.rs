@@ -152,6 +152,7 @@ impl Libvirt {
                 source: Cause { message: problem.to_owned(), code: 0 },
             });
         }
+        tracing::info!(uri, "connecting to libvirt");
         let watched = is_far(uri) && watch_connections();
         match Connect::open(Some(uri)) {
             Ok(connection) => {
