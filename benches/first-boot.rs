@@ -21,6 +21,8 @@
 
 #[path = "shared/http.rs"]
 mod http;
+#[path = "shared/rows.rs"]
+mod rows;
 #[path = "shared/spread.rs"]
 mod spread;
 
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use nodebake::digest::Digest;
 
+use rows::Rows;
 use spread::{shown, spread};
 
 const CLONE: &str = env!("CARGO_MANIFEST_DIR");
@@ -606,24 +609,32 @@ fn print_table(runs: &BTreeMap<(Way, usize), Vec<Run>>, pairs: usize) {
     }
     println!("\n{:<34} {:<26} {:<26} {:<6} MET", "OURS AGAINST", "RATIO", "RATIO OF CPU", "LIMIT");
     let whole = |run: &Run| Some(run.seconds);
-    ratio("ssh, one worker", runs, [(Way::Ours, 1), (Way::Ssh, 1)], 0.55, whole);
-    ratio("ssh, two at once", runs, [(Way::Ours, 2), (Way::Ssh, 2)], 0.5, whole);
-    ratio("bare", runs, [(Way::Ours, 1), (Way::Bare, 1)], 1.15, whole);
-    ratio("prototype, from bootcmd on", runs, [(Way::Ours, 1), (Way::Prototype, 1)], 1.0 / 3.0, |run| run.from_bootcmd);
+    let (all, mut kept) = (runs, Rows::of("first-boot"));
+    let mut ratio = |name: &str, ways, limit, value: &dyn Fn(&Run) -> Option<f64>| {
+        ratio(&mut kept, name, all, ways, limit, value);
+    };
+    ratio("ssh, one worker", [(Way::Ours, 1), (Way::Ssh, 1)], 0.55, &whole);
+    ratio("ssh, two at once", [(Way::Ours, 2), (Way::Ssh, 2)], 0.5, &whole);
+    ratio("bare", [(Way::Ours, 1), (Way::Bare, 1)], 1.15, &whole);
+    ratio("prototype, from bootcmd on", [(Way::Ours, 1), (Way::Prototype, 1)], 1.0 / 3.0, &|run| run.from_bootcmd);
     std::io::stdout().flush().unwrap();
 }
 
 fn ratio(
+    kept: &mut Rows,
     name: &str,
     runs: &BTreeMap<(Way, usize), Vec<Run>>,
     [ours, peer]: [(Way, usize); 2],
     limit: f64,
-    value: impl Fn(&Run) -> Option<f64>,
+    value: &dyn Fn(&Run) -> Option<f64>,
 ) {
+    let what = format!("{} worker{}", ours.1, if ours.1 == 1 { "" } else { "s" });
     let (Some(ours), Some(peer)) = (runs.get(&ours), runs.get(&peer)) else { return };
     let pairs = || ours.iter().zip(peer);
     let ratios: Vec<_> = pairs().filter_map(|(ours, peer)| Some(value(ours)? / value(peer)?)).collect();
-    let met = if spread(ratios.clone()).is_some_and(|[median, ..]| median <= limit) { "yes" } else { "NO" };
+    let fine = spread(ratios.clone()).is_some_and(|[median, ..]| median <= limit);
+    kept.add(&what, name, ratios.iter().copied(), Some((limit, fine)));
+    let met = if fine { "yes" } else { "NO" };
     let cpu = shown(pairs().map(|(ours, peer)| ours.cpu / peer.cpu), 3);
     println!("{name:<34} {:<26} {cpu:<26} {limit:<6.3} {met}", shown(ratios, 3));
 }

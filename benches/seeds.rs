@@ -21,10 +21,13 @@ use nodebake::digest::Digest;
 
 #[path = "shared/pairs.rs"]
 mod pairs;
+#[path = "shared/rows.rs"]
+mod rows;
 #[path = "shared/spread.rs"]
 mod spread;
 
 use pairs::{Took, pairs_of};
+use rows::Rows;
 use spread::{shown, spread};
 
 const NODEBAKE: &str = env!("CARGO_BIN_EXE_nodebake");
@@ -107,8 +110,9 @@ fn main() -> ExitCode {
         nodes().for_each(|node| fs::rename(&node, place.join(node.file_name().unwrap())).unwrap());
     });
     let nothing = in_turn(&|| {});
-    let mut fine = row(&format!("{NODES} seeds"), &anew);
-    fine &= row("nothing to do", &nothing);
+    let mut kept = Rows::of("seeds");
+    let mut fine = row(&mut kept, &format!("{NODES} seeds"), &anew);
+    fine &= row(&mut kept, "nothing to do", &nothing);
     let largest = seeds.into_iter().max().unwrap_or_default();
     fine &= limit("largest seed, KiB", largest.div_ceil(1 << 10), SEED >> 10);
     fine &= limit("peak memory of these, KiB", anew.iter().map(|[ours, _]| ours.peak).max().unwrap_or_default(), PEAK);
@@ -203,12 +207,13 @@ fn measure(path: &Path) -> (Digest, u64) {
 }
 
 /// Shows a row; says whether its limit is met.
-fn row(name: &str, pairs: &[[Took; 2]]) -> bool {
+fn row(kept: &mut Rows, name: &str, pairs: &[[Took; 2]]) -> bool {
     let wall = |which: usize| shown(pairs.iter().map(|pair| pair[which].wall), 3);
     let ratios = || pairs::ratios(pairs, |took| took.wall);
     let fine = spread(ratios()).is_some_and(|[median, ..]| median <= RATIO);
     let (ours, peer, ratio, cpu) =
         (wall(0), wall(1), shown(ratios(), 3), shown(pairs::ratios(pairs, |took| took.cpu), 3));
+    kept.add(name, "cloud-localds", ratios(), Some((RATIO, fine)));
     println!("{name}: ours {ours}, cloud-localds {peer}, ratio {ratio}, of cpu {cpu}, limit {RATIO}: {}", word(fine));
     fine
 }

@@ -20,6 +20,8 @@
 mod http;
 #[path = "shared/pairs.rs"]
 mod pairs;
+#[path = "shared/rows.rs"]
+mod rows;
 #[path = "shared/spread.rs"]
 mod spread;
 
@@ -33,6 +35,7 @@ use std::process::Command;
 use nodebake::digest::Digest;
 
 use pairs::{Took, pairs_of};
+use rows::Rows;
 use spread::{shown, spread};
 
 const NODEBAKE: &str = env!("CARGO_BIN_EXE_nodebake");
@@ -90,6 +93,7 @@ fn main() {
     let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let bench = Bench::new(folder.path(), &lab);
     println!("{pairs} pairs a row; seconds: median (least to most)\n");
+    let mut rows = Rows::of("supply-chain");
     let mut table = vec![["", "OURS", "PEER", "RATIO", "LIMIT", "MET", "CPU RATIO", "PEAK"].map(ToOwned::to_owned)];
 
     let build = [NODEBAKE, "--offline", "--cache-dir", "store", "build", "--out", "out", "worker-node-1"];
@@ -100,14 +104,14 @@ fn main() {
     };
     let out = bench.folder.join("out");
     let payload = in_turn(&build, PIPELINE, &|| fs::remove_dir_all(&out).unwrap());
-    table.push(row("payload", &payload, 0.25, 32 << 10));
+    table.push(row(&mut rows, ["payload", "sha256sum, tar, genisoimage"], &payload, 0.25, 32 << 10));
     let nothing = in_turn(&build, PIPELINE, &|| {});
-    table.push(row("nothing to do", &nothing, 0.02, u64::MAX));
+    table.push(row(&mut rows, ["nothing to do", "sha256sum, tar, genisoimage"], &nothing, 0.02, u64::MAX));
     let mirror = bench.mirror.clone();
     let fetch = [NODEBAKE, "--mirror", &mirror, "--cache-dir", "fetched-store", "fetch"];
     let store = bench.folder.join("fetched-store");
     let fetched = in_turn(&fetch, CURL, &|| drop(fs::remove_dir_all(&store)));
-    table.push(row("fetch", &fetched, 0.5, u64::MAX));
+    table.push(row(&mut rows, ["fetch", "curl, sha256sum"], &fetched, 0.5, u64::MAX));
     print_table(&table);
 
     println!("\nfiles written, made or renamed when there is nothing to do: {}", bench.writes(&build));
@@ -242,7 +246,7 @@ fn changes_a_file(line: &str) -> bool {
     }
 }
 
-fn row(name: &str, pairs: &[[Took; 2]], limit: f64, peak_limit: u64) -> [String; 8] {
+fn row(rows: &mut Rows, [name, peer]: [&str; 2], pairs: &[[Took; 2]], limit: f64, peak_limit: u64) -> [String; 8] {
     let wall = |which: usize| shown(pairs.iter().map(|pair| pair[which].wall), 3);
     let ratios = || pairs::ratios(pairs, |took| took.wall);
     let peak = pairs.iter().map(|[ours, _]| ours.peak).max().unwrap_or_default();
@@ -251,6 +255,7 @@ fn row(name: &str, pairs: &[[Took; 2]], limit: f64, peak_limit: u64) -> [String;
         most => (format!("{limit}, {} MiB", most >> 10), peak <= most),
     };
     let met = spread(ratios()).is_some_and(|[median, ..]| median <= limit) && within;
+    rows.add(name, peer, ratios(), Some((limit, met)));
     let cpu = spread(pairs::ratios(pairs, |took| took.cpu)).map_or(0.0, |[median, ..]| median);
     [
         name.to_owned(),

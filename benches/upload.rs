@@ -31,11 +31,14 @@ use rand::{Rng as _, RngCore as _, SeedableRng as _};
 mod daemon;
 #[path = "shared/pairs.rs"]
 mod pairs;
+#[path = "shared/rows.rs"]
+mod rows;
 #[path = "shared/spread.rs"]
 mod spread;
 
 use daemon::Daemon;
 use pairs::{Took, pairs_of};
+use rows::Rows;
 use spread::{shown, spread};
 
 const POOL: &str = "bench";
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
     let pairs = std::env::var("NODEBAKE_BENCH_PAIRS").ok().map_or(5, |count| count.parse().unwrap());
     // Beside what is built, since /tmp may be memory.
     let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let bench = Bench::new(folder.path());
+    let mut bench = Bench::new(folder.path());
     println!("{pairs} pairs a row; seconds: median (least to most)\n");
     let dense = bench.image("dense", DENSE, |_, image| fill(image, 0, DENSE));
     let mut fine = bench.row("dense, 1 GiB", &dense, pairs, Some(DENSE_RATIO));
@@ -132,6 +135,7 @@ fn scatter(noise: &mut StdRng, image: &File) {
 struct Bench {
     folder: PathBuf,
     daemons: [Daemon; 3],
+    rows: Rows,
 }
 
 impl Bench {
@@ -141,7 +145,7 @@ impl Bench {
             let path = folder.join(format!("pool-{number}")).to_str().unwrap().to_owned();
             daemon.open().create_pool(&PoolSpec { name: POOL.to_owned(), path }).unwrap();
         }
-        Self { folder: folder.to_owned(), daemons }
+        Self { folder: folder.to_owned(), daemons, rows: Rows::of("upload") }
     }
 
     fn image(&self, name: &str, size: u64, write: impl Fn(&mut StdRng, &File)) -> Image {
@@ -184,7 +188,7 @@ impl Bench {
     }
 
     /// Shows a row; says whether its limit is met, where it has one.
-    fn row(&self, name: &str, image: &Image, pairs: usize, limit: Option<f64>) -> bool {
+    fn row(&mut self, name: &str, image: &Image, pairs: usize, limit: Option<f64>) -> bool {
         let volume = self.folder.join("pool-0").join(VolumeName::Payload(image.digest).to_string());
         let allocated = || volume.metadata().map_or(0, |metadata| metadata.blocks() / 2048);
         let room = std::cell::Cell::new([0; 2]);
@@ -203,6 +207,7 @@ impl Bench {
         let wall = |which: usize| shown(pairs.iter().map(|pair| pair[which].wall), 2);
         let ratios = || pairs::ratios(&pairs, |took| took.wall);
         let fine = limit.is_none_or(|limit| spread(ratios()).is_some_and(|[median, ..]| median <= limit));
+        self.rows.add(name, "virsh vol-upload", ratios(), limit.map(|limit| (limit, fine)));
         let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit}: {}", word(fine)));
         let (ratio, cpu) = (shown(ratios(), 2), shown(pairs::ratios(&pairs, |took| took.cpu), 2));
         let [ours, theirs] = room.get();
@@ -212,7 +217,7 @@ impl Bench {
     }
 
     /// Shows what three at once take, and what of the image is read for it; says whether the limit is met.
-    fn fan_out(&self, image: &Image, count: usize) -> bool {
+    fn fan_out(&mut self, image: &Image, count: usize) -> bool {
         let runs: Vec<_> = (0..count)
             .map(|_| {
                 let took = self.ours(image, &self.daemons);
@@ -224,6 +229,7 @@ impl Bench {
         self.clear(image);
         let read = || runs.iter().map(|(_, read, _)| *read);
         let fine = spread(read()).is_some_and(|[.., most]| most <= READ_RATIO);
+        self.rows.add("bytes read for three at once", "bytes of the image", read(), Some((READ_RATIO, fine)));
         let (wall, peak) = (shown(runs.iter().map(|(wall, ..)| *wall), 2), runs.iter().map(|(.., peak)| peak).max());
         println!(
             "the dense one to three daemons: {wall}, at most {} MiB of memory, read for each of its bytes {}, limit \
