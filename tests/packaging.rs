@@ -1,6 +1,7 @@
 //! What is installed and packed: which files go where, that they work there, and that the same sources make the same bytes.
 //!
-//! Needs make, tar, gzip and sha256sum. Shells, man and cargo-deb are asked where they are there.
+//! Needs git, make, tar, gzip, sha256sum, unshare and systemd-analyze. Shells, man and cargo-deb are asked where they are
+//! there.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -343,4 +344,61 @@ fn units_are_as_systemd_wants_them() {
     // The lower, the less it could do; that of a unit without any of it is 9.6.
     let service = format!("{units}/nodebake-drift.service");
     must(&mut inside(&["systemd-analyze", "security", "--offline=true", "--threshold=21", "--no-pager", &service]));
+}
+
+/// Runs a script of packaging/ where a stand-in builds: a line of shell, in the folder of the sources, that prints the
+/// program.
+fn build_with(cargo: &str, script: &str, folder: &TempDir) -> Output {
+    let bin = folder.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let stand_in = "#!/bin/sh\nset -e\nwhile [ \"$1\" != --target-dir ]; do shift; done\nmkdir -p \"$2/release\"\n";
+    fs::write(bin.join("cargo"), format!("{stand_in}{{ {cargo}; }} >\"$2/release/nodebake\"\n")).unwrap();
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(repository().join("packaging").join(script));
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", bin.display())).env("PUBLISHED", folder.path().join("published"));
+    for name in ["BIN", "CFLAGS", "CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS", "SOURCE_DATE_EPOCH"] {
+        command.env_remove(name);
+    }
+    command.env("CARGO_HOME", "/cargo-home").env("RUSTFLAGS", "-C target-cpu=native").env("CARGO_INCREMENTAL", "1");
+    command.output().unwrap()
+}
+
+#[test]
+fn a_release_is_built_without_a_trace_of_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let tell = "printf '%s\\n' \"${RUSTFLAGS-none}\" \"$CFLAGS\" \"$CARGO_INCREMENTAL\" \"$SOURCE_DATE_EPOCH\"; \
+                printf %s \"$CARGO_ENCODED_RUSTFLAGS\"";
+    let log = path(&folder, "log");
+    let ran = build_with(&format!("{{ {tell}; }} >{log}; echo program"), "release", &folder);
+    let program = path(&folder, "published/release/nodebake");
+    assert_eq!((ran.status.code(), String::from_utf8(ran.stdout).unwrap()), (Some(0), format!("{program}\n")));
+    let clone = repository().to_str().unwrap();
+    let told = fs::read_to_string(log).unwrap();
+    let [rust, c, incremental, time, flags] = told.lines().collect::<Vec<_>>()[..] else { panic!("{told}") };
+    assert_eq!((rust, incremental), ("none", "0"));
+    assert_eq!(c, format!(" -ffile-prefix-map={clone}=/nodebake -ffile-prefix-map=/cargo-home=/cargo"));
+    assert!(time.parse::<u64>().is_ok(), "{told}");
+    let mapped = [format!("{clone}=/nodebake"), "/cargo-home=/cargo".to_owned()];
+    assert_eq!(flags, mapped.map(|paths| format!("--remap-path-prefix={paths}")).join("\u{1f}"));
+
+    // What names this machine all the same is found, wherever in the bytes it stands.
+    for (cargo, named) in
+        [("printf 'a\\0'; pwd | tr -d '\\n'; echo /src", clone), ("echo x/cargo-home/y", "/cargo-home")]
+    {
+        let said = format!("error: {program} names {named}\n\nhint: see what brings it there: strings -a {program}");
+        assert_eq!(refusal(&build_with(cargo, "release", &folder)), (false, said));
+    }
+}
+
+#[test]
+fn two_builds_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let same = build_with("echo program; cat Cargo.lock; echo \"$SOURCE_DATE_EPOCH\"", "reproducible", &folder);
+    let told = String::from_utf8(same.stdout).unwrap();
+    assert!(same.status.success() && told.ends_with(", the same from two folders\n"), "{told}");
+    for differs in ["umask", "date +%Z", "pwd | wc -c"] {
+        let (success, said) = refusal(&build_with(differs, "reproducible", &folder));
+        assert!(!success && said.contains("error: two builds of the same sources differ\n"), "{differs}: {said}");
+    }
 }
