@@ -32,7 +32,7 @@ lint: packages
 
 # Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice. The
 # crate itself is not optimised here, since that takes longer than all these tests; what the lab's guests meet is.
-unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt, stand-ins (ARGS= for some)
+unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt (ARGS= for some of it)
 	cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace $(ARGS)
 
 # Images for a single drive and golden images have scenarios of their own, which `make soak` adds.

@@ -33,7 +33,8 @@ packed_at() {
   local seconds=${SOURCE_DATE_EPOCH:-}
   # Sources without a history have the time that nodebake's images have, 2000-01-01.
   [[ -n $seconds ]] || seconds=$(git -C "$clone" log -1 --format=%ct 2>/dev/null) || seconds=946684800
-  [[ $seconds =~ ^[0-9]+$ ]] || die "SOURCE_DATE_EPOCH is '$seconds', which is no number of seconds" "give digits, or unset it"
+  [[ $seconds =~ ^[0-9]+$ ]] || die "SOURCE_DATE_EPOCH is '$seconds', which is no number of seconds" \
+    "give digits, or unset it"
   printf '%s\n' "$seconds"
 }
 

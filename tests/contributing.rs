@@ -36,8 +36,8 @@ fn is_path(span: &str) -> bool {
 
 /// The names in brackets behind a file's, each between backticks.
 fn names(behind: &str) -> Vec<&str> {
-    let inner = behind.strip_prefix(" (`").and_then(|rest| Some(rest.split_once(')')?.0));
-    inner.into_iter().flat_map(|inner| inner.split("`, `")).map(|name| name.trim_end_matches('`')).collect()
+    let inner = behind.trim_start().strip_prefix("(`").and_then(|rest| Some(rest.split_once(')')?.0));
+    inner.into_iter().flat_map(|inner| inner.split(',')).map(|name| name.trim().trim_matches('`')).collect()
 }
 
 /// Whether a text has a name as a word of its own.
@@ -92,6 +92,7 @@ fn what_is_not_there_is_found() {
     for (text, wanted) in [
         ("see `src/nowhere.rs`", &["src/nowhere.rs"][..]),
         ("see `src/cli.rs` (`Cli`, `NoSuchName`)", &["NoSuchName in src/cli.rs"]),
+        ("see `src/cli.rs`\n(`Cli`,\n  `Gone`)", &["Gone in src/cli.rs"]),
         ("see `src/cli.rs` (`Cl`)", &["Cl in src/cli.rs"]),
         ("`Makefile`, `NOTES.md`, `make lint frob X=1`", &["NOTES.md", "make frob"]),
         ("```text\nmake frob\ncargo test --test frob\n```\n", &["make frob", "--test frob"]),

@@ -1,7 +1,8 @@
-//! What is installed and packed: which files go where, that they work there, and that the same sources make the same bytes.
+//! What is installed and packed: which files go where, that they work there, and that the same sources make the same
+//! bytes.
 //!
-//! Needs git, make, tar, gzip, sha256sum, unshare and systemd-analyze. Shells, man and cargo-deb are asked where they are
-//! there.
+//! Needs git, make, tar, gzip, sha256sum, unshare and systemd-analyze. Shells, man and cargo-deb are asked where they
+//! are there.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -254,8 +255,8 @@ fn a_tarball_is_the_same_whoever_packs_it() {
     assert_same(&files(Path::new(&unpacked)), &wanted.collect());
 }
 
-/// Where a file of ours is in a Debian package, which has folders of its own for packages' completions of zsh, and its own
-/// texts of licences.
+/// Where a file of ours is in a Debian package, which has a folder of its own for packages' completions of zsh, and its
+/// own texts of licences.
 fn in_debian(place: &str) -> Option<String> {
     let place = place.replace("share/zsh/site-functions/", "share/zsh/vendor-completions/");
     (!place.contains("/LICENSE")).then(|| format!("usr/{place}"))

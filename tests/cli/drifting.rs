@@ -1,5 +1,5 @@
-//! The unit in docs/examples/systemd, which reports what differs from the cluster file: what it starts, where it may not
-//! write and as a root without any of root's powers.
+//! The unit in docs/examples/systemd, which reports what differs from the cluster file: what it starts, where it may
+//! not write and as a root without any of root's powers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +11,8 @@ use crate::daemon::Daemon;
 use crate::leaving;
 use crate::world::{Ran, World, changed, must};
 
-/// As the unit's sandbox is, as far as it can be had without systemd: the folder cannot be written, capabilities are gone
-/// for good.
+/// As the unit's sandbox is, as far as it can be had without systemd: the folder cannot be written, capabilities are
+/// gone for good.
 const SANDBOX: &str = "mount --bind \"$0\" \"$0\"
 mount -o remount,bind,ro \"$0\"
 cd \"$0\"
