@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 LAB := tests/lab/lab
 
-.PHONY: build demo test lint unit e2e soak bench fuzz deny generated packages clean
+.PHONY: build demo test lint unit e2e soak bench fuzz deny generated packages \
+  install uninstall dist deb release reproducible clean
 
 build: packages ## target/release/nodebake
 	cargo build --release --locked --workspace --bins
@@ -21,6 +22,7 @@ lint: packages
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --release --locked --test e2e -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/packages tests/lab/mirror tests/lab/given tests/lab/container-image tests/lab/containerds tests/lab/cloud-init tests/lab/demo tests/lab/cluster-file .ci/run
+	shellcheck -x packaging/install packaging/dist packaging/deb packaging/release packaging/reproducible
 	shellcheck benches/first-boot/ssh-way benches/first-boot/prototype
 	sed '/^{%-.*%}$$/d' cloud-init/guest/report | shellcheck -s sh -
 	sed '1d;/^{%-.*%}$$/d' cloud-init/vendor-data | shellcheck -s sh -
@@ -30,8 +32,8 @@ lint: packages
 
 # Always the whole workspace: features of shared dependencies are then the same each time, and nothing is built twice. The
 # crate itself is not optimised here, since that takes longer than all these tests; what the lab's guests meet is.
-unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt, stand-ins
-	cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace
+unit: packages ## tests beside the code, the command line, identities, images, what is rendered, libvirt (ARGS= for some of it)
+	cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace $(ARGS)
 
 # Images for a single drive and golden images have scenarios of their own, which `make soak` adds.
 e2e: packages ## real guests in the lab
@@ -76,6 +78,25 @@ deny: ## licences, duplicates, sources; needs cargo-deny
 generated: packages ## man/ and completions/, from the command line as it is now
 	NODEBAKE_GENERATE=1 cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace \
 	  --test cli generated::kept
+
+# None of these builds, so that `sudo make install` leaves no files of root's in target/.
+install: ## program, man pages, completions, documents; PREFIX=/usr/local, DESTDIR=, BIN=target/release/nodebake
+	@packaging/install
+
+uninstall: ## takes away what `make install` put there; the same PREFIX and DESTDIR
+	@packaging/install --remove
+
+dist: ## a tarball of what is installed, with its digest, in target/dist (BIN=, OUT=, SOURCE_DATE_EPOCH=)
+	@packaging/dist
+
+deb: ## the same as a Debian package; needs cargo-deb (BIN=, OUT=, SOURCE_DATE_EPOCH=, FAST=1)
+	@packaging/deb
+
+release: packages ## the program as it is published, in target/published: no path of this machine is in it
+	packaging/release
+
+reproducible: packages ## builds the release in two folders and compares the bytes; twice the time of a build
+	packaging/reproducible
 
 packages:
 	@tests/lab/packages

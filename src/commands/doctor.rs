@@ -10,7 +10,7 @@ use super::{Inputs, Session};
 use crate::build::BuildError;
 use crate::cli::Doctor;
 use crate::config::{Arch, Node};
-use crate::doctor::{Case, Check, Files, Finding, Remedy, Status, examine, mend, mend_files};
+use crate::doctor::{Case, Check, Files, Finding, Remedy, Runtime, Status, examine, mend, mend_files};
 use crate::error::Error;
 use crate::plan::{ByHand, Images};
 
@@ -49,7 +49,10 @@ fn look(session: &Session, nodes: &[&Node], out: &Path) -> Vec<Finding> {
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
-    let mut findings = examine(case, &Files { lock: session.lock(), ca, store: session.store(), out, images });
+    // A source that cannot be had is told of elsewhere; offline nothing is downloaded.
+    let source = if session.cli.offline { None } else { session.source().ok() };
+    let runtime = Runtime::look(&session.config, source.as_ref());
+    let mut findings = examine(case, &Files { lock: session.lock(), ca, store: session.store(), out, images, runtime });
     if let Some(error) = trouble {
         findings.push(Finding::of_error(Check::Output, &error, error.hint()));
         findings.sort_by_key(|finding| finding.check);

@@ -18,6 +18,7 @@ mod fixture;
 mod host;
 mod network;
 mod routes;
+mod runtime;
 mod storage;
 mod taken;
 
@@ -33,6 +34,7 @@ pub use apiserver::{Probe, probe};
 use cluster::Asked;
 pub use cluster::{Answers, Questions};
 pub use finding::{Check, Finding, Remedy, Status, size};
+pub use runtime::Runtime;
 
 use crate::apply::{Presence, presences};
 use crate::artifacts::{Lock, Store};
@@ -73,6 +75,8 @@ pub struct Files<'a> {
     pub out: &'a Path,
     /// What nodes of each architecture would be made from, as far as it is built; none where lock or CA are of no use.
     pub images: Option<BTreeMap<Arch, Option<Images>>>,
+    /// What nodebake itself needs.
+    pub runtime: Runtime,
 }
 
 /// What a hypervisor tells.
@@ -302,6 +306,7 @@ fn of_files(case: Case, files: &Files, host: Option<&Host>) -> Vec<Finding> {
     ];
     findings.extend(files::ca(&files.ca, case.now));
     findings.extend(files::certificates(case, &files.ca, host, files.out));
+    findings.extend(runtime::runtime(case, &files.runtime));
     findings
 }
 

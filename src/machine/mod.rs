@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
@@ -46,7 +47,7 @@ pub use domain_xml::{Backing, DomainSpec, Drive, Firmware, NetworkCard, VirtType
 pub use error::{Cause, MachineError};
 pub use fan::upload_to_all;
 pub use image::{Block, Image, Piece, Reading, Source, Verified};
-pub use libvirt::open;
+pub use libvirt::{client_version, open};
 pub use mark::{Mark, MarkError, MarkState, VolumeName};
 pub use record::{Moving, Parts, Passing, Record, with_standing};
 pub use resources::{Card, Resources};
@@ -497,6 +498,17 @@ fn transport(uri: &str) -> &str {
         None if rest.starts_with('/') => "",
         None => "tls",
     }
+}
+
+/// The program by which libvirt reaches a daemon through ssh: `ssh`, or the one that the URI names
+/// (<https://libvirt.org/uri.html#ssh-transport>); none where it is reached in another way.
+pub fn remote_shell(uri: &str) -> Option<PathBuf> {
+    if transport(uri) != "ssh" {
+        return None;
+    }
+    let url = url::Url::parse(uri).ok();
+    let named = url.and_then(|url| Some(url.query_pairs().find(|(key, _)| key == "command")?.1.into_owned()));
+    Some(named.unwrap_or_else(|| "ssh".to_owned()).into())
 }
 
 /// Whether a domain may be started and stopped: it is ours, or taken over.

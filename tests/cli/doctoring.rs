@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use nodebake::config::Arch;
-use nodebake::machine::{Capabilities, HostInfo};
+use nodebake::machine::{Capabilities, HostInfo, client_version};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -125,6 +125,7 @@ impl Lab {
             ok("certificates", "every node has one that lasts, or is issued one when it is built"),
             ok("cache", "FOLDER/cache can be written; N are free, at most N will be needed"),
             ok("output", "build can be written; N are free, at most N will be needed"),
+            ok("runtime", &format!("libvirt's client library is {}", client_version().unwrap())),
             ok("libvirt", &format!("{libvirt_version} with QEMU {hypervisor_version} at {}", self.daemon.uri)),
             finding("kvm", "warning", &slow, module),
             ok("guests", &format!("amd64 by {emulator}, BIOS")),
@@ -665,6 +666,56 @@ fn a_kubeconfig_that_others_can_read_is_told_and_taken_away_from_them() {
     assert_eq!((fine(&ran), ran.stderr.as_str(), mode()), (vec![], said, 0o600));
     let ran = doctor(&["--fix"]);
     assert_eq!((fine(&ran), ran.stderr.as_str()), (vec![], ""));
+}
+
+#[test]
+fn what_nodebake_itself_needs_is_told_where_it_is_not_there() {
+    let world = World::locked();
+    world.edit("https://10.0.0.4:6443", "https://nowhere.invalid:6443");
+    world.edit("  pki: pki\n", "  pki: pki\n  caKey: {command: [./ca-key]}\n");
+    let uri = "qemu+ssh://root@nowhere.invalid/system";
+    world.edit("uri: test:///default", &format!("uri: {uri}"));
+    let runtime = |change: &dyn Fn(&mut Command)| -> Vec<Row> {
+        let mut command = world.command(&[]);
+        command.args(["doctor", "-o", "json"]).env("PATH", "/nonexistent").env("SSL_CERT_FILE", "/dev/null");
+        change(&mut command);
+        let ran = world.run_command(&mut command);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let rows = document["findings"].as_array().unwrap().iter().filter(|row| row["check"] == "runtime");
+        let cell = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        rows.map(|row| ["check", "status", "found", "fix"].map(|key| cell(row, key))).collect()
+    };
+    let ssh = finding(
+        "runtime",
+        "failure",
+        &format!("{uri} is reached by ssh, and there is no such program"),
+        "install openssh-client here, or correct the URI in the cluster file",
+    );
+    let key = finding(
+        "runtime",
+        "warning",
+        "the CA's key is fetched by FOLDER/./ca-key, and there is no such program",
+        "install it, or correct cluster.caKey in the cluster file; certificates are issued with it",
+    );
+    let trust = finding(
+        "runtime",
+        "warning",
+        "no CA is trusted on this machine, so that nothing can be downloaded by https",
+        "install ca-certificates, or name a file of theirs with download.caFile in the cluster file",
+    );
+    // A mirror in a folder needs no trust, and `--offline` asks nobody.
+    assert_eq!(runtime(&|_| ()), [ssh.clone(), key.clone()]);
+    let upstream = |command: &mut Command| {
+        command.env_remove("NODEBAKE_MIRROR");
+    };
+    assert_eq!(runtime(&upstream), [ssh.clone(), key.clone(), trust]);
+    assert_eq!(runtime(&|command| upstream(command.arg("--offline"))), [ssh.clone(), key.clone()]);
+
+    fs::write(world.path("ca-key"), "#!/bin/sh\n").unwrap();
+    assert_eq!(runtime(&|_| ()), [ssh.clone(), key]);
+    world.chmod("ca-key", 0o700);
+    assert_eq!(runtime(&|_| ()), [ssh]);
 }
 
 #[test]

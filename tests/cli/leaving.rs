@@ -15,7 +15,7 @@ use crate::world::{Ran, World};
 const OTHER: &str = "worker-node-2";
 
 /// A cluster of the apiserver's CA, whose machines register themselves there.
-fn cluster(daemon: &Daemon) -> (World, Arc<Apiserver>, Guests) {
+pub(crate) fn cluster(daemon: &Daemon) -> (World, Arc<Apiserver>, Guests) {
     let world = rebuilding::world(&daemon.uri);
     let api = join(&world);
     let guests = members(daemon, &api);

@@ -30,16 +30,21 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
+/// The system's certificates and `further` ones. A machine without any can still use a plain mirror; https then fails with
+/// an unknown issuer.
+pub(super) fn roots(further: &[CertificateDer<'static>]) -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(further.iter().cloned());
+    roots
+}
+
 /// A client that trusts the system's certificates and `further` ones. The proxies that
 /// the environment names are used, as reqwest reads it: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 pub(super) fn client(limits: &Limits, further: &[CertificateDer<'static>]) -> Result<Client, Cause> {
-    let mut roots = rustls::RootCertStore::empty();
-    // A machine without certificates can still use a plain mirror; https then fails with an unknown issuer.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots.add_parsable_certificates(further.iter().cloned());
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(further))
         .with_no_client_auth();
     let client = Client::builder()
         .tls_backend_preconfigured(tls)

@@ -136,6 +136,16 @@ impl Source {
         Self { limits, client: OnceLock::new(), ..self }
     }
 
+    /// How many CAs https trusts, the system's and further ones; none where nothing is fetched by https.
+    pub fn trusted(&self) -> Option<usize> {
+        let by_https = |origin: &Origin| match &origin.tree {
+            Tree::Upstream => true,
+            Tree::Http(url) => url.scheme() == "https",
+            Tree::Folder(_) => false,
+        };
+        self.origins.iter().any(by_https).then(|| client::roots(&self.certificates).len())
+    }
+
     /// The places to ask, in their order.
     pub(super) fn sites(&self) -> impl Iterator<Item = Site<'_>> {
         self.origins.iter().map(|origin| Site { source: self, origin })
@@ -473,6 +483,27 @@ mod tests {
 
     fn open(source: &Source, address: &str) -> Result<Body, SourceError> {
         source.sites().next().unwrap().open(&url(address), None)
+    }
+
+    #[test]
+    fn trust_is_counted_where_https_is_spoken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, ca) = (folder.path().to_str().unwrap(), folder.path().join("ca.pem"));
+        std::fs::write(&ca, rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem()).unwrap();
+        let trusted = |mirrors: &[&str], fallback, ca: Option<&Path>| {
+            let mirrors: Vec<_> = mirrors.iter().map(|&mirror| mirror.to_owned()).collect();
+            Source::new(&mirrors, fallback, ca).unwrap().trusted()
+        };
+        let system = trusted(&[], false, None).unwrap();
+        for (mirrors, fallback, further, wanted) in [
+            (&[tree][..], false, Some(&*ca), None),
+            (&["http://m", tree], false, None, None),
+            (&["http://m", "https://n"], false, None, Some(system)),
+            (&[tree], true, None, Some(system)),
+            (&[], false, Some(&ca), Some(system + 1)),
+        ] {
+            assert_eq!(trusted(mirrors, fallback, further), wanted, "{mirrors:?}");
+        }
     }
 
     #[test]

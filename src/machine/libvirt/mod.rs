@@ -54,6 +54,11 @@ pub fn open(uri: &str) -> Result<Box<dyn Hypervisor>> {
     Ok(Box::new(Libvirt::open(uri)?))
 }
 
+/// The version of libvirt's client library here, where it tells.
+pub fn client_version() -> Option<semver::Version> {
+    Connect::version().ok().map(host_xml::version)
+}
+
 /// Whether the daemon is reached through a network, which may fail without a word.
 fn is_far(uri: &str) -> bool {
     matches!(transport(uri), "ssh" | "libssh" | "libssh2" | "tls" | "tcp")
