@@ -50,6 +50,7 @@ mod power;
 mod proxies;
 mod reaching;
 mod rebuilding;
+mod reference;
 mod rendering;
 mod reproducible;
 mod runtimes;
