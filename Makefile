@@ -75,9 +75,9 @@ deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources
 
 # The test that keeps them fresh writes them when it is told to.
-generated: packages ## man/ and completions/, from the command line as it is now
+generated: packages ## man/ and completions/ from the command line, docs/configuration.md from the schema
 	NODEBAKE_GENERATE=1 cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace \
-	  --test cli generated::kept
+	  --test cli -- generated::kept reference::kept
 
 # None of these builds, so that `sudo make install` leaves no files of root's in target/.
 install: ## program, man pages, completions, documents; PREFIX=/usr/local, DESTDIR=, BIN=target/release/nodebake

@@ -1,6 +1,6 @@
 //! The lab's apiserver stand-in inside a test, with its administrator, and kubelets that the test plays.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -35,11 +35,16 @@ impl Deref for Apiserver {
 impl Apiserver {
     /// `kubelets` says whether pods end when they are told to.
     pub(crate) fn start(kubelets: bool) -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), kubelets)
+    }
+
+    /// The same where clients look for it.
+    pub(crate) fn at(listen: SocketAddr, kubelets: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
-        issue(folder.path());
+        issue(folder.path(), &listen.ip().to_string());
         let flags = Flags::local(file("server.pem"), file("server-key.pem"), file("ca.pem"), file("requests.jsonl"));
-        let server = Server::start(&Flags { pods_become_ready: kubelets, ..flags }).unwrap();
+        let server = Server::start(&Flags { listen, pods_become_ready: kubelets, ..flags }).unwrap();
         let kubeconfig = json!({
             "clusters": [{"name": "c", "cluster": {
                 "server": format!("https://{}", server.address()), "certificate-authority": file("ca.pem"),
@@ -160,7 +165,7 @@ impl Apiserver {
 }
 
 /// ca.pem, and server and admin with their keys.
-fn issue(folder: &Path) {
+fn issue(folder: &Path, address: &str) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "cluster-ca");
@@ -169,7 +174,7 @@ fn issue(folder: &Path) {
     std::fs::write(folder.join("ca-key.pem"), key.serialize_pem()).unwrap();
     let issuer = Issuer::new(params, key);
     for (name, group) in [("server", "none"), ("admin", "system:masters")] {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![address.to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, group);

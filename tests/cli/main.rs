@@ -2,7 +2,8 @@
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
 //! upstream's names. Needs libvirtd, virsh, nsenter, openssl, sshd, ssh, nft, tar, gzip, sha256sum, qemu-img, taskset,
-//! faketime, ptrace(2), strace, systemd-analyze, setpriv, and unshare for a tmpfs of its own; what is missing fails the tests.
+//! faketime, stdbuf, ptrace(2), strace, systemd-analyze, setpriv, and unshare for a tmpfs of its own; what is missing fails the
+//! tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -22,6 +23,7 @@ mod cutting;
 mod daemon;
 mod damage;
 mod doctoring;
+mod documented;
 mod downloads;
 mod drifting;
 mod explaining;
@@ -52,6 +54,7 @@ mod provenance;
 mod proxies;
 mod reaching;
 mod rebuilding;
+mod reference;
 mod rendering;
 mod reproducible;
 mod runtimes;

@@ -439,3 +439,44 @@ fn it_refuses_no_name_that_the_reader_takes() {
     }
     assert_eq!(wrong, Vec::<String>::new());
 }
+
+/// What must stand beside a default for it to mean something.
+const BESIDE: &str = "
+download: {mirrors: [https://mirror.example]}
+defaults:
+  dataDisks: {data: {size: 100GiB, mountPath: /var/lib/data}}
+  containerd: {registries: {docker.io: {mirrors: [https://mirror.example]}}}
+  files: {/etc/own.conf: {content: own}}
+";
+
+/// What the reader makes of a document, but for where each value stood.
+fn read_of(document: &Json) -> Config {
+    let text = serde_json::to_string_pretty(document).unwrap();
+    let mut config = parse(Path::new(FILE), &text).unwrap_or_else(|error| panic!("{error:?} in\n{text}"));
+    for node in &mut config.nodes {
+        node.settings.origins = Origins::default();
+    }
+    config
+}
+
+#[test]
+fn its_defaults_are_the_readers() {
+    let mut document = well();
+    let beside: Json = serde_yaml::from_str(BESIDE).unwrap();
+    for (key, value) in beside.as_object().unwrap() {
+        document[key] = value.clone();
+    }
+    let with_default = |place: &Place| !place.says["default"].is_null();
+    let places: Vec<_> = distinct().filter(with_default).collect();
+    assert!(places.len() > 20, "{}", places.len());
+    for place in places {
+        let mut said = document.clone();
+        // Of two ways to say where machines run a file has one.
+        if place.path.first() == Some(&Step::Key("libvirt".to_owned())) {
+            said.as_object_mut().unwrap().remove("hypervisors");
+        }
+        let without = read_of(&said);
+        set(&mut said, &place.path, &place.says["default"]);
+        assert_eq!(read_of(&said), without, "{}", place.shown());
+    }
+}
