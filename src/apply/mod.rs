@@ -246,6 +246,12 @@ impl ApplyError {
         }
     }
 
+    /// What is told where the node's name stands already.
+    fn beside(&self, node: &NodeName) -> String {
+        let text = self.to_string();
+        text.strip_prefix(&format!("{node}: ")).map(str::to_owned).unwrap_or(text)
+    }
+
     /// Tail of the log that tells why, where there is one.
     pub fn log(&self) -> Option<&str> {
         match self {

@@ -90,7 +90,7 @@ impl Apply<'_> {
     /// The error of a move that came to nothing, and what became of the old machine.
     pub(super) fn undo_move(&self, plan: &NodePlan, moving: &Move, error: ApplyError) -> ApplyError {
         let (node, from, cause) = (plan.node.clone(), moving.here.clone(), Box::new(error));
-        self.progress.note(&node.to_string(), &cause.to_string());
+        self.progress.note(&node.to_string(), &cause.beside(&node));
         match self.turn_back(plan, moving) {
             // Nothing had been done to it, and nothing has.
             Ok(None) => *cause,

@@ -77,7 +77,7 @@ impl Apply<'_> {
     /// The error of a replacement that came to nothing, and what became of the old machine.
     fn undo_replacement(&self, plan: &NodePlan, replacement: &Replacement, error: ApplyError) -> ApplyError {
         let (node, cause) = (plan.node.clone(), Box::new(error));
-        self.progress.note(&node.to_string(), &cause.to_string());
+        self.progress.note(&node.to_string(), &cause.beside(&node));
         match self.put_back(plan, replacement) {
             Ok(_) => ApplyError::PutBack { node, cause },
             Err(error) => ApplyError::NotPutBack { node, cause, source: Box::new(error) },

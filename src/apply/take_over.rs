@@ -83,7 +83,7 @@ impl Apply<'_> {
     /// The error of a take-over that came to nothing, and what became of the old machine.
     pub(super) fn undo_take_over(&self, plan: &NodePlan, take_over: &TakeOver, error: ApplyError) -> ApplyError {
         let (node, domain, cause) = (plan.node.clone(), take_over.name.clone(), Box::new(error));
-        self.progress.note(&node.to_string(), &cause.to_string());
+        self.progress.note(&node.to_string(), &cause.beside(&node));
         match self.give_back(plan, take_over) {
             // Nothing had been done to it, and nothing has.
             Ok(false) => *cause,

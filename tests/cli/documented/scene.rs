@@ -16,6 +16,8 @@ use serde_json::Value;
 use crate::apiserver::Apiserver;
 use crate::daemon::{Daemon, in_network};
 use crate::guests::{Guests, good, report};
+use crate::hypervisors::cluster;
+use crate::leaving;
 use crate::mirror::{self, Item};
 use crate::world::{Ran, World, must};
 
@@ -30,7 +32,8 @@ const EXITED: &str = "Y29udGFpbmVyZC5zZXJ2aWNlOiBNYWluIHByb2Nlc3MgZXhpdGVkLCBjb2
 const NEXT: &str = "1.35.2";
 
 pub(super) struct Scene {
-    host: Option<Host>,
+    /// None, the one that the commands are typed at, or those that a client reaches.
+    hosts: Vec<Host>,
     world: World,
 }
 
@@ -45,16 +48,20 @@ struct Host {
 impl Scene {
     /// The place of this name; none where there is no root to make namespaces.
     pub(super) fn begin(name: &str) -> Result<Option<Self>, String> {
-        let host = match name {
-            "folder" | "locked" => None,
-            "host" | "cluster file" | "up" | "by hand" => match Host::start(matches!(name, "up" | "by hand")) {
-                Some(host) => Some(host),
+        let scene = match name {
+            "folder" => Self { hosts: Vec::new(), world: fresh(None) },
+            "locked" => Self { hosts: Vec::new(), world: World::locked() },
+            "host" | "cluster file" | "up" | "by hand" => {
+                let Some(host) = Host::start(matches!(name, "up" | "by hand")) else { return Ok(None) };
+                let world = fresh(Some(&host));
+                Self { hosts: vec![host], world }
+            }
+            "two hosts" => match Self::on_two_hosts() {
+                Some(scene) => scene,
                 None => return Ok(None),
             },
             _ => return Err(format!("there is no world {name:?}")),
         };
-        let world = if name == "locked" { World::locked() } else { fresh(host.as_ref()) };
-        let scene = Self { host, world };
         match name {
             "cluster file" => scene.set_up(),
             "up" => {
@@ -62,16 +69,37 @@ impl Scene {
                 scene.must("nodebake lock && nodebake up");
             }
             "by hand" => scene.make_by_hand(),
+            "two hosts" => scene.must("nodebake up"),
             _ => {}
         }
         Ok(Some(scene))
+    }
+
+    /// A client of two hosts, with a cluster file of theirs.
+    fn on_two_hosts() -> Option<Self> {
+        let (a, b) = (Daemon::start(), Daemon::start());
+        if !a.root {
+            return None;
+        }
+        let sites = format!("  host-a: {{uri: '{}'}}\n  host-b: {{uri: '{}'}}\n", a.uri, b.uri);
+        let world = cluster(&sites, &[("worker-node-1", 36), ("worker-node-2", 37)]);
+        world.edit("\n  cidr: 10.0.0.0/24\n", "\n  apart: true\n  cidr: 10.0.0.0/24\n");
+        let api = leaving::join(&world);
+        let host = |daemon: Daemon| {
+            let (guests, buttons) = (leaving::members(&daemon, &api), Buttons::watch(&daemon));
+            Host { guests, _buttons: buttons, api: Arc::clone(&api), daemon }
+        };
+        Some(Self { hosts: [a, b].map(host).into(), world })
     }
 
     /// What a terminal shows of a command, where this scene is.
     pub(super) fn run(&self, command: &str) -> Ran {
         let folder = self.world.path("");
         let folder = folder.to_str().unwrap().trim_end_matches('/');
-        let wrapper = self.host.as_ref().map_or_else(Vec::new, |host| host.daemon.inside(&self.world.path("")));
+        let wrapper = match self.hosts.as_slice() {
+            [host] => host.daemon.inside(&self.world.path("")),
+            _ => Vec::new(),
+        };
         // As with a user: the cache is in the home.
         let script = format!(
             "exec 2>&1\nunset NODEBAKE_CACHE_DIR\nnodebake() {{ \"$0\" \"$@\"; }}\n{}",
@@ -85,7 +113,7 @@ impl Scene {
 
     /// Does what is no command.
     pub(super) fn meanwhile(&self, what: &str) -> Result<(), String> {
-        match (what, &self.host) {
+        match (what, self.hosts.first()) {
             ("the test's own files", _) => self.stand_in(),
             ("upstream releases a patch", _) => self.release(),
             ("new machines fail", Some(host)) => host.fail_new(),
@@ -141,7 +169,7 @@ impl Scene {
 
     /// Two workers as the SSH script leaves them, on a network that somebody else made.
     fn make_by_hand(&self) {
-        let host = self.host.as_ref().unwrap();
+        let host = &self.hosts[0];
         host.virsh(
             "net-define",
             "<network><name>seed</name><forward mode='nat'/><ip address='10.0.0.1' prefix='24'/></network>",
