@@ -68,10 +68,10 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
         Verb::Inspect(args) => inspect::run(args, ui),
         Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => bundle::import(cli, ui, args),
         verb => {
-            return on_cluster_file(
-                &Session { cli, ui, config: Config::load(&cli.config)?, now: Timestamp::now() },
-                verb,
-            );
+            let config = Config::load(&cli.config)?;
+            let file = cli.config.display();
+            config.warnings.iter().for_each(|warning| ui.say(&format!("warning: {file}:{warning}")));
+            return on_cluster_file(&Session { cli, ui, config, now: Timestamp::now() }, verb);
         }
     };
     done.map(|()| None)
