@@ -75,7 +75,7 @@ deny: ## licences, duplicates, sources; needs cargo-deny
 	cargo deny --offline check licenses bans sources
 
 # The test that keeps them fresh writes them when it is told to.
-generated: packages ## man/ and completions/ from the command line, docs/configuration.md from the schema
+generated: packages ## man/ and completions/ from the command line, docs/configuration.md from the schema, docs/licenses.md from Cargo.lock
 	NODEBAKE_GENERATE=1 cargo --config profile.release.package.nodebake.opt-level=0 test --release --locked --workspace \
 	  --test cli -- generated::kept reference::kept
 

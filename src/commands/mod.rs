@@ -70,6 +70,8 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
         verb => {
             let config = Config::load(&cli.config)?;
             tracing::info!(file = %config.file.display(), nodes = config.nodes.len(), "read the cluster file");
+            let file = cli.config.display();
+            config.warnings.iter().for_each(|warning| ui.warn(&format!("{file}:{warning}")));
             return on_cluster_file(&Session { cli, ui, config, now: Timestamp::now() }, verb);
         }
     };

@@ -54,6 +54,7 @@ impl<'t> Layers<'t> {
         if let Some(value) = fields.get("defaults") {
             defaults = layers.layer(&value, layer::KEYS, Layer::Defaults);
             layers.defaults = Some(value.tree());
+            layers.start_each(&value);
         }
         let groups = fields.get("groups").and_then(|value| value.entries("groups by their names", guest::group));
         for (name, value) in groups.unwrap_or_default() {
@@ -62,6 +63,13 @@ impl<'t> Layers<'t> {
             layers.groups.insert(name, value.tree());
         }
         (layers, defaults)
+    }
+
+    /// Notes where each entry of `defaults` starts: one that moved there stands elsewhere in the file.
+    fn start_each(&mut self, value: &Value<'t>) {
+        let Kind::Map(entries) = &value.tree().kind else { return };
+        let start = |entry: &Entry| Start { at: entry.at, path: value.path().to_owned(), layer: Layer::Defaults };
+        self.starts.extend(entries.iter().map(start));
     }
 
     /// Reads the entries of `nodes` as layers, the last there are.

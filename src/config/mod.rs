@@ -21,6 +21,7 @@ use crate::artifacts::{Checksum, Kind};
 use crate::digest::Digest;
 
 mod crowd;
+mod deprecated;
 mod edit;
 mod explain;
 mod guest;
@@ -77,7 +78,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         return Err(too_large(file));
     }
     let tree = Tree::read(text, &problems);
-    match tree.and_then(|tree| read::config(&absolute, &tree, &problems)) {
+    match tree.and_then(|mut tree| read::config(&absolute, &mut tree, &problems)) {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(invalid(file, problems)),
     }
@@ -123,6 +124,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// The workers, in the file's order. Names, addresses and MACs are unique.
     pub nodes: Vec<Node>,
+    /// What a later nodebake will not read as it is written, in the order of the file.
+    pub warnings: Vec<Problem>,
 }
 
 /// What a worker must know of its cluster.

@@ -7,6 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use jiff::SignedDuration;
 
 use super::crowd::Crowd;
+use super::deprecated;
 use super::layer::{self, DEFAULT_CPUS, DEFAULT_DISK, DEFAULT_MEMORY, Said};
 use super::layers::Layers;
 use super::problem::Problems;
@@ -28,31 +29,30 @@ const NEEDS_KUBECONFIG: &str = "only an administrator can bind a user to a role,
 const ADDRESS6: &str = "an IPv6 address such as fd00:10::36";
 const NODE_NAME: &str = "a name such as worker-node-1";
 
-/// Reads the tree of a cluster file; `file` is absolute. `None` only after a report; where something was reported,
-/// the config that may still come of it means nothing.
-pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Config> {
-    const KEYS: &[&str] = &[
-        "apiVersion",
-        "cluster",
-        "versions",
-        "image",
-        "download",
-        "artifacts",
-        "network",
-        "libvirt",
-        "hypervisors",
-        "defaults",
-        "groups",
-        "nodes",
-    ];
+const KEYS: &[&str] = &[
+    "apiVersion",
+    "cluster",
+    "versions",
+    "image",
+    "download",
+    "artifacts",
+    "network",
+    "libvirt",
+    "hypervisors",
+    "defaults",
+    "groups",
+    "nodes",
+];
+
+/// Reads the tree of a cluster file, of which it puts right what moved; `file` is absolute. `None` only after a report; where
+/// something was reported, the config that may still come of it means nothing.
+pub(super) fn config(file: &Path, tree: &mut Tree, problems: &Problems) -> Option<Config> {
     let folder = file.parent().unwrap_or(file);
-    let fields = Value::root(tree, problems).map(KEYS)?;
-    let api_version = fields.required("apiVersion", API_VERSION, api_version);
-    if api_version.is_none() && fields.get("apiVersion").is_some() {
-        // What else it says follows rules that we do not know.
+    if !is_known_form(tree, problems)? {
         return None;
     }
-    fields.report_unknown_but(moved);
+    let warnings = deprecated::put_right(tree, problems);
+    let fields = Value::root(tree, problems).fields(KEYS)?;
     let cluster = fields.must("cluster", "the cluster that the nodes join").and_then(|value| cluster(&value, folder));
     let versions = fields.must("versions", "what is baked").and_then(|value| versions(&value));
     let image = fields.required("image", "a base image such as ubuntu-24.04", scalar::image);
@@ -87,16 +87,16 @@ pub(super) fn config(file: &Path, tree: &Tree, problems: &Problems) -> Option<Co
         libvirt: libvirt?,
         sites: sites?.into_iter().map(site::SiteDraft::finish).collect::<Option<_>>()?,
         nodes: nodes?.into_iter().map(NodeDraft::finish).collect::<Option<_>>()?,
+        warnings,
     })
 }
 
-/// Where keys stand that once stood beside `nodes`.
-fn moved(key: &str) -> Option<String> {
-    match key {
-        "machine" => Some("cpus, memory and disk stand under defaults now".to_owned()),
-        "arch" | "ntp" | "proxy" | "ssh" => Some(format!("{key} stands under defaults now")),
-        _ => None,
-    }
+/// Whether it is of the form that this nodebake reads, as far as it says: what a file of another form says follows rules that
+/// we do not know.
+fn is_known_form(tree: &Tree, problems: &Problems) -> Option<bool> {
+    let fields = Value::root(tree, problems).map(KEYS)?;
+    let known = fields.required("apiVersion", API_VERSION, api_version);
+    Some(known.is_some() || fields.get("apiVersion").is_none())
 }
 
 fn api_version(text: &str) -> Result<(), String> {

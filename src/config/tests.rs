@@ -121,6 +121,7 @@ fn seed() -> Config {
         },
         sites: Vec::new(),
         nodes: vec![node("worker-node-1", [10, 0, 0, 36]), node("worker-node-2", [10, 0, 0, 37])],
+        warnings: Vec::new(),
     }
 }
 

@@ -263,17 +263,11 @@ impl<'t> Value<'t> {
 }
 
 impl<'t> Fields<'t> {
-    pub(super) fn report_unknown(&self) {
-        self.report_unknown_but(|_| None);
-    }
-
-    /// Reports unknown keys; `moved` says of some where they stand now.
-    pub(super) fn report_unknown_but(&self, moved: impl Fn(&str) -> Option<String>) {
+    fn report_unknown(&self) {
         for Unknown { entry, meant } in &self.unknown {
-            let text = match (moved(&entry.key), meant) {
-                (Some(moved), _) => format!("unknown key; {moved}"),
-                (None, Some(meant)) => format!("unknown key, did you mean {meant:?}?"),
-                (None, None) => format!("unknown key; known here: {}", self.known.join(", ")),
+            let text = match meant {
+                Some(meant) => format!("unknown key, did you mean {meant:?}?"),
+                None => format!("unknown key; known here: {}", self.known.join(", ")),
             };
             self.problems.report(entry.at, &join(&self.path, &entry.key), text);
         }

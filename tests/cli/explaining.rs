@@ -182,3 +182,15 @@ fn what_is_not_there_is_an_error() {
         assert_eq!(world.run(&["explain", "a", field]), Ran::failed(2, problem, hint), "{field}");
     }
 }
+
+/// A key that moved is read where it stood, and said to be old by every run.
+#[test]
+fn what_stands_in_a_former_place_is_told_with_its_line() {
+    let world = World::empty();
+    let text = CLUSTER_FILE.replace("HASH", &format!("$6$b3BlbnNza${}", "a".repeat(86)));
+    let text = text.replace("  ntp: [10.0.0.1, ntp.example]\n", "").replace("image:", "ntp: [10.0.0.9]\nimage:");
+    fs::write(world.path("nodebake.yaml"), text).unwrap();
+    let warning = "warning: nodebake.yaml:4:1: ntp: is defaults.ntp now; it is read here until nodebake 0.3\n";
+    let row = "FIELD   VALUE      FROM\nntp     10.0.0.9   defaults, nodebake.yaml:4\n";
+    assert_eq!(world.run(&["explain", "a", "ntp"]), Ran::ok(row, warning));
+}

@@ -1,5 +1,5 @@
-//! Man pages and completions, which are generated from the command line and kept in the repository for packages; and
-//! what real shells and readers of man pages make of them, where those are there.
+//! Man pages and completions, which are generated from the command line and kept in the repository for packages; what real
+//! shells and readers of man pages make of them, where those are there; and the licences of what the program is built from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,6 +8,7 @@ use std::process::Command;
 
 use clap::CommandFactory as _;
 use nodebake::cli::Cli;
+use serde_json::Value;
 
 use crate::world::{World, must, walk};
 
@@ -185,4 +186,132 @@ fn keep(made: &BTreeMap<String, String>) {
     for (name, text) in made {
         fs::write(repository().join(name), text).unwrap();
     }
+}
+
+#[test]
+fn kept_licences_are_those_of_the_dependencies() {
+    let made = licences(&dependencies());
+    let path = repository().join("docs/licenses.md");
+    if std::env::var_os("NODEBAKE_GENERATE").is_some() {
+        fs::write(&path, &made).unwrap();
+    }
+    assert!(fs::read_to_string(&path).is_ok_and(|kept| kept == made), "`make generated` makes docs/licenses.md anew");
+}
+
+/// As `cargo deny` judges it, which not everybody has.
+#[test]
+fn every_licence_is_one_that_we_allow() {
+    let rules: toml::Table = fs::read_to_string(repository().join("deny.toml")).unwrap().parse().unwrap();
+    let words = |list: &toml::Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let allowed = words(&rules["licenses"]["allow"]);
+    let exceptions: BTreeMap<String, Vec<String>> = rules["licenses"]["exceptions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| (rule["crate"].as_str().unwrap().to_owned(), words(&rule["allow"])))
+        .collect();
+    let judged = |(name, version, licence): &(String, String, String)| {
+        let allowed: Vec<_> = exceptions.get(name).into_iter().flatten().chain(&allowed).map(String::as_str).collect();
+        (!is_allowed(licence, &allowed)).then(|| format!("{name} {version}: {licence}"))
+    };
+    assert_eq!(dependencies().iter().filter_map(judged).collect::<Vec<_>>(), [""; 0]);
+    for (licence, wanted) in [
+        ("MIT", true),
+        ("MIT OR GPL-3.0", true),
+        ("GPL-3.0/MIT", true),
+        ("MIT AND GPL-3.0", false),
+        ("(GPL-3.0 OR MIT) AND Zlib", true),
+        ("(GPL-3.0 OR MIT) AND BSL-1.0", false),
+        ("Apache-2.0 WITH LLVM-exception", false),
+        ("", false),
+    ] {
+        assert_eq!(is_allowed(licence, &["MIT", "Zlib", "Apache-2.0"]), wanted, "{licence}");
+    }
+}
+
+/// Whether an SPDX expression can be kept with these licences; AND binds before OR, and a slash is an old OR.
+fn is_allowed(expression: &str, allowed: &[&str]) -> bool {
+    let expression = expression.replace('/', " OR ");
+    parted(&expression, " OR ").any(|part| {
+        parted(part, " AND ").all(|part| match part.strip_prefix('(').and_then(|part| part.strip_suffix(')')) {
+            Some(inner) => is_allowed(inner, allowed),
+            None => allowed.contains(&part),
+        })
+    })
+}
+
+/// The parts of an expression between a word that is in no parentheses.
+fn parted<'a>(expression: &'a str, word: &str) -> impl Iterator<Item = &'a str> {
+    let depth = |at: usize| {
+        let before = &expression[..at];
+        before.matches('(').count() - before.matches(')').count()
+    };
+    let cuts: Vec<_> = expression.match_indices(word).map(|(at, _)| at).filter(|at| depth(*at) == 0).collect();
+    let starts = std::iter::once(0).chain(cuts.iter().map(|at| at + word.len())).collect::<Vec<_>>();
+    let ends = cuts.into_iter().chain([expression.len()]);
+    starts.into_iter().zip(ends).map(|(start, end)| expression[start..end].trim())
+}
+
+/// Name, version and licence of all that the program is built from: normal dependencies, theirs, and so on.
+fn dependencies() -> BTreeSet<(String, String, String)> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(repository()).args(["metadata", "--format-version", "1", "--offline", "--locked"]);
+    let printed = must(cargo.args(["--filter-platform", "x86_64-unknown-linux-gnu"]));
+    let metadata: Value = serde_json::from_slice(&printed).unwrap();
+    let items = |value: &Value| value.as_array().unwrap().clone();
+    let by_id = |list: Vec<Value>| -> BTreeMap<String, Value> {
+        list.into_iter().map(|item| (item["id"].as_str().unwrap().to_owned(), item)).collect()
+    };
+    let (packages, nodes) = (by_id(items(&metadata["packages"])), by_id(items(&metadata["resolve"]["nodes"])));
+    let root = packages.iter().find(|(_, package)| package["name"] == "nodebake").unwrap().0.clone();
+    let (mut found, mut next) = (BTreeSet::new(), vec![root.clone()]);
+    while let Some(id) = next.pop() {
+        if found.insert(id.clone()) {
+            let is_normal = |of: &Value| items(&of["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
+            let normal = items(&nodes[&id]["deps"]).into_iter().filter(is_normal);
+            next.extend(normal.map(|of| of["pkg"].as_str().unwrap().to_owned()));
+        }
+    }
+    found.remove(&root);
+    let text = |package: &Value, field: &str| package[field].as_str().unwrap_or_default().to_owned();
+    found
+        .iter()
+        .map(|id| &packages[id])
+        .map(|package| (text(package, "name"), text(package, "version"), text(package, "license")))
+        .collect()
+}
+
+fn licences(dependencies: &BTreeSet<(String, String, String)>) -> String {
+    let head = "\
+# Licences
+
+nodebake is under the Apache License 2.0. This is what it is built from on x86-64 Linux, with the licences that each states
+(SPDX expressions; of alternatives, those that deny.toml allows are chosen). libvirt's client library, LGPL-2.1 or later, is
+linked dynamically, and so is the C library. Written by `make generated`; a test compares it with Cargo.lock.
+
+| Crate | Version | Licence |
+|---|---|---|
+";
+    let row = |(name, version, licence): &(String, String, String)| format!("| {name} | {version} | {licence} |\n");
+    head.to_owned() + &dependencies.iter().map(row).collect::<String>()
+}
+
+/// The oldest Rust is told in three places, and what builds this is not older.
+#[test]
+fn the_oldest_rust_is_the_one_that_is_told() {
+    let oldest = env!("CARGO_PKG_RUST_VERSION");
+    let told = |page: &str, before: &str, after: &str| {
+        let text = fs::read_to_string(repository().join(page)).unwrap();
+        let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("{page} does not say {before:?}"));
+        rest.split_once(after).unwrap().0.to_owned()
+    };
+    assert_eq!(told("README.md", "with a Rust toolchain (", ","), oldest);
+    assert_eq!(told("docs/compatibility.md", "`rust-version` of Cargo.toml, ", ". "), oldest);
+    let rustc = Path::new(env!("CARGO")).with_file_name("rustc");
+    let printed = String::from_utf8(must(Command::new(rustc).arg("--version"))).unwrap();
+    let version: semver::Version = printed.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let oldest: semver::Version = format!("{oldest}.0").parse().unwrap();
+    assert!(version >= oldest, "{printed} is older than {oldest}");
 }

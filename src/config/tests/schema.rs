@@ -122,6 +122,7 @@ impl Place {
     /// The places right below it.
     fn children(&self) -> Vec<Self> {
         let properties = self.says["properties"].as_object().into_iter().flatten();
+        let properties = properties.filter(|(_, says)| !is_deprecated(says));
         let named = properties.map(|(key, says)| self.below(Step::Key(key.clone()), says));
         let own = self.says["additionalProperties"].as_object().map(|_| {
             let key = self.says["propertyNames"]["examples"][0].as_str().unwrap();
@@ -213,6 +214,11 @@ fn set(document: &mut Json, path: &[Step], value: &Json) {
     }
 }
 
+/// Whether what is said of a place is that nothing should stand there any more: the reader does not list it.
+fn is_deprecated(says: &Json) -> bool {
+    says["deprecated"] == true
+}
+
 static SCHEMA_TREE: LazyLock<Json> = LazyLock::new(|| serde_json::from_str(SCHEMA).unwrap());
 
 /// With what it refers to in its place.
@@ -277,11 +283,19 @@ fn it_knows_the_keys_that_the_reader_knows() {
         let known =
             said.strip_prefix("unknown key; known here: ").unwrap_or_else(|| panic!("{}: {said:?}", place.shown()));
         let known: BTreeSet<_> = known.split(", ").collect();
+        let properties = place.says["properties"].as_object().unwrap().iter();
         let properties: BTreeSet<_> =
-            place.says["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+            properties.filter(|(_, says)| !is_deprecated(says)).map(|(key, _)| key.as_str()).collect();
         assert_eq!(properties, known, "{}", place.shown());
         assert_eq!(place.says["additionalProperties"], false, "{}", place.shown());
     }
+}
+
+#[test]
+fn it_knows_where_keys_stood_that_moved() {
+    let properties = SCHEMA_TREE["properties"].as_object().unwrap().iter();
+    let former: BTreeSet<_> = properties.filter(|(_, says)| is_deprecated(says)).map(|(key, _)| key.as_str()).collect();
+    assert_eq!(former, super::super::deprecated::roots());
 }
 
 #[test]
