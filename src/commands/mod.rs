@@ -63,7 +63,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
             ui.data(SCHEMA);
             Ok(())
         }
-        Verb::Init => init::run(&cli.config, ui),
+        Verb::Init(args) => init::run(&cli.config, ui, *args),
         Verb::Gc(args) => gc::run(cli, ui, args),
         Verb::Inspect(args) => inspect::run(args, ui),
         Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => bundle::import(cli, ui, args),
@@ -78,7 +78,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
 
 fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, Error> {
     let done = match verb {
-        Verb::Init
+        Verb::Init(_)
         | Verb::Schema
         | Verb::Completions(_)
         | Verb::Gc(_)
@@ -278,14 +278,8 @@ impl Session<'_> {
     }
 
     /// Prints what a verb found, in the form that was asked for.
-    fn show(&self, format: Format, document: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Error> {
-        let text = match format {
-            Format::Table => table(),
-            Format::Json => serde_json::to_string_pretty(document).map_err(Error::Json)? + "\n",
-            Format::Yaml => serde_yaml::to_string(document).map_err(Error::Yaml)?,
-        };
-        self.ui.data(&text);
-        Ok(())
+    fn show(&self, format: Format, fields: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Error> {
+        self.ui.show(format, Some(&self.config.cluster.name.to_string()), fields, table)
     }
 
     /// Whether somebody can be asked, or need not be; found out before the work whose end would be a question.

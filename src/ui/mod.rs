@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use self::message::{Level, Message};
-use crate::cli::{LogFormat, Talk};
+use crate::cli::{Format, LogFormat, Talk};
 use crate::config::NodeName;
 use crate::error::{Error, chain};
 use crate::progress::{Progress, Task};
@@ -29,6 +30,23 @@ pub struct Ui {
     /// Live lines; `None` where nobody sees them, who gets plain lines instead.
     live: Option<Arc<Live>>,
     talk: Talk,
+}
+
+/// What a verb found as programs read it: what all reports begin with, then its own fields (docs/output.md).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a, T> {
+    api_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
+    #[serde(flatten)]
+    fields: &'a T,
+}
+
+impl<'a, T> Document<'a, T> {
+    fn of(cluster: Option<&'a str>, fields: &'a T) -> Self {
+        Self { api_version: "nodebake/v1", cluster, fields }
+    }
 }
 
 #[derive(Debug)]
@@ -61,6 +79,23 @@ impl Ui {
     /// Data: goes to stdout. A reader that is gone, as in `nodebake status | head -1`, is no error.
     pub fn data(&self, text: &str) {
         self.raw(text.as_bytes());
+    }
+
+    /// What a verb found, in the form that was asked for; `cluster` is whose it is, where it is one's.
+    pub fn show(
+        &self,
+        format: Format,
+        cluster: Option<&str>,
+        fields: &impl Serialize,
+        table: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let text = match format {
+            Format::Table => table(),
+            Format::Json => serde_json::to_string_pretty(&Document::of(cluster, fields)).map_err(Error::Json)? + "\n",
+            Format::Yaml => serde_yaml::to_string(&Document::of(cluster, fields)).map_err(Error::Yaml)?,
+        };
+        self.data(&text);
+        Ok(())
     }
 
     /// The same for what need not be text.
@@ -157,14 +192,18 @@ impl Ui {
         match error {
             Error::Differs(checks) => self.differences(checks),
             Error::Unfit(findings) => {
-                findings.iter().for_each(|finding| self.failure(&finding.told(), None, None, finding.fix.clone()));
+                for finding in findings {
+                    self.failure(&finding.told(), None, None, finding.fix.as_deref());
+                }
             }
             Error::Nodes(errors) => {
-                errors.iter().for_each(|it| self.failure(&chain(it), it.node(), it.log(), it.hint()));
+                for it in errors {
+                    self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref());
+                }
             }
-            Error::Apply(it) => self.failure(&chain(it), it.node(), it.log(), it.hint()),
-            Error::Image(it) => self.failure(&chain(it), None, it.log(), it.hint()),
-            error => self.failure(&chain(error), None, None, error.hint()),
+            Error::Apply(it) => self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref()),
+            Error::Image(it) => self.failure(&chain(it), None, it.log(), it.hint().as_deref()),
+            error => self.failure(&chain(error), None, None, error.hint().as_deref()),
         }
     }
 
@@ -173,7 +212,7 @@ impl Ui {
         let mut hints: Vec<&str> = Vec::new();
         for check in checks {
             if let Outcome::Differs(difference, remedy) = &check.outcome {
-                let own = (self.talk.log_format == LogFormat::Json).then(|| remedy.clone());
+                let own = (self.talk.log_format == LogFormat::Json).then_some(remedy.as_str());
                 self.failure(&format!("{}: {difference}", check.place), None, None, own);
                 if !hints.contains(&remedy.as_str()) {
                     hints.push(remedy);
@@ -185,9 +224,9 @@ impl Ui {
         }
     }
 
-    fn failure(&self, text: &str, node: Option<&NodeName>, log: Option<&str>, hint: Option<String>) {
+    fn failure(&self, text: &str, node: Option<&NodeName>, log: Option<&str>, hint: Option<&str>) {
         let node = node.map(ToString::to_string);
-        let message = Message { node: node.as_deref(), hint: hint.as_deref(), log, ..Message::new(Level::Error, text) };
+        let message = Message { node: node.as_deref(), hint, log, ..Message::new(Level::Error, text) };
         self.tell(&message);
     }
 
@@ -328,13 +367,11 @@ impl Task for Work {
     }
 
     fn done(self: Box<Self>) {
-        match &self.bar {
-            Some(bar) => bar.finish_and_clear(),
-            None => {
-                let size = self.total.map(|total| format!(" ({})", indicatif::HumanBytes(total)));
-                self.ui.say(&format!("{}: done{}", self.name, size.unwrap_or_default()));
-            }
+        if let Some(bar) = &self.bar {
+            return bar.finish_and_clear();
         }
+        let size = self.total.map(|total| format!(" ({})", indicatif::HumanBytes(total)));
+        self.ui.say(&format!("{}: done{}", self.name, size.unwrap_or_default()));
     }
 }
 

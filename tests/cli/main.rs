@@ -44,6 +44,7 @@ mod mirror;
 mod modes;
 mod moving;
 mod naming;
+mod output;
 mod own_files;
 mod planning;
 mod power;
