@@ -21,7 +21,7 @@ mod tenants;
 mod watch;
 
 pub use binding::{Binding, Binds};
-pub use drain::{Drain, DrainError};
+pub use drain::{Drain, DrainError, Watching};
 pub use metadata::Metadata;
 pub use rights::{Caller, May, Right, Task};
 pub use standing::{Cordon, Kept, Standing};

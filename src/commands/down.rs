@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::Session;
 use super::fleet::{Fleet, Member};
-use crate::apply::{Apply, Leaving, Patience};
+use crate::apply::{Apply, ApplyError, Leaving, Patience};
 use crate::cli::{Consent, Down, Format, Leave, Remove, Wait, Which};
 use crate::cluster::{Cluster, Nodes};
 use crate::config::{HypervisorName, NodeName};
 use crate::error::Error;
+use crate::interrupt::{self, Orderly};
 use crate::machine::VolumeName;
 use crate::plan::{Inventory, Removal, removals};
 
@@ -76,6 +77,8 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
     session.consent(how.consent, "Remove them?")?;
     let watch = cluster.as_ref().map(Cluster::watch);
     let stall = how.leave.map_or(Duration::ZERO, |(_, wait)| Duration::from_secs(wait.stall));
+    let _orderly = Orderly::begin();
+    session.ui.begin(there.iter().map(|goes| &goes.node));
     let mut document = Document::default();
     let done = there.iter().try_for_each(|goes @ Goes { member, node, removal }| {
         let apply = Apply {
@@ -85,6 +88,9 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
             leaving: Leaving { drain, keep: false },
             ..Apply::new(&*member.hypervisor, &id, session.ui)
         };
+        if interrupt::signal().is_some() {
+            return Err(ApplyError::Interrupted { node: Some(node.clone()) }.into());
+        }
         match how.leave {
             Some(_) => apply.retire(node, &member.config.libvirt.pool, removal)?,
             None => apply.remove(node, removal)?,
@@ -92,6 +98,7 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
         if how.format == Format::Table {
             session.ui.data(&format!("{node} removed\n"));
         }
+        session.ui.reached(node);
         document.removed.push(Removed::of(goes));
         Ok::<(), Error>(())
     });

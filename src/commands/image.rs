@@ -20,10 +20,12 @@ use crate::error::{Error, ExitCode};
 use crate::image::Payload;
 use crate::image::golden::{Golden, Stored};
 use crate::image::iso9660::Target as _;
+use crate::interrupt::Orderly;
 use crate::machine::mark::DiskFormat;
 use crate::machine::{Hypervisor, MachineError, Parts, VolumeName};
 use crate::plan::{self, Built, Inventory, NodePlan, Request, Step, removals};
 use crate::progress::{Progress, Task};
+use crate::scratch;
 use crate::whole_file;
 
 /// What the nodes of no group are called here.
@@ -128,7 +130,8 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     let node = builder(&args.group, &session.config.image, model, &payload)?;
     let mut config = Config { nodes: vec![node.clone()], ..member.config.clone() };
     config.network.dhcp = false;
-    let folder = tempfile::tempdir().map_err(|source| ImageError::Output { path: std::env::temp_dir(), source })?;
+    let (folder, _listed) = scratch::folder(tempfile::tempdir)
+        .map_err(|source| ImageError::Output { path: std::env::temp_dir(), source })?;
     let seed = build.golden_seed(&node, &payload, folder.path())?;
     let images = build.images(node.arch, &payload)?;
     let built = [Built { node: node.name.clone(), seed, images, parts: Parts::default(), capabilities }];
@@ -140,6 +143,8 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     let plan = plan::rebuild(request)?;
     let patience = Patience::of_silence(Duration::from_secs(args.wait.stall));
     let apply = Apply { patience, ..Apply::new(&**hypervisor, &id, session.ui) };
+    // Its machine goes, whatever comes of it.
+    let _orderly = Orderly::begin();
     let made = plan.shared.iter().try_for_each(|action| apply.shared(action)).map_err(failed);
     let golden = made.and_then(|()| {
         let [plan] = plan.nodes.as_slice() else { return Err(ImageError::Golden.into()) };

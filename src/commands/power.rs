@@ -10,6 +10,7 @@ use crate::cli::{Format, Pace, Start, Stop};
 use crate::cluster::{Cluster, Watch};
 use crate::config::{ClusterId, Node, NodeName};
 use crate::error::Error;
+use crate::interrupt::Orderly;
 use crate::parallel;
 use crate::plan::{self, Inventory};
 
@@ -110,8 +111,14 @@ impl<'a> Power<'a> {
             let domain = member.hypervisor.domain(self.id.uuid(&node.name))?;
             plan::own(&self.id, &node.name, domain.as_ref())?;
         }
+        let _orderly = Orderly::begin();
+        self.session.ui.begin(places.iter().map(|(node, _)| &node.name));
         let stop = |(node, member): &(&Node, &Member)| {
-            self.apply(member, None, None).stop(&node.name, &member.config.libvirt.pool, force)
+            let stopped = self.apply(member, None, None).stop(&node.name, &member.config.libvirt.pool, force);
+            if stopped.is_ok() {
+                self.session.ui.reached(&node.name);
+            }
+            stopped
         };
         let results = parallel::map(&places, self.pace.parallel, stop, |_| false);
         self.session.ui.finish();

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::Session;
 use super::fleet::Fleet;
-use crate::apply::Apply;
+use crate::apply::{Apply, ApplyError};
 use crate::cli::{Format, Remove, Which};
 use crate::config::{ClusterId, NodeName};
 use crate::error::Error;
+use crate::interrupt::{self, Orderly};
 use crate::machine::{DomainInfo, NoteState};
 use crate::plan::{KeptRemoval, kept_removals, taken_over};
 
@@ -34,8 +35,12 @@ pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
         session.lay_out(args.consent, &describe(removal));
     }
     session.consent(args.consent, "Remove them?")?;
+    let _orderly = Orderly::begin();
     let mut document = Document::default();
     let done = removals.iter().try_for_each(|(member, removal)| {
+        if interrupt::signal().is_some() {
+            return Err(ApplyError::Interrupted { node: None }.into());
+        }
         Apply::new(&*member.hypervisor, &id, session.ui).remove_kept(removal)?;
         if format == Format::Table {
             session.ui.data(&format!("{} removed\n", removal.name));

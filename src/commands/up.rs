@@ -18,6 +18,7 @@ use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes}
 use crate::config::{Arch, ClusterId, Config, HypervisorName, Node, NodeName};
 use crate::doctor::{self, Answers, Begun, Case, Finding, Host, Probe, Questions};
 use crate::error::Error;
+use crate::interrupt::{self, Orderly};
 use crate::machine::{Capabilities, Hypervisor, MachineError};
 use crate::parallel;
 use crate::plan::{self, Blocked, Built, ByHand, Images, Inventory, NodePlan, Plan, Request, Step};
@@ -409,13 +410,26 @@ pub(super) fn carry_out(
     order: Order,
     mut brought: Brought,
 ) -> Result<(), Error> {
+    let _orderly = Orderly::begin();
+    session.ui.begin(
+        nodes
+            .iter()
+            .map(|node| &node.name)
+            .filter(|name| jobs.iter().any(|job| job.plan.nodes.iter().any(|plan| plan.node == **name))),
+    );
     let shared = apply::share(&jobs.iter().map(Job::share).collect::<Vec<_>>());
     let place = |plan: &NodePlan| nodes.iter().position(|node| node.name == plan.node);
     let able = jobs.iter().zip(&shared).filter(|(_, shared)| shared.is_ok()).map(|(job, _)| job);
     let mut work: Vec<_> = able.flat_map(|job| job.plan.nodes.iter().map(|plan| (&job.apply, plan))).collect();
     work.sort_by_key(|(_, plan)| place(plan));
     let mut errors: Vec<_> = shared.into_iter().filter_map(Result::err).collect();
-    let done = |(apply, plan): &(&Apply, &NodePlan)| apply.node(plan);
+    let done = |(apply, plan): &(&Apply, &NodePlan)| {
+        let result = apply.node(plan);
+        if result.is_ok() {
+            session.ui.reached(&plan.node);
+        }
+        result
+    };
     let results = match order {
         Order::AtOnce(parallel) => parallel::map(&work, parallel, done, |_| false),
         // Nothing leaves while something is amiss.
@@ -436,7 +450,7 @@ pub(super) fn carry_out(
     {
         return Err(error.into());
     }
-    if !untouched.is_empty() {
+    if !untouched.is_empty() && interrupt::signal().is_none() {
         session.ui.say(&format!("not begun after a failure: {}", untouched.join(", ")));
     }
     brought.errors.extend(errors.iter().map(Failure::of));
@@ -621,6 +635,11 @@ fn report(
     errors: Vec<ApplyError>,
     mut brought: Brought,
 ) -> Result<(), Error> {
+    if interrupt::signal().is_some() {
+        // Nobody waits for more than how it ended.
+        brought.show(session)?;
+        return if errors.is_empty() { Ok(()) } else { Err(Error::Nodes(errors)) };
+    }
     let mut all_ready = false;
     // Asked anew: a watch that has just begun may not have seen anything yet.
     match cluster.map(Cluster::nodes) {

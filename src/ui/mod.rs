@@ -1,5 +1,6 @@
 //! The only place that prints: data on stdout, progress and talk on stderr.
 
+mod journal;
 mod log;
 mod message;
 
@@ -8,17 +9,20 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use self::journal::Journal;
 use self::message::{Level, Message};
 use crate::cli::{Format, LogFormat, Talk};
+use crate::commands::ImageError;
 use crate::config::NodeName;
 use crate::error::{Error, chain};
+use crate::interrupt;
 use crate::progress::{Progress, Task};
 use crate::secret::Secret;
 use crate::terminal::RawTerminal;
@@ -29,6 +33,7 @@ use crate::verify::{Check, Outcome};
 pub struct Ui {
     /// Live lines; `None` where nobody sees them, who gets plain lines instead.
     live: Option<Arc<Live>>,
+    journal: Arc<Mutex<Journal>>,
     talk: Talk,
 }
 
@@ -59,7 +64,7 @@ impl Ui {
     /// Looks at stderr; from here on also what goes on inside is said there, if that is asked for.
     pub fn new(talk: Talk) -> Self {
         let live = || Arc::new(Live { bars: MultiProgress::new(), subjects: Mutex::default() });
-        let ui = Self { live: draws(talk).then(live), talk };
+        let ui = Self { live: draws(talk).then(live), journal: Arc::default(), talk };
         log::begin(&ui);
         ui
     }
@@ -197,11 +202,13 @@ impl Ui {
                 }
             }
             Error::Nodes(errors) => {
-                for it in errors {
+                for it in errors.iter().filter(|error| !error.is_interrupted()) {
                     self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref());
                 }
             }
+            Error::Apply(it) if it.is_interrupted() => {}
             Error::Apply(it) => self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref()),
+            Error::Image(ImageError::Machine { source }) if source.is_interrupted() => {}
             Error::Image(it) => self.failure(&chain(it), None, it.log(), it.hint().as_deref()),
             error => self.failure(&chain(error), None, None, error.hint().as_deref()),
         }
@@ -240,6 +247,34 @@ impl Ui {
     fn news(&self, subject: &str, text: &str, is_node: bool) {
         let text = format!("{subject}: {text}");
         self.tell(&Message { node: is_node.then_some(subject), ..Message::new(Level::Info, &text) });
+    }
+
+    /// These nodes are worked on from here on.
+    pub fn begin<'n>(&self, nodes: impl Iterator<Item = &'n NodeName>) {
+        self.journal().begin(nodes.map(ToString::to_string).collect());
+    }
+
+    /// A node is where it was to be.
+    pub fn reached(&self, node: &NodeName) {
+        self.journal().done(&node.to_string());
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the end is under way.
+    pub fn ending(&self) {
+        self.warn(
+            "interrupted: nothing is begun any more, and what is under way comes to an end; once more ends it at once",
+        );
+    }
+
+    /// Says what is left where the run was told to end.
+    pub fn interrupted(&self, hint: &str) {
+        self.finish();
+        let text = format!("interrupted{}", self.journal().told());
+        self.failure(&text, None, None, Some(hint));
     }
 
     /// Takes the live lines away; what they said last stays.
@@ -298,6 +333,10 @@ fn in_words(error: &clap::Error) -> (String, String) {
 }
 
 impl Progress for Ui {
+    fn is_ending(&self) -> bool {
+        interrupt::signal().is_some()
+    }
+
     fn warn(&self, text: &str) {
         Self::warn(self, text);
     }
@@ -333,6 +372,9 @@ impl Progress for Ui {
 impl Ui {
     /// Shows on a subject's own line what it does; as a line of its own where there are none.
     fn draw(&self, subject: &str, text: &str, is_node: bool) {
+        if is_node {
+            self.journal().note(subject, text);
+        }
         let Some(live) = &self.live else { return self.news(subject, text, is_node) };
         let mut subjects = live.subjects.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = subjects.entry(subject.to_owned()).or_insert_with(|| {

@@ -35,6 +35,7 @@ mod hypervisors;
 mod identities;
 mod inside;
 mod inspecting;
+mod interrupted;
 mod killed;
 mod leaving;
 mod lifetimes;
