@@ -56,11 +56,15 @@ pub(super) fn run(session: &Session, args: &WaitFor) -> Result<(), Error> {
             ..Apply::new(&*member.hypervisor, &id, session.ui)
         };
         let waited = apply.wait(&node.name, &member.config.libvirt.pool, args.goal);
+        if waited.is_ok() {
+            session.ui.reached(&node.name);
+        }
         if waited.is_ok() && args.report.output == Format::Table {
             session.ui.data(&format!("{} {}\n", node.name, args.goal));
         }
         waited
     };
+    session.ui.begin(places.iter().map(|(node, _)| &node.name));
     let results = parallel::map(&places, places.len(), wait, |_| false);
     session.ui.finish();
     let goal = args.goal.to_string();

@@ -1,22 +1,22 @@
 //! The only place that prints: data on stdout, progress and talk on stderr.
 
 mod journal;
+mod live;
 mod log;
 mod message;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use clap::error::ErrorKind;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use self::journal::Journal;
+use self::live::Live;
 use self::message::{Level, Message};
 use crate::cli::{Format, LogFormat, Talk};
 use crate::commands::ImageError;
@@ -54,17 +54,10 @@ impl<'a, T> Document<'a, T> {
     }
 }
 
-#[derive(Debug)]
-struct Live {
-    bars: MultiProgress,
-    subjects: Mutex<BTreeMap<String, ProgressBar>>,
-}
-
 impl Ui {
     /// Looks at stderr; from here on also what goes on inside is said there, if that is asked for.
     pub fn new(talk: Talk) -> Self {
-        let live = || Arc::new(Live { bars: MultiProgress::new(), subjects: Mutex::default() });
-        let ui = Self { live: draws(talk).then(live), journal: Arc::default(), talk };
+        let ui = Self { live: draws(talk).then(Arc::default), journal: Arc::default(), talk };
         log::begin(&ui);
         ui
     }
@@ -251,12 +244,20 @@ impl Ui {
 
     /// These nodes are worked on from here on.
     pub fn begin<'n>(&self, nodes: impl Iterator<Item = &'n NodeName>) {
-        self.journal().begin(nodes.map(ToString::to_string).collect());
+        let nodes: Vec<_> = nodes.map(ToString::to_string).collect();
+        if let Some(live) = &self.live {
+            live.begin(nodes.len());
+        }
+        self.journal().begin(nodes);
     }
 
     /// A node is where it was to be.
     pub fn reached(&self, node: &NodeName) {
-        self.journal().done(&node.to_string());
+        let node = node.to_string();
+        if let Some(live) = &self.live {
+            live.reached(&node);
+        }
+        self.journal().done(&node);
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -280,17 +281,14 @@ impl Ui {
     /// Takes the live lines away; what they said last stays.
     pub fn finish(&self) {
         if let Some(live) = &self.live {
-            let subjects = std::mem::take(&mut *live.subjects.lock().unwrap_or_else(PoisonError::into_inner));
-            for bar in subjects.into_values() {
-                bar.abandon();
-            }
+            live.finish();
         }
     }
 
     /// Prints while the live lines are out of the way.
     fn calmly<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.live {
-            Some(live) => live.bars.suspend(print),
+            Some(live) => live.calmly(print),
             None => print(),
         }
     }
@@ -346,17 +344,7 @@ impl Progress for Ui {
     }
 
     fn task(&self, name: &str, total: Option<u64>) -> Box<dyn Task> {
-        let bar = self.live.as_ref().map(|live| {
-            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-            let template = if total.is_some() {
-                "{prefix:<32} {bar:24} {bytes:>10} / {total_bytes} {bytes_per_sec}"
-            } else {
-                "{prefix:<32} {spinner} {elapsed}"
-            };
-            bar.set_style(style(template));
-            bar.set_prefix(name.to_owned());
-            live.bars.add(bar)
-        });
+        let bar = self.live.as_ref().map(|live| live.task(name, total));
         Box::new(Work { ui: self.clone(), bar, name: name.to_owned(), total })
     }
 
@@ -375,22 +363,11 @@ impl Ui {
         if is_node {
             self.journal().note(subject, text);
         }
-        let Some(live) = &self.live else { return self.news(subject, text, is_node) };
-        let mut subjects = live.subjects.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = subjects.entry(subject.to_owned()).or_insert_with(|| {
-            let bar = live.bars.add(ProgressBar::no_length());
-            bar.set_style(style("{spinner} {prefix:<20} {elapsed:>5} {msg}"));
-            bar.set_prefix(subject.to_owned());
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        bar.set_message(text.to_owned());
+        match &self.live {
+            Some(live) => live.note(subject, text),
+            None => self.news(subject, text, is_node),
+        }
     }
-}
-
-/// The templates are constants of this file; should one be wrong, indicatif's own style serves.
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[derive(Debug)]

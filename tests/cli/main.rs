@@ -2,7 +2,7 @@
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
 //! upstream's names. Needs libvirtd, virsh, nsenter, openssl, sshd, ssh, nft, tar, gzip, sha256sum, qemu-img, taskset,
-//! faketime, ptrace(2), and unshare for a tmpfs of its own; what is missing fails the tests.
+//! tmux, faketime, ptrace(2), and unshare for a tmpfs of its own; what is missing fails the tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -56,6 +56,7 @@ mod rendering;
 mod reproducible;
 mod runtimes;
 mod schema;
+mod screen;
 mod secrets;
 mod selecting;
 mod self_contained;
