@@ -66,6 +66,9 @@ complete -c nodebake -n "__fish_nodebake_needs_command" -f -a "hosts" -d 'Print 
 complete -c nodebake -n "__fish_nodebake_needs_command" -f -a "schema" -d 'Print a JSON Schema (draft 2020-12) of the cluster file, by which editors complete and check it; no cluster file is needed'
 complete -c nodebake -n "__fish_nodebake_needs_command" -f -a "completions" -d 'Print what a shell completes this command line with; no cluster file is needed'
 complete -c nodebake -n "__fish_nodebake_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nodebake -n "__fish_nodebake_using_subcommand init" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand init" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand init" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand init" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -76,6 +79,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand init" -l offline -d 'D
 complete -c nodebake -n "__fish_nodebake_using_subcommand init" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c nodebake -n "__fish_nodebake_using_subcommand init" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nodebake -n "__fish_nodebake_using_subcommand lock" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand lock" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand lock" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand lock" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -89,6 +95,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand lock" -s q -l quiet -d
 complete -c nodebake -n "__fish_nodebake_using_subcommand lock" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand lock" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand fetch" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
+complete -c nodebake -n "__fish_nodebake_using_subcommand fetch" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand fetch" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand fetch" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand fetch" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -112,6 +121,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and not __fish
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and not __fish_seen_subcommand_from export import help" -f -a "export" -d 'Write the lock and every file that it locks to FILE; the same lock gives the same bytes'
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and not __fish_seen_subcommand_from export import help" -f -a "import" -d 'Verify FILE and fill the cache from it; its lock goes beside the cluster file'
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and not __fish_seen_subcommand_from export import help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from export" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from export" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from export" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from export" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -122,6 +134,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_see
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from import" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from import" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from import" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from import" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -137,6 +152,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_see
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "import" -d 'Verify FILE and fill the cache from it; its lock goes beside the cluster file'
 complete -c nodebake -n "__fish_nodebake_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c nodebake -n "__fish_nodebake_using_subcommand build" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
+complete -c nodebake -n "__fish_nodebake_using_subcommand build" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand build" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand build" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand build" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -150,6 +168,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand build" -s q -l quiet -
 complete -c nodebake -n "__fish_nodebake_using_subcommand build" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand render" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
+complete -c nodebake -n "__fish_nodebake_using_subcommand render" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand render" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand render" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand render" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -163,6 +184,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand render" -s v -l verbos
 complete -c nodebake -n "__fish_nodebake_using_subcommand render" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
+complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -174,6 +198,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -l offline -d 
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nodebake -n "__fish_nodebake_using_subcommand inspect" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand inspect" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand inspect" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand inspect" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -187,7 +214,7 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand inspect" -s q -l quiet
 complete -c nodebake -n "__fish_nodebake_using_subcommand inspect" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand plan" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
-complete -c nodebake -n "__fish_nodebake_using_subcommand plan" -s o -l output -d 'How it is printed' -r -f -a "table\t'For people'
+complete -c nodebake -n "__fish_nodebake_using_subcommand plan" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
 json\t'JSON (RFC 8259)'
 yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand plan" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
@@ -202,7 +229,7 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand plan" -s q -l quiet -d
 complete -c nodebake -n "__fish_nodebake_using_subcommand plan" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand doctor" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
-complete -c nodebake -n "__fish_nodebake_using_subcommand doctor" -s o -l output -d 'How it is printed' -r -f -a "table\t'For people'
+complete -c nodebake -n "__fish_nodebake_using_subcommand doctor" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
 json\t'JSON (RFC 8259)'
 yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand doctor" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
@@ -221,6 +248,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand up" -s g -l group -d '
 complete -c nodebake -n "__fish_nodebake_using_subcommand up" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
 complete -c nodebake -n "__fish_nodebake_using_subcommand up" -l parallel -d 'Work on at most so many machines at the same time' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand up" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand up" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand up" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand up" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand up" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -234,6 +264,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand up" -s h -l help -d 'P
 complete -c nodebake -n "__fish_nodebake_using_subcommand start" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand start" -l parallel -d 'Work on at most so many machines at the same time' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand start" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand start" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand start" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand start" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand start" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -247,6 +280,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand start" -s h -l help -d
 complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -l parallel -d 'Work on at most so many machines at the same time' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -261,6 +297,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand stop" -s h -l help -d 
 complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -l parallel -d 'Work on at most so many machines at the same time' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -275,6 +314,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand restart" -s h -l help 
 complete -c nodebake -n "__fish_nodebake_using_subcommand wait" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand wait" -l for -d 'What to wait for: registered (in the cluster), ready, off, or stage=STAGE, such as stage=kubelet-active' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand wait" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand wait" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand wait" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand wait" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand wait" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -310,6 +352,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l max-unavai
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l drain-timeout -d 'Give the node up that is not drained after this many seconds' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l grace-period -d 'Give each pod this many seconds to end [default: its own]' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand rebuild" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -336,6 +381,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l max-unava
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l drain-timeout -d 'Give the node up that is not drained after this many seconds' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l grace-period -d 'Give each pod this many seconds to end [default: its own]' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -355,6 +403,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -s q -l quie
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand evacuate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand down" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand down" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand down" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand down" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand down" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -371,6 +422,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -s g -l group 
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -l drain-timeout -d 'Give the node up that is not drained after this many seconds' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -l grace-period -d 'Give each pod this many seconds to end [default: its own]' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -389,6 +443,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -l offline -d 
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nodebake -n "__fish_nodebake_using_subcommand explain" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand explain" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand explain" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand explain" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -427,6 +484,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand logs" -s v -l verbose 
 complete -c nodebake -n "__fish_nodebake_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand image" -l out -d 'Folder for what is made' -r -f -a "(__fish_complete_directories)"
 complete -c nodebake -n "__fish_nodebake_using_subcommand image" -l stall -d 'Give a machine up after this many seconds without any sign of life' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand image" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand image" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand image" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand image" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -438,6 +498,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand image" -s q -l quiet -
 complete -c nodebake -n "__fish_nodebake_using_subcommand image" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand image" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand gc" -l forget -d 'A cluster file that has used the cache and counts no more, as where its disk or its hypervisor is lost' -r -F
+complete -c nodebake -n "__fish_nodebake_using_subcommand gc" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand gc" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand gc" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand gc" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -481,6 +544,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_s
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -l out -d 'Folder for NODE.csr' -r -f -a "(__fish_complete_directories)"
+complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -492,6 +558,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_s
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from csr" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from import" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from import" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from import" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from import" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -504,6 +573,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_s
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from renew" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
+complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from renew" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from renew" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from renew" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from renew" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -521,6 +593,9 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_s
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from help" -f -a "renew" -d 'Issue nodes a new key and certificate, however good the old ones are; `rebuild` brings them to the machines'
 complete -c nodebake -n "__fish_nodebake_using_subcommand identity; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -l out -d 'The file to write, mode 0600 [default: cluster.kubeconfig of the cluster file, else admin.kubeconfig beside it]' -r -F
+complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
+json\t'JSON (RFC 8259)'
+yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F
 complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -l mirror -d 'Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order' -r
 complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -l download-stall -d 'Give a download up, and try it again, after this many seconds without a byte' -r
@@ -532,7 +607,7 @@ complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -s q -l qu
 complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -s v -l verbose -d 'Tell what goes on inside as well; twice tells more'
 complete -c nodebake -n "__fish_nodebake_using_subcommand kubeconfig" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nodebake -n "__fish_nodebake_using_subcommand hosts" -s g -l group -d 'The nodes of this group as well; may be given several times' -r
-complete -c nodebake -n "__fish_nodebake_using_subcommand hosts" -s o -l output -d 'How it is printed' -r -f -a "table\t'For people'
+complete -c nodebake -n "__fish_nodebake_using_subcommand hosts" -s o -l output -d 'How what came of it is printed; docs/output.md has the fields' -r -f -a "table\t'For people'
 json\t'JSON (RFC 8259)'
 yaml\t'YAML 1.2'"
 complete -c nodebake -n "__fish_nodebake_using_subcommand hosts" -l config -d 'The cluster file; nodebake.lock and .nodebake/ stand beside it' -r -F

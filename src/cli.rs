@@ -63,7 +63,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Write a commented cluster file to start from.
-    Init,
+    Init(Init),
     /// Write nodebake.lock: url, size and digest of every input, from upstream's checksum files, whose signatures are
     /// checked; what is locked and fits stays as it is.
     Lock(Lock),
@@ -131,6 +131,14 @@ pub enum Verb {
     Completions(Completions),
 }
 
+/// Arguments of `init`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Init {
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
+}
+
 /// Arguments of `lock`.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Lock {
@@ -141,6 +149,9 @@ pub struct Lock {
     /// Change nothing and ask nobody: exit with 3 and every difference where lock and cluster file do not fit.
     #[arg(long)]
     pub check: bool,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `fetch`.
@@ -152,6 +163,9 @@ pub struct Fetch {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `bundle`.
@@ -177,6 +191,9 @@ pub struct BundleExport {
     /// The file to write, a tar archive; - is standard output.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `bundle import`.
@@ -188,6 +205,9 @@ pub struct BundleImport {
     /// Take the bundle's lock in place of another one beside the cluster file.
     #[arg(long)]
     pub replace_lock: bool,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Where images are written.
@@ -213,6 +233,9 @@ pub struct Build {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `render`.
@@ -230,6 +253,9 @@ pub struct Render {
     /// Where the payload is looked for.
     #[command(flatten)]
     pub out: Out,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `verify`.
@@ -244,6 +270,9 @@ pub struct Verify {
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `inspect`.
@@ -261,6 +290,9 @@ pub struct Inspect {
     /// Show keys, kubeconfigs, user-data and whatever its owner alone may read, which is "(secret)" else.
     #[arg(long)]
     pub show_secrets: bool,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// How many machines are worked on, and how long they are waited for.
@@ -292,6 +324,14 @@ pub enum Format {
     Json,
     /// YAML 1.2.
     Yaml,
+}
+
+/// What a verb prints on stdout.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Report {
+    /// How what came of it is printed; docs/output.md has the fields.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
 }
 
 /// Nodes by their names and groups.
@@ -341,9 +381,9 @@ pub struct Plan {
     /// Which nodes; without any, also what is left of nodes that the cluster file no longer names.
     #[command(flatten)]
     pub which: Which,
-    /// How it is printed.
-    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -355,9 +395,9 @@ pub struct Hosts {
     /// Which nodes.
     #[command(flatten)]
     pub which: Which,
-    /// How it is printed.
-    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `doctor`.
@@ -370,9 +410,9 @@ pub struct Doctor {
     /// yours away from others (mode 0600). All else is left to you.
     #[arg(long)]
     pub fix: bool,
-    /// How it is printed.
-    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
     /// Where images are written.
     #[command(flatten)]
     pub out: Out,
@@ -390,6 +430,9 @@ pub struct Up {
     /// How many at once, and how long to wait.
     #[command(flatten)]
     pub pace: Pace,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `start`.
@@ -401,6 +444,9 @@ pub struct Start {
     /// How many at once, and how long to wait.
     #[command(flatten)]
     pub pace: Pace,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `wait`.
@@ -415,6 +461,9 @@ pub struct WaitFor {
     /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `stop` and `restart`.
@@ -429,6 +478,9 @@ pub struct Stop {
     /// How many at once, and how long to wait.
     #[command(flatten)]
     pub pace: Pace,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `status`.
@@ -477,6 +529,9 @@ pub struct Rebuild {
     /// How machines are replaced.
     #[command(flatten)]
     pub roll: Roll,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `evacuate`.
@@ -491,6 +546,9 @@ pub struct Evacuate {
     /// How machines are replaced.
     #[command(flatten)]
     pub roll: Roll,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// How machines are replaced, one after the other.
@@ -589,6 +647,9 @@ pub struct Down {
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `remove`.
@@ -617,6 +678,9 @@ pub struct Remove {
     /// Whether to ask.
     #[command(flatten)]
     pub consent: Consent,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Consent to what cannot be undone.
@@ -636,6 +700,9 @@ pub struct Explain {
     /// Only this setting and those below it, such as kubelet.config.maxPods [default: all].
     #[arg(value_name = "FIELD")]
     pub field: Option<String>,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `console`.
@@ -685,6 +752,9 @@ pub struct Image {
     /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `gc`.
@@ -696,6 +766,9 @@ pub struct Gc {
     /// A cluster file that has used the cache and counts no more, as where its disk or its hypervisor is lost.
     #[arg(long, value_name = "FILE")]
     pub forget: Vec<PathBuf>,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `identity`.
@@ -743,6 +816,9 @@ pub struct IdentityCsr {
     /// Folder for NODE.csr.
     #[arg(long = "out", value_name = "DIR", default_value = "build", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `identity import`.
@@ -758,6 +834,9 @@ pub struct IdentityImport {
     /// Let another certificate go that was brought along before, and its key.
     #[arg(long)]
     pub replace: bool,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `identity renew`.
@@ -770,6 +849,9 @@ pub struct IdentityRenew {
     /// Every node of the cluster file.
     #[arg(long, conflicts_with_all = ["nodes", "groups"])]
     pub all: bool,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 /// Arguments of `completions`.
@@ -797,6 +879,9 @@ pub struct KubeconfigArgs {
     /// The file to write, mode 0600 [default: cluster.kubeconfig of the cluster file, else admin.kubeconfig beside it].
     #[arg(long = "out", value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// What is printed of it.
+    #[command(flatten)]
+    pub report: Report,
 }
 
 #[cfg(test)]

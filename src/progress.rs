@@ -14,6 +14,10 @@ pub trait Progress: Send + Sync {
     fn note_shared(&self, what: &'static str, text: &str) {
         self.note(what, text);
     }
+    /// Whether whoever waits for the work wants no more of it: it comes to an end as soon as that leaves nothing half done.
+    fn is_ending(&self) -> bool {
+        false
+    }
     /// Tells of something that is not as it should be and did no harm.
     fn warn(&self, text: &str);
     /// The same, where it is about one node, which the text names.

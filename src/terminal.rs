@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -18,12 +19,22 @@ fn erase(line: &mut Vec<u8>) {
     while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
 }
 
+/// The terminal that is taken over, and as it was: a program that is ended by a signal gives it back.
+static TAKEN: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+
+/// Makes a terminal that is taken over what it was.
+pub fn give_back() {
+    if let Some((terminal, before)) = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // A terminal that is gone needs nothing more.
+        let _ = tcsetattr(terminal, OptionalActions::Now, &before);
+    }
+}
+
 /// Standard input as a terminal that gives every key as it is pressed, Ctrl-C too, and shows none by itself. Dropping it,
 /// also while a panic unwinds, makes the terminal what it was.
 #[derive(Debug)]
 pub struct RawTerminal {
     terminal: OwnedFd,
-    before: Termios,
 }
 
 impl RawTerminal {
@@ -37,8 +48,10 @@ impl RawTerminal {
         let before = tcgetattr(&terminal)?;
         let mut raw = before.clone();
         raw.make_raw();
+        let known = terminal.try_clone()?;
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = Some((known, before));
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Some(Self { terminal, before }))
+        Ok(Some(Self { terminal }))
     }
 
     /// A line that nobody sees, as it is typed up to Enter. Backspace and Ctrl-U work; Ctrl-C is an error, since it ends
@@ -62,8 +75,7 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing more.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        give_back();
     }
 }
 

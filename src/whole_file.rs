@@ -21,25 +21,52 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::scratch::{self, Listed};
+
 const SUFFIX: &str = ".nodebake-partial";
+
+/// A file that has not got its name yet.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    // In this order: it goes before its entry in the list.
+    file: NamedTempFile,
+    _listed: Listed,
+}
+
+impl Deref for Partial {
+    type Target = NamedTempFile;
+
+    fn deref(&self) -> &NamedTempFile {
+        &self.file
+    }
+}
+
+impl DerefMut for Partial {
+    fn deref_mut(&mut self) -> &mut NamedTempFile {
+        &mut self.file
+    }
+}
 
 /// A new file for `path`, of mode 0600 and with nothing in it; waits while another process writes the same one. Dropped
 /// before [`publish`], nothing of it stays.
-pub(crate) fn begin(path: &Path) -> io::Result<NamedTempFile> {
+pub(crate) fn begin(path: &Path) -> io::Result<Partial> {
     let partial = partial(path)?;
+    let new = || File::options().read(true).write(true).create_new(true).mode(0o600).open(&partial);
     loop {
-        match File::options().read(true).write(true).create_new(true).mode(0o600).open(&partial) {
-            Ok(file) => {
+        match scratch::file(&partial, new) {
+            Ok((file, listed)) => {
                 flock(&file, FlockOperation::LockExclusive)?;
                 // Else it was taken for dead before it was locked, and the name may be another's by now.
                 if has_name(&file, &partial)? {
-                    return Ok(NamedTempFile::from_parts(file, TempPath::try_from_path(partial)?));
+                    let file = NamedTempFile::from_parts(file, TempPath::try_from_path(partial)?);
+                    return Ok(Partial { file, _listed: listed });
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -52,16 +79,22 @@ pub(crate) fn begin(path: &Path) -> io::Result<NamedTempFile> {
 
 /// Gives a file from [`begin`] its mode, whatever the umask, and the name `path` in the same folder, replacing what stands
 /// there in one step. Its bytes and then its name are on disk when this returns.
-pub(crate) fn publish(file: NamedTempFile, mode: u32, path: &Path) -> io::Result<()> {
+pub(crate) fn publish(file: Partial, mode: u32, path: &Path) -> io::Result<()> {
     ready(&file, mode)?;
-    file.persist(path).map_err(|error| error.error)?;
+    name(file, path)?;
     sync_folder(path)
 }
 
+/// Whoever is told to end names nothing any more.
+fn name(Partial { file, _listed }: Partial, path: &Path) -> io::Result<()> {
+    scratch::at_once(|| file.persist(path)).map(drop).map_err(|error| error.error)
+}
+
 /// The same for a name that nothing has yet; fails with `AlreadyExists`.
-pub(crate) fn publish_new(file: NamedTempFile, mode: u32, path: &Path) -> io::Result<()> {
+pub(crate) fn publish_new(file: Partial, mode: u32, path: &Path) -> io::Result<()> {
     ready(&file, mode)?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
+    let Partial { file, _listed } = file;
+    scratch::at_once(|| file.persist_noclobber(path)).map_err(|error| error.error)?;
     sync_folder(path)
 }
 
@@ -80,13 +113,12 @@ pub(crate) fn write_soon(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>
     let mut file = begin(path)?;
     file.as_file_mut().write_all(bytes)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    name(file, path)
 }
 
 /// A new file for `path` with these bytes, on disk and without its name: for several files, all of which are to be there
 /// before the first gets its name, since the disk may be too full for the second.
-pub(crate) fn filled(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+pub(crate) fn filled(path: &Path, bytes: &[u8]) -> io::Result<Partial> {
     let mut file = begin(path)?;
     file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -117,13 +149,18 @@ pub(crate) fn make_folder_soon(path: &Path, mode: u32) -> io::Result<bool> {
     fs::create_dir_all(folder_of(path))?;
     let partial = partial(path)?;
     loop {
-        match fs::create_dir(&partial) {
-            // Left by a killed process, or another's that makes the same one: it is empty, and whoever comes first names it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
-        let named =
-            fs::set_permissions(&partial, Permissions::from_mode(mode)).and_then(|()| fs::rename(&partial, path));
+        // In one step: a folder of that name is on no list.
+        let named = scratch::at_once(|| {
+            match fs::create_dir(&partial) {
+                // Left by a killed process, or another's that makes the same one: it is empty, and whoever comes first names
+                // it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            Ok::<_, io::Error>(
+                fs::set_permissions(&partial, Permissions::from_mode(mode)).and_then(|()| fs::rename(&partial, path)),
+            )
+        })?;
         match named {
             Ok(()) => return Ok(true),
             Err(_) if path.is_dir() => {

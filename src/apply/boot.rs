@@ -212,7 +212,7 @@ impl Apply<'_> {
             if boot.errands.is_empty() {
                 return;
             }
-            if !running || boot.is_silent(self.patience) {
+            if !running || boot.is_silent(self.patience) || self.progress.is_ending() {
                 let text = "is a node, and not yet known to have this";
                 return self
                     .progress
@@ -270,6 +270,7 @@ impl Apply<'_> {
                 Some(state) => return Err(self.stopped(node, &plan.pool, boot, format!("{state:?}"))),
                 None => return Err(self.stopped(node, &plan.pool, boot, "gone".to_owned())),
             }
+            self.go_on(node)?;
             if boot.is_silent(self.patience) {
                 return Err(self.stalled(node, &plan.pool, boot));
             }
@@ -314,6 +315,7 @@ impl Apply<'_> {
             if let Some((stage, log)) = boot.failures.pop_first() {
                 return Err(ApplyError::Stage { node: node.clone(), stage, log });
             }
+            self.go_on(node)?;
             if boot.is_silent(self.patience) {
                 return Err(self.stalled(node, &plan.pool, &boot));
             }

@@ -6,7 +6,7 @@
 //! the old one's place.
 
 use super::{Apply, ApplyError, doing};
-use crate::cluster::{Cluster, ClusterError, Cordon, Drain, Standing};
+use crate::cluster::{Cluster, ClusterError, Cordon, Drain, Standing, Watching};
 use crate::config::NodeName;
 use crate::machine::Passing;
 use crate::plan::{NodePlan, Removal};
@@ -72,7 +72,9 @@ impl Apply<'_> {
         if !alive {
             self.progress.note(&name, "its kubelet is silent: pods are not waited for");
         }
-        let drained = cluster.drain(node, drain, alive, &|text| self.progress.note(&name, text));
+        let watching =
+            Watching { tell: &|text| self.progress.note(&name, text), ending: &|| self.progress.is_ending() };
+        let drained = cluster.drain(node, drain, alive, watching);
         drained.map_err(|source| ApplyError::Drain { node: node.clone(), source })?;
         self.progress.note(&name, "drained");
         Ok(())

@@ -24,8 +24,9 @@ pub use wait::{Goal, GoalError};
 
 use crate::cluster::{Cluster, ClusterError, DrainError, Standing, Watch};
 use crate::config::{ClusterId, HypervisorName, NodeName};
+use crate::digest::Digest;
 use crate::machine::mark::LogKind;
-use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Reading, Record, Verified, VolumeName};
+use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Piece, Reading, Record, Source, Verified, VolumeName};
 use crate::plan::{Creation, Growth, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
 use crate::progress::Progress;
 
@@ -167,6 +168,12 @@ pub enum ApplyError {
         /// What keeps the old one down.
         source: Box<ApplyError>,
     },
+    /// The run was told to end.
+    #[error("{}interrupted", node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default())]
+    Interrupted {
+        /// The node that was worked on; none where it was something that nodes share.
+        node: Option<NodeName>,
+    },
     /// The guest does not go off.
     #[error("{node}: still runs, and nothing new for {seconds} s after its power button was pressed")]
     StillRuns {
@@ -220,6 +227,7 @@ impl ApplyError {
                 "nothing of it is lost: `nodebake rebuild {node} --take-over` goes on, and `virsh list --all` shows it"
             )),
             Self::Open { .. } => Some("run `nodebake build` again".to_owned()),
+            Self::Interrupted { .. } => Some("run the command again: it goes on where this ended".to_owned()),
             Self::Stage { node, .. } | Self::Stopped { node, .. } | Self::Stalled { node, .. } => Some(format!(
                 "the machine was left as it is: see `nodebake logs {node}`, mend the cause, and run `nodebake up` again"
             )),
@@ -230,6 +238,7 @@ impl ApplyError {
     pub fn node(&self) -> Option<&NodeName> {
         match self {
             Self::Machine { .. } | Self::Open { .. } => None,
+            Self::Interrupted { node } => node.as_ref(),
             Self::Metadata { node, .. }
             | Self::Cluster { node, .. }
             | Self::Drain { node, .. }
@@ -265,6 +274,18 @@ impl ApplyError {
             | Self::CameBack { cause, .. }
             | Self::NotBack { cause, .. } => cause.log(),
             _ => None,
+        }
+    }
+
+    /// Whether nothing is wrong but that the run was told to end.
+    pub fn is_interrupted(&self) -> bool {
+        match self {
+            Self::Interrupted { .. } => true,
+            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } | Self::CameBack { cause, .. } => {
+                cause.is_interrupted()
+            }
+            Self::Drain { source, .. } => matches!(source, DrainError::Interrupted),
+            _ => false,
         }
     }
 
@@ -311,6 +332,22 @@ pub struct Apply<'a> {
 /// The file of an upload, which is hashed while it is sent unless it still looks as it did when it was verified.
 fn open(upload: &Upload) -> io::Result<Verified> {
     Ok(Verified { file: File::open(&upload.file)?, digest: upload.spec.digest, stamp: upload.verified })
+}
+
+/// An image whose upload ends when the run is told to: what had come of it is removed, as after any failure.
+struct Ending<'a> {
+    source: &'a mut dyn Source,
+    progress: &'a dyn Progress,
+}
+
+impl Source for Ending<'_> {
+    fn piece(&mut self) -> io::Result<Option<Piece>> {
+        if self.progress.is_ending() { Err(io::Error::other("interrupted")) } else { self.source.piece() }
+    }
+
+    fn digest(&mut self) -> io::Result<Digest> {
+        self.source.digest()
+    }
 }
 
 /// An image in words.
@@ -364,8 +401,16 @@ pub fn delete_volume(
 }
 
 impl Apply<'_> {
+    /// Fails where the run was told to end.
+    fn go_on(&self, node: &NodeName) -> Result<(), ApplyError> {
+        if self.progress.is_ending() { Err(ApplyError::Interrupted { node: Some(node.clone()) }) } else { Ok(()) }
+    }
+
     /// Does one action that serves all nodes.
     pub fn shared(&self, action: &SharedAction) -> Result<(), ApplyError> {
+        if self.progress.is_ending() {
+            return Err(ApplyError::Interrupted { node: None });
+        }
         let hypervisor = self.hypervisor;
         match action {
             SharedAction::CreateNetwork(spec) => {
@@ -403,15 +448,20 @@ impl Apply<'_> {
         let file = open(upload).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
         let what = what(&upload.spec.name);
         let task = self.progress.task(&format!("upload {what}"), Some(upload.spec.size));
-        self.hypervisor
-            .upload(&upload.pool, &upload.spec, &mut Reading::new(&file), &|bytes| task.advance(bytes))
-            .map_err(doing(format!("uploading the {what}")))?;
-        task.done();
+        let mut reading = Reading::new(&file);
+        let mut source = Ending { source: &mut reading, progress: self.progress };
+        let advance = |bytes| task.advance(bytes);
+        match self.hypervisor.upload(&upload.pool, &upload.spec, &mut source, &advance) {
+            Ok(_) => task.done(),
+            Err(_) if self.progress.is_ending() => return Err(ApplyError::Interrupted { node: None }),
+            Err(error) => return Err(doing(format!("uploading the {what}"))(error)),
+        }
         Ok(())
     }
 
     /// Brings one node up, and waits until it is.
     pub fn node(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
+        self.go_on(&plan.node)?;
         let uuid = self.id.uuid(&plan.node);
         let later = if matches!(plan.step, Step::Start(_)) { "" } else { "; its file system grows at the next boot" };
         for growth in &plan.growth {

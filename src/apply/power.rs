@@ -44,6 +44,7 @@ impl Apply<'_> {
             if let Some(pool) = logs {
                 self.hear(pool, node, &mut boot);
             }
+            self.go_on(node)?;
             if boot.is_silent(self.patience) && self.is_on(node, uuid)? {
                 if !force {
                     return Err(ApplyError::StillRuns { node: node.clone(), seconds: self.patience.stall.as_secs() });

@@ -103,6 +103,7 @@ impl Apply<'_> {
                     return Err(ApplyError::Stage { node: node.clone(), stage, log });
                 }
             }
+            self.go_on(node)?;
             if boot.is_silent(self.patience) {
                 return Err(self.stalled(node, pool, &boot));
             }

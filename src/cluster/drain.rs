@@ -17,6 +17,9 @@ use crate::config::NodeName;
 /// How long is waited before a pod that may not leave yet is asked again; `kubectl drain` does as well.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How often is looked whether a drain is to be given up.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// How a node is drained.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
@@ -26,6 +29,15 @@ pub struct Drain {
     pub grace: Option<u32>,
     /// Longest time that it may take.
     pub limit: Duration,
+}
+
+/// Who waits for a drain.
+#[derive(Clone, Copy)]
+pub struct Watching<'a> {
+    /// Is told of what keeps it.
+    pub tell: &'a dyn Fn(&str),
+    /// Says whether it is to be given up.
+    pub ending: &'a dyn Fn() -> bool,
 }
 
 /// Why a node could not be drained.
@@ -48,6 +60,9 @@ pub enum DrainError {
         /// What.
         obstacles: Vec<Obstacle>,
     },
+    /// Nobody waits for it any more.
+    #[error("interrupted")]
+    Interrupted,
     /// It took too long.
     #[error("not drained in {seconds} s: {}", left.join("; "))]
     Slow {
@@ -63,6 +78,7 @@ impl DrainError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Cluster(error) => return error.hint(),
+            Self::Interrupted => return None,
             Self::Unseen { .. } => "check that the user of cluster.kubeconfig may list and watch pods and \
                                     volumeattachments, or leave the pods where they are (--no-drain)"
                 .to_owned(),
@@ -100,7 +116,7 @@ struct Draining<'a> {
     how: Drain,
     /// Whether its kubelet can end pods.
     alive: bool,
-    tell: &'a dyn Fn(&str),
+    watching: Watching<'a>,
     begin: Instant,
     bell: Arc<Bell>,
     pods: Followed<Tenant>,
@@ -111,8 +127,8 @@ struct Draining<'a> {
 impl Cluster {
     /// Asks the pods of a node to leave, and waits until they are gone and their volumes detached; those that come
     /// meanwhile, since they heed no cordon, are not waited for. `alive` says whether its kubelet is there to end pods:
-    /// else they are asked, and no more. The node must be cordoned before. `tell` is told of what keeps it.
-    pub fn drain(&self, node: &NodeName, how: Drain, alive: bool, tell: &dyn Fn(&str)) -> Result<(), DrainError> {
+    /// else they are asked, and no more. The node must be cordoned before.
+    pub fn drain(&self, node: &NodeName, how: Drain, alive: bool, watching: Watching) -> Result<(), DrainError> {
         let bell = Arc::<Bell>::default();
         let on_node = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
         let events = watcher(Api::<Pod>::all(self.client.clone()), on_node).default_backoff();
@@ -128,9 +144,9 @@ impl Cluster {
         }
         let leave: BTreeSet<_> = tenants.iter().filter(|it| !it.stays).map(|tenant| tenant.uid.clone()).collect();
         let begin = Instant::now();
-        let mut draining = Draining { cluster: self, how, alive, tell, begin, bell, pods, kept: BTreeMap::new() };
+        let mut draining = Draining { cluster: self, how, alive, watching, begin, bell, pods, kept: BTreeMap::new() };
         if !leave.is_empty() {
-            tell(&format!("evicting {} pod{}", leave.len(), if leave.len() == 1 { "" } else { "s" }));
+            (watching.tell)(&format!("evicting {} pod{}", leave.len(), if leave.len() == 1 { "" } else { "s" }));
         }
         draining.pods_leave(&leave)?;
         draining.volumes_leave(node)
@@ -140,6 +156,18 @@ impl Cluster {
 impl Draining<'_> {
     fn end(&self) -> Instant {
         self.begin + self.how.limit
+    }
+
+    /// Until something has changed, or this moment, or the end; in short pieces, since a signal rings no bell.
+    fn wait(&self, count: u64, until: Instant) -> Result<(), DrainError> {
+        let until = until.min(self.end());
+        while self.bell.count() == count && Instant::now() < until {
+            if (self.watching.ending)() {
+                return Err(DrainError::Interrupted);
+            }
+            self.bell.wait(count, until.min(Instant::now() + LOOK));
+        }
+        Ok(())
     }
 
     fn slow(&self, left: Vec<String>) -> DrainError {
@@ -161,7 +189,7 @@ impl Draining<'_> {
                 return Err(self.slow(there.values().map(|pod| self.why(pod)).collect()));
             }
             let next = self.kept.values().map(|(_, next)| *next).min();
-            self.bell.wait(count, next.unwrap_or_else(|| self.end()).min(self.end()));
+            self.wait(count, next.unwrap_or_else(|| self.end()))?;
         }
     }
 
@@ -173,7 +201,7 @@ impl Draining<'_> {
             Evicted::Granted => ("evicted, and not gone yet".to_owned(), None),
             Evicted::Later(why, wait) => {
                 if self.kept.get(&pod.uid).is_none_or(|(told, _)| *told != why) {
-                    (self.tell)(&format!("{pod} stays for now: {why}"));
+                    (self.watching.tell)(&format!("{pod} stays for now: {why}"));
                 }
                 (why, wait)
             }
@@ -208,13 +236,13 @@ impl Draining<'_> {
                 return Ok(());
             }
             if !told {
-                (self.tell)(&format!("waiting for {} attached volumes", there.len()));
+                (self.watching.tell)(&format!("waiting for {} attached volumes", there.len()));
                 told = true;
             }
             if Instant::now() >= self.end() {
                 return Err(self.slow(there.values().map(|it| format!("volume {} is attached", it.volume)).collect()));
             }
-            self.bell.wait(count, self.end());
+            self.wait(count, self.end())?;
             there = attached.all().unwrap_or_default();
         }
     }

@@ -21,7 +21,7 @@ mod tenants;
 mod watch;
 
 pub use binding::{Binding, Binds};
-pub use drain::{Drain, DrainError};
+pub use drain::{Drain, DrainError, Watching};
 pub use metadata::Metadata;
 pub use rights::{Caller, May, Right, Task};
 pub use standing::{Cordon, Kept, Standing};
@@ -59,7 +59,7 @@ pub enum ClusterError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Complaint,
     },
     /// The runtime for the client could not start.
     #[error("starting the client of the cluster's API")]
@@ -78,6 +78,18 @@ pub enum ClusterError {
         /// What was asked for.
         what: &'static str,
     },
+}
+
+/// What the client says of a kubeconfig, without the lines of that file which it shows: a token may stand there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Complaint(String);
+
+impl Complaint {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let text = crate::error::chain(error);
+        Self(text.split("\n -->").next().unwrap_or_default().to_owned())
+    }
 }
 
 impl ClusterError {
@@ -247,9 +259,9 @@ impl Cluster {
         if !kubeconfig.exists() {
             return Err(ClusterError::NoKubeconfig { path: kubeconfig.to_owned() });
         }
-        let unusable = |source: Box<dyn std::error::Error + Send + Sync>| ClusterError::Kubeconfig {
+        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| ClusterError::Kubeconfig {
             path: kubeconfig.to_owned(),
-            source,
+            source: Complaint::of(&*error),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

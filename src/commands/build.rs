@@ -1,11 +1,15 @@
 //! `nodebake build`: images, without touching a machine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Serialize;
 
 use super::Session;
 use crate::build::{Build, BuildError, NodeOutput};
 use crate::cli;
 use crate::config::{Arch, Node};
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::identity::{NodeIdentity, Origin};
 use crate::image::Payload;
@@ -25,25 +29,8 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
     let inputs = session.inputs()?;
     let build = session.build(&inputs, &args.out.dir);
     let outputs = all(session, &build, &nodes, args.self_contained)?;
-    let word = |changed| if changed { "made" } else { "unchanged" };
-    let mut rows = Vec::new();
-    for (payload, baked) in outputs.payloads.values() {
-        rows.push(vec![
-            "payload".to_owned(),
-            payload.path.display().to_string(),
-            format!("sha256:{}", payload.digest),
-            word(*baked).to_owned(),
-        ]);
-    }
-    for output in &outputs.nodes {
-        rows.push(vec![
-            output.node.to_string(),
-            output.seed.path.display().to_string(),
-            format!("sha256:{}", output.seed.digest),
-            word(output.changed).to_owned(),
-        ]);
-    }
-    session.ui.data(&super::table(&rows));
+    let document = Document::of(session, &build, &outputs);
+    session.show(args.report.output, &document, || document.table())?;
     outputs.nodes.iter().for_each(|output| tell_end(session, output));
     if args.self_contained {
         let id = build.cluster_id();
@@ -53,6 +40,66 @@ pub(super) fn run(session: &Session, args: &cli::Build) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// What was built, as programs read it.
+#[derive(Serialize)]
+struct Document {
+    payloads: Vec<Baked>,
+    nodes: Vec<Seeded>,
+}
+
+#[derive(Serialize)]
+struct Baked {
+    arch: Arch,
+    image: String,
+    digest: String,
+    size: u64,
+    /// Whether it was made now.
+    made: bool,
+}
+
+#[derive(Serialize)]
+struct Seeded {
+    name: String,
+    /// What its network card must have.
+    mac: Option<String>,
+    #[serde(flatten)]
+    baked: Baked,
+}
+
+impl Document {
+    fn of(session: &Session, build: &Build, outputs: &Outputs) -> Self {
+        let image = |arch, path: &Path, digest: &Digest, size, made| Baked {
+            arch,
+            image: path.display().to_string(),
+            digest: format!("sha256:{digest}"),
+            size,
+            made,
+        };
+        let payloads = outputs.payloads.iter();
+        let payloads = payloads.map(|(arch, (it, made))| image(*arch, &it.path, &it.digest, it.size, *made)).collect();
+        let id = build.cluster_id();
+        let mac = |output: &NodeOutput| {
+            let node = session.config.nodes.iter().find(|node| node.name == output.node)?;
+            Some(session.config.mac(&id, node).to_string())
+        };
+        let nodes = outputs.nodes.iter().map(|it| Seeded {
+            name: it.node.to_string(),
+            mac: mac(it),
+            baked: image(it.arch, &it.seed.path, &it.seed.digest, it.seed.size, it.changed),
+        });
+        Self { payloads, nodes: nodes.collect() }
+    }
+
+    fn table(&self) -> String {
+        let row = |name: &str, image: &Baked| {
+            let made = if image.made { "made" } else { "unchanged" };
+            vec![name.to_owned(), image.image.clone(), image.digest.clone(), made.to_owned()]
+        };
+        let nodes = self.nodes.iter().map(|node| row(&node.name, &node.baked));
+        super::table(&self.payloads.iter().map(|image| row("payload", image)).chain(nodes).collect::<Vec<_>>())
+    }
 }
 
 /// Payloads and seeds of the nodes; says what was done for their identities.

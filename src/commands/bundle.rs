@@ -6,16 +6,21 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
+use serde::Serialize;
 
 use super::Session;
 use crate::artifacts::bundle::{self, Bundle, BundleError, Locked};
 use crate::artifacts::{Lock, fetch};
-use crate::cli::{BundleExport, BundleImport, Cli};
+use crate::cli::{BundleExport, BundleImport, Cli, Format};
 use crate::error::Error;
 use crate::ui::Ui;
 use crate::whole_file;
 
 pub(super) fn export(session: &Session, args: &BundleExport) -> Result<(), Error> {
+    let format = args.report.output;
+    if is_dash(&args.file) && format != Format::Table {
+        return Err(BundleError::TwoOutputs.into());
+    }
     // That it fits the cluster file; what goes into the bundle is made from the bytes that are read here.
     session.lock()?;
     let path = session.lock_path();
@@ -35,7 +40,27 @@ pub(super) fn export(session: &Session, args: &BundleExport) -> Result<(), Error
     };
     let count = blobs.iter().map(|blob| &blob.path).collect::<BTreeSet<_>>().len();
     session.ui.say(&format!("wrote {place}: {count} files, {}", HumanBytes(size)));
-    Ok(())
+    session.show(format, &Exported { file: place, files: count, size }, String::new)
+}
+
+/// What was written, as programs read it.
+#[derive(Serialize)]
+struct Exported {
+    file: String,
+    files: usize,
+    /// In bytes.
+    size: u64,
+}
+
+/// What was taken in, as programs read it.
+#[derive(Serialize)]
+struct Imported {
+    /// So many are in the cache.
+    files: usize,
+    /// Where its lock is; none where it stays in the bundle.
+    lock: Option<String>,
+    /// Whether that was written now.
+    written: bool,
 }
 
 fn stdout(ui: &Ui) -> Result<File, Error> {
@@ -67,21 +92,27 @@ pub(super) fn import(cli: &Cli, ui: &Ui, args: &BundleImport) -> Result<(), Erro
     let count = bundle.fill(&super::store(cli)?, ui)?;
     ui.say(&format!("{count} files are in the cache"));
     // Last: where there is a lock, there is what it locks.
-    match target {
+    let (lock, written) = match target {
         Target::Free(path) | Target::Other(path) => {
             let failed = |source| Error::File { action: "writing", path: path.clone(), source };
             whole_file::write(&path, &text, 0o644).map_err(failed)?;
             ui.say(&format!("wrote {}", path.display()));
+            (Some(path), true)
         }
-        Target::Same(path) => ui.say(&format!("nothing changed in {}", path.display())),
+        Target::Same(path) => {
+            ui.say(&format!("nothing changed in {}", path.display()));
+            (Some(path), false)
+        }
         Target::Nowhere => {
             let config = cli.config.display();
             ui.say(&format!(
                 "there is no {config}, so the lock stays in the bundle: put the cluster file there, then import again"
             ));
+            (None, false)
         }
-    }
-    Ok(())
+    };
+    let lock = lock.map(|path| path.display().to_string());
+    ui.show(args.report.output, None, &Imported { files: count, lock, written }, String::new)
 }
 
 /// Where the bundle's lock goes.

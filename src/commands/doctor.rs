@@ -16,10 +16,7 @@ use crate::plan::{ByHand, Images};
 
 /// Findings as programs read them.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Document<'a> {
-    api_version: &'static str,
-    cluster: String,
     findings: &'a [Finding],
 }
 
@@ -32,9 +29,7 @@ pub(super) fn run(session: &Session, args: &Doctor) -> Result<bool, Error> {
     if !matches!(mended, Ok(false)) {
         findings = look(session, &nodes, &args.out.dir);
     }
-    let cluster = session.config.cluster.name.to_string();
-    let document = Document { api_version: "nodebake/v1", cluster, findings: &findings };
-    session.show(args.output, &document, || table(&findings))?;
+    session.show(args.report.output, &Document { findings: &findings }, || table(&findings))?;
     mended?;
     Ok(findings.iter().any(Finding::is_failure))
 }

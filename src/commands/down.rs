@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Session;
 use super::fleet::{Fleet, Member};
-use crate::apply::{Apply, Leaving, Patience};
-use crate::cli::{Consent, Down, Leave, Remove, Wait, Which};
+use crate::apply::{Apply, ApplyError, Leaving, Patience};
+use crate::cli::{Consent, Down, Format, Leave, Remove, Wait, Which};
 use crate::cluster::{Cluster, Nodes};
-use crate::config::NodeName;
+use crate::config::{HypervisorName, NodeName};
 use crate::error::Error;
+use crate::interrupt::{self, Orderly};
+use crate::machine::VolumeName;
 use crate::plan::{Inventory, Removal, removals};
 
 pub(super) fn run(session: &Session, args: &Down) -> Result<(), Error> {
     let all = args.which.is_all();
-    let how = How { with_data: args.with_data, leave: None, consent: args.consent };
+    let how = How { with_data: args.with_data, leave: None, consent: args.consent, format: args.report.output };
     remove_those(session, &args.which, how, |_| all)
 }
 
 pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
-    let how = How { with_data: args.with_data, leave: Some((args.leave, args.wait)), consent: args.consent };
+    let leave = Some((args.leave, args.wait));
+    let how = How { with_data: args.with_data, leave, consent: args.consent, format: args.report.output };
     remove_those(session, &args.which, how, |name| args.gone && !is_known(session, name))
 }
 
@@ -29,6 +34,7 @@ struct How {
     /// How they leave the cluster, and how long a machine is waited for; without it the cluster is not asked.
     leave: Option<(Leave, Wait)>,
     consent: Consent,
+    format: Format,
 }
 
 /// Removes the nodes that are named, and whatever of this cluster `also` names.
@@ -60,7 +66,7 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
     if there.is_empty() {
         fleet.end(&asked)?;
         session.ui.say("nothing of this cluster is there");
-        return Ok(());
+        return session.show(how.format, &Document::default(), String::new);
     }
     for goes in &there {
         session.lay_out(how.consent, &describe(goes));
@@ -71,7 +77,10 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
     session.consent(how.consent, "Remove them?")?;
     let watch = cluster.as_ref().map(Cluster::watch);
     let stall = how.leave.map_or(Duration::ZERO, |(_, wait)| Duration::from_secs(wait.stall));
-    for Goes { member, node, removal } in &there {
+    let _orderly = Orderly::begin();
+    session.ui.begin(there.iter().map(|goes| &goes.node));
+    let mut document = Document::default();
+    let done = there.iter().try_for_each(|goes @ Goes { member, node, removal }| {
         let apply = Apply {
             watch: watch.as_ref(),
             cluster: cluster.as_ref(),
@@ -79,13 +88,56 @@ fn remove_those(session: &Session, which: &Which, how: How, also: impl Fn(&NodeN
             leaving: Leaving { drain, keep: false },
             ..Apply::new(&*member.hypervisor, &id, session.ui)
         };
+        if interrupt::signal().is_some() {
+            return Err(ApplyError::Interrupted { node: Some(node.clone()) }.into());
+        }
         match how.leave {
             Some(_) => apply.retire(node, &member.config.libvirt.pool, removal)?,
             None => apply.remove(node, removal)?,
         }
-        session.ui.data(&format!("{node} removed\n"));
-    }
+        if how.format == Format::Table {
+            session.ui.data(&format!("{node} removed\n"));
+        }
+        session.ui.reached(node);
+        document.removed.push(Removed::of(goes));
+        Ok::<(), Error>(())
+    });
+    // Also where not all came to go.
+    session.show(how.format, &document, String::new)?;
+    done?;
     fleet.end(&asked)
+}
+
+/// What went, as programs read it.
+#[derive(Default, Serialize)]
+struct Document {
+    removed: Vec<Removed>,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hypervisor: Option<HypervisorName>,
+    /// Whether it had a machine.
+    machine: bool,
+    /// Pool and name of each.
+    volumes: Vec<String>,
+    /// Data disks that stay.
+    kept: Vec<String>,
+}
+
+impl Removed {
+    fn of(Goes { member, node, removal }: &Goes) -> Self {
+        let named = |(pool, volume): &(String, VolumeName)| format!("{pool}/{volume}");
+        Self {
+            name: node.to_string(),
+            hypervisor: member.name.clone(),
+            machine: removal.domain.is_some(),
+            volumes: removal.volumes.iter().map(named).collect(),
+            kept: removal.data.iter().map(named).collect(),
+        }
+    }
 }
 
 /// What goes of a node, and where it is.

@@ -1,5 +1,7 @@
 //! `nodebake explain`: what the settings of a node are, and which layer of the cluster file said so.
 
+use serde::Serialize;
+
 use super::Session;
 use crate::build::BuildError;
 use crate::cli::Explain;
@@ -18,11 +20,35 @@ pub(super) fn run(session: &Session, args: &Explain) -> Result<(), Error> {
             .explain_field(node, &in_force, field)
             .ok_or_else(|| Error::UnknownField { field: field.clone(), suggestion: nearest_field(field) })?,
     };
+    let settings = explained.into_iter().map(|one| {
+        let from = one.place(&config.file);
+        Setting { field: one.field, value: one.value, from }
+    });
+    let document = Document { node: node.name.to_string(), settings: settings.collect() };
+    session.show(args.report.output, &document, || table(&document.settings))
+}
+
+/// What a node is, as programs read it.
+#[derive(Serialize)]
+struct Document {
+    node: String,
+    settings: Vec<Setting>,
+}
+
+#[derive(Serialize)]
+struct Setting {
+    field: String,
+    /// As a person reads it.
+    value: Option<String>,
+    from: String,
+}
+
+fn table(settings: &[Setting]) -> String {
     let mut rows = vec![["FIELD", "VALUE", "FROM"].map(String::from).to_vec()];
-    rows.extend(explained.into_iter().map(|one| {
-        let place = one.place(&config.file);
-        vec![one.field, one.value.unwrap_or_else(|| "-".to_owned()), place]
-    }));
-    session.ui.data(&super::table(&rows));
-    Ok(())
+    rows.extend(
+        settings
+            .iter()
+            .map(|one| vec![one.field.clone(), one.value.clone().unwrap_or_else(|| "-".to_owned()), one.from.clone()]),
+    );
+    super::table(&rows)
 }

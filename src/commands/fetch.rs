@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use indicatif::HumanBytes;
+use serde::Serialize;
 
 use super::Session;
 use crate::artifacts::{Blob, Entry, Kind, Lock, fetch};
@@ -28,8 +30,10 @@ pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
             count => format!("; fetched {count} of them now ({})", bytes(&mut fresh.into_iter())),
         };
         session.ui.say(&format!("{} files are in the cache ({}){now}", blobs.len(), bytes(&mut blobs.iter())));
-        return Ok(());
+        let files = blobs.iter().map(|blob| Fetched::of(blob, &blob.path)).collect();
+        return session.show(args.report.output, &Document { files }, String::new);
     }
+    let mut files = Vec::new();
     for blob in blobs.iter().filter(|blob| blob.entry.kind == Kind::Kubectl) {
         let path = args.out.dir.join("kubectl");
         let failed = |action| {
@@ -41,9 +45,38 @@ pub(super) fn run(session: &Session, args: &Fetch) -> Result<(), Error> {
         let mut file = whole_file::begin(&path).map_err(failed("creating"))?;
         io::copy(&mut from, file.as_file_mut()).map_err(failed("writing"))?;
         whole_file::publish(file, 0o755, &path).map_err(failed("writing"))?;
-        session.ui.data(&format!("{}\n", path.display()));
+        files.push(Fetched::of(blob, &path));
     }
-    Ok(())
+    let document = Document { files };
+    let line = |file: &Fetched| format!("{}\n", file.file);
+    session.show(args.report.output, &document, || document.files.iter().map(line).collect())
+}
+
+/// What is there, as programs read it.
+#[derive(Serialize)]
+struct Document {
+    files: Vec<Fetched>,
+}
+
+#[derive(Serialize)]
+struct Fetched {
+    kind: Kind,
+    arch: Arch,
+    /// Its version; of what has a name, that.
+    version: String,
+    size: u64,
+    digest: String,
+    file: String,
+    /// Whether it was not in the cache before.
+    fresh: bool,
+}
+
+impl Fetched {
+    fn of(blob: &Blob, file: &Path) -> Self {
+        let Entry { kind, arch, version, size, checksum, .. } = &blob.entry;
+        let (version, digest, file) = (version.clone(), checksum.to_string(), file.display().to_string());
+        Self { kind: *kind, arch: *arch, version, size: *size, digest, file, fresh: blob.fresh }
+    }
 }
 
 /// The kubectl that runs on this machine; where none is locked for it, the first that is.

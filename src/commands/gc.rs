@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::Session;
 use super::fleet::Fleet;
@@ -17,7 +18,7 @@ use crate::apply::delete_volume;
 use crate::artifacts::lock::LockError;
 use crate::artifacts::store::{Reason, StoreError, Sweep, Unused, Uses};
 use crate::artifacts::{Lock, Store};
-use crate::cli::{Cli, Gc};
+use crate::cli::{Cli, Format, Gc};
 use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
 use crate::error::{Error, ExitCode};
@@ -116,9 +117,8 @@ pub(super) fn run(cli: &Cli, ui: &Ui, args: &Gc) -> Result<(), Error> {
     let waiting = || ui.say("waiting for other runs of nodebake that use the cache");
     let Some(sweep) = store.sweep(args.dry_run, waiting).map_err(GcError::from)? else {
         ui.say(&format!("there is no cache in {}", store.root().display()));
-        let rows: Vec<_> = volumes(cli, ui, args)?.iter().map(volume_row).collect();
-        ui.data(&super::table(&rows));
-        return Ok(());
+        let gone = volumes(cli, ui, args)?.iter().map(Gone::volume).collect();
+        return Document::of(args.dry_run, gone, 0, 0).show(ui, args.report.output);
     };
     let forgotten = args.forget.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let known = sweep.users().map_err(GcError::from)?;
@@ -135,18 +135,70 @@ pub(super) fn run(cli: &Cli, ui: &Ui, args: &Gc) -> Result<(), Error> {
             sweep.remove(unused).map_err(GcError::from)?;
         }
     }
-    let mut rows: Vec<_> = unused.iter().map(row).collect();
-    rows.extend(volumes.iter().map(volume_row));
-    if !rows.is_empty() {
-        ui.data(&super::table(&rows));
-    }
+    let gone = unused.iter().map(Gone::blob).chain(volumes.iter().map(Gone::volume)).collect();
     let blobs = || unused.iter().filter(|unused| unused.why == Reason::Unnamed);
+    let kept = size.saturating_sub(blobs().map(|unused| unused.size).sum());
+    let document = Document::of(args.dry_run, gone, count - blobs().count(), kept);
+    document.show(ui, args.report.output)?;
     let verb = if args.dry_run { "would be removed" } else { "removed" };
-    let sizes = unused.iter().map(|unused| unused.size).chain(volumes.iter().map(|(_, volume)| volume.allocation));
-    let freed = HumanBytes(sizes.sum());
-    let kept = HumanBytes(size.saturating_sub(blobs().map(|unused| unused.size).sum()));
-    ui.say(&format!("{freed} {verb}; {} files stay ({kept})", count - blobs().count()));
+    let (freed, Kept { files, bytes }) = (HumanBytes(document.freed), document.kept);
+    ui.say(&format!("{freed} {verb}; {files} files stay ({})", HumanBytes(bytes)));
     Ok(())
+}
+
+/// What was removed, or would be, as programs read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    dry_run: bool,
+    removed: Vec<Gone>,
+    /// In bytes.
+    freed: u64,
+    kept: Kept,
+}
+
+#[derive(Serialize)]
+struct Gone {
+    /// Its place in the cache, or pool and volume.
+    name: String,
+    bytes: u64,
+    reason: String,
+}
+
+/// What stays in the cache.
+#[derive(Clone, Copy, Serialize)]
+struct Kept {
+    files: usize,
+    bytes: u64,
+}
+
+impl Document {
+    fn of(dry_run: bool, removed: Vec<Gone>, files: usize, bytes: u64) -> Self {
+        let freed = removed.iter().map(|gone| gone.bytes).sum();
+        Self { dry_run, removed, freed, kept: Kept { files, bytes } }
+    }
+
+    fn show(&self, ui: &Ui, format: Format) -> Result<(), Error> {
+        let row = |gone: &Gone| vec![gone.name.clone(), HumanBytes(gone.bytes).to_string(), gone.reason.clone()];
+        ui.show(format, None, self, || super::table(&self.removed.iter().map(row).collect::<Vec<_>>()))
+    }
+}
+
+impl Gone {
+    fn volume((pool, volume): &(String, VolumeInfo)) -> Self {
+        let (name, bytes) = (format!("{pool}/{}", volume.name), volume.allocation);
+        Self { name, bytes, reason: "no machine uses it".to_owned() }
+    }
+
+    fn blob(unused: &Unused) -> Self {
+        let reason = match &unused.why {
+            Reason::Unnamed => "no lock or machine needs it".to_owned(),
+            Reason::Stale => "a part that nobody waits for".to_owned(),
+            Reason::Orphan => "what it belonged to has gone".to_owned(),
+            Reason::NoCluster(file) => format!("{} counts no more", file.display()),
+        };
+        Self { name: unused.name.display().to_string(), bytes: unused.size, reason }
+    }
 }
 
 /// Removes from the pool of the cluster file at hand what no machine uses; gives it with the pool's name.
@@ -176,21 +228,6 @@ fn volumes(cli: &Cli, ui: &Ui, args: &Gc) -> Result<Vec<(String, VolumeInfo)>, E
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::File { action: "looking for", path: path.to_owned(), source })
-}
-
-fn volume_row((pool, volume): &(String, VolumeInfo)) -> Vec<String> {
-    let size = HumanBytes(volume.allocation).to_string();
-    vec![format!("{pool}/{}", volume.name), size, "no machine uses it".to_owned()]
-}
-
-fn row(unused: &Unused) -> Vec<String> {
-    let why = match &unused.why {
-        Reason::Unnamed => "no lock or machine needs it".to_owned(),
-        Reason::Stale => "a part that nobody waits for".to_owned(),
-        Reason::Orphan => "what it belonged to has gone".to_owned(),
-        Reason::NoCluster(file) => format!("{} counts no more", file.display()),
-    };
-    vec![unused.name.display().to_string(), HumanBytes(unused.size).to_string(), why]
 }
 
 /// What clusters use, and the cluster files that have gone. The cluster file at hand counts also if it has not used the

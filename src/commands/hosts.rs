@@ -18,18 +18,15 @@ struct Line {
 
 /// All lines as programs read them.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Document {
-    api_version: &'static str,
-    cluster: String,
     hosts: Vec<Line>,
 }
 
 pub(super) fn run(session: &Session, args: &Hosts) -> Result<(), Error> {
     let hosts: Vec<_> = session.select(&args.which)?.into_iter().flat_map(lines).collect();
-    let document = Document { api_version: "nodebake/v1", cluster: session.config.cluster.name.to_string(), hosts };
+    let document = Document { hosts };
     let row = |line: &Line| format!("{} {}\n", line.address, line.names.join(" "));
-    session.show(args.output, &document, || document.hosts.iter().map(row).collect())
+    session.show(args.report.output, &document, || document.hosts.iter().map(row).collect())
 }
 
 /// By its own name, and by the whole one that its cloudConfig gives it.

@@ -8,7 +8,7 @@ use crate::build::make_output_folder;
 use crate::cli::{Identity, IdentityCsr, IdentityImport, IdentityList, IdentityRenew, IdentityVerb, StatusFormat};
 use crate::config::{Node, Rotation};
 use crate::error::Error;
-use crate::identity::{Identities, Kind, Listed, NodeRequest, State, rotation_note};
+use crate::identity::{Facts, Identities, Kind, Listed, NodeRequest, State, rotation_note};
 use crate::printable;
 use crate::whole_file;
 
@@ -28,6 +28,7 @@ fn csr(session: &Session, args: &IdentityCsr) -> Result<(), Error> {
     let ca = session.ca()?;
     let identities = session.identities(&ca);
     make_output_folder(&args.out)?;
+    let mut requests = Vec::new();
     for node in nodes {
         let requested = identities.request(&NodeRequest::of(node))?;
         let path = args.out.join(format!("{}.csr", node.name));
@@ -39,20 +40,23 @@ fn csr(session: &Session, args: &IdentityCsr) -> Result<(), Error> {
         let (name, path, key) = (&node.name, path.display(), requested.key.display());
         let then = format!("`nodebake identity import {name} FILE` takes in what is signed");
         session.ui.say_of(name, &format!("wrote {path}; its key stays in {key}, and {then}"));
+        requests.push(Asked { node: name.to_string(), file: path.to_string(), key: key.to_string() });
     }
-    Ok(())
+    session.show(args.report.output, &Requests { requests }, String::new)
 }
 
 fn import(session: &Session, args: &IdentityImport) -> Result<(), Error> {
     let ca = session.ca()?;
+    let mut certificates = Vec::new();
     for node in session.nodes(std::slice::from_ref(&args.node))? {
         // Whatever its kubelet does later, it begins with this one.
         let request = NodeRequest { rotates: false, ..NodeRequest::of(node) };
         let imported = session.identities(&ca).import(&request, &args.file, args.replace)?;
         let (end, file) = (imported.facts.validity.not_after, imported.certificate.display());
         session.ui.say_of(&node.name, &format!("took in its certificate, valid until {end}: {file}"));
+        certificates.push(Taken::of(node, &imported.facts));
     }
-    Ok(())
+    session.show(args.report.output, &Certificates { certificates }, String::new)
 }
 
 fn renew(session: &Session, args: &IdentityRenew) -> Result<(), Error> {
@@ -63,21 +67,56 @@ fn renew(session: &Session, args: &IdentityRenew) -> Result<(), Error> {
     for node in &nodes {
         identities.renewable(&NodeRequest::of(node))?;
     }
+    let mut certificates = Vec::new();
     for node in nodes {
         let renewed = identities.renew(&NodeRequest::of(node))?;
         let (name, end) = (&node.name, renewed.facts.validity.not_after);
         let then = format!("`nodebake rebuild {name}` brings it to the machine");
         session.ui.say_of(name, &format!("issued another certificate, valid until {end}; {then}"));
+        certificates.push(Taken::of(node, &renewed.facts));
     }
-    Ok(())
+    session.show(args.report.output, &Certificates { certificates }, String::new)
+}
+
+/// What is to be signed elsewhere, as programs read it.
+#[derive(Serialize)]
+struct Requests {
+    requests: Vec<Asked>,
+}
+
+#[derive(Serialize)]
+struct Asked {
+    node: String,
+    /// The request.
+    file: String,
+    /// Where the key is, which stays here.
+    key: String,
+}
+
+/// What was taken in or issued, as programs read it.
+#[derive(Serialize)]
+struct Certificates {
+    certificates: Vec<Taken>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Taken {
+    node: String,
+    serial: String,
+    not_after: String,
+}
+
+impl Taken {
+    fn of(node: &Node, facts: &Facts) -> Self {
+        let (serial, not_after) = (facts.serial.clone(), facts.validity.not_after.to_string());
+        Self { node: node.name.to_string(), serial, not_after }
+    }
 }
 
 /// What there is, as programs read it.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Document {
-    api_version: &'static str,
-    cluster: String,
     identities: Vec<Entry>,
 }
 
@@ -158,8 +197,7 @@ fn list(session: &Session, args: &IdentityList) -> Result<bool, Error> {
     let ca = session.ca()?;
     let found = find(session, &session.identities(&ca), &nodes, args.which.is_all())?;
     let entries = found.iter().map(|(listed, rotation)| Entry::of(listed, *rotation, session.now)).collect();
-    let cluster = session.config.cluster.name.to_string();
-    let document = Document { api_version: "nodebake/v1", cluster, identities: entries };
+    let document = Document { identities: entries };
     let wide = args.output == StatusFormat::Wide;
     session.show(args.output.into(), &document, || table(&document.identities, wide))?;
     for (listed, rotation) in &found {
@@ -252,7 +290,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::identity::{Facts, Validity};
+    use crate::identity::Validity;
 
     #[test]
     fn names_of_others_are_one_line_each() {

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Session;
 use super::fleet::Fleet;
 use crate::apply::{Apply, ApplyError, Patience};
@@ -13,15 +15,17 @@ use crate::artifacts::{BaseImage, Kind};
 use crate::build::{Build, make_output_folder};
 use crate::cli;
 use crate::config::{Config, Machine, Node, NodeName};
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ExitCode};
 use crate::image::Payload;
 use crate::image::golden::{Golden, Stored};
 use crate::image::iso9660::Target as _;
+use crate::interrupt::Orderly;
 use crate::machine::mark::DiskFormat;
 use crate::machine::{Hypervisor, MachineError, Parts, VolumeName};
 use crate::plan::{self, Built, Inventory, NodePlan, Request, Step, removals};
 use crate::progress::{Progress, Task};
+use crate::scratch;
 use crate::whole_file;
 
 /// What the nodes of no group are called here.
@@ -126,7 +130,8 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     let node = builder(&args.group, &session.config.image, model, &payload)?;
     let mut config = Config { nodes: vec![node.clone()], ..member.config.clone() };
     config.network.dhcp = false;
-    let folder = tempfile::tempdir().map_err(|source| ImageError::Output { path: std::env::temp_dir(), source })?;
+    let (folder, _listed) = scratch::folder(tempfile::tempdir)
+        .map_err(|source| ImageError::Output { path: std::env::temp_dir(), source })?;
     let seed = build.golden_seed(&node, &payload, folder.path())?;
     let images = build.images(node.arch, &payload)?;
     let built = [Built { node: node.name.clone(), seed, images, parts: Parts::default(), capabilities }];
@@ -138,6 +143,8 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     let plan = plan::rebuild(request)?;
     let patience = Patience::of_silence(Duration::from_secs(args.wait.stall));
     let apply = Apply { patience, ..Apply::new(&**hypervisor, &id, session.ui) };
+    // Its machine goes, whatever comes of it.
+    let _orderly = Orderly::begin();
     let made = plan.shared.iter().try_for_each(|action| apply.shared(action)).map_err(failed);
     let golden = made.and_then(|()| {
         let [plan] = plan.nodes.as_slice() else { return Err(ImageError::Golden.into()) };
@@ -152,8 +159,41 @@ pub(super) fn run(session: &Session, args: &cli::Image) -> Result<(), Error> {
     };
     let golden = golden?;
     removed?;
-    session.ui.data(&snippet(&config, &args.out.dir, &golden));
-    Ok(())
+    let artifact = Artifact::of(&config, &args.out.dir, &golden);
+    let made = Made { group: &args.group, artifact, golden: &golden };
+    session.show(args.report.output, &made, || made.artifact.snippet())
+}
+
+/// What was made, as programs read it.
+#[derive(Serialize)]
+struct Made<'a> {
+    group: &'a str,
+    artifact: Artifact,
+    golden: &'a Golden,
+}
+
+/// What to write into the cluster file.
+#[derive(Serialize)]
+struct Artifact {
+    kind: Kind,
+    path: String,
+    sha256: Digest,
+    arch: String,
+}
+
+impl Artifact {
+    fn of(config: &Config, out: &Path, golden: &Golden) -> Self {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = absolute(&out.join(&golden.qcow2.file));
+        let path = path.strip_prefix(absolute(&config.folder())).unwrap_or(&path).display().to_string();
+        Self { kind: Kind::BaseImage, path, sha256: golden.qcow2.digest, arch: golden.arch.clone() }
+    }
+
+    fn snippet(&self) -> String {
+        let Self { kind, path, sha256, arch } = self;
+        let path = serde_json::Value::from(path.as_str());
+        format!("artifacts:\n  - kind: {kind}\n    path: {path}\n    sha256: {sha256}\n    arch: {arch}\n")
+    }
 }
 
 /// One node of the group, for what all of them have in common.
@@ -287,14 +327,4 @@ impl Write for Sparse<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// What to write into the cluster file.
-fn snippet(config: &Config, out: &Path, golden: &Golden) -> String {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let path = absolute(&out.join(&golden.qcow2.file));
-    let path = path.strip_prefix(absolute(&config.folder())).unwrap_or(&path).display().to_string();
-    let path = serde_json::Value::from(path);
-    let digest = golden.qcow2.digest;
-    format!("artifacts:\n  - kind: base-image\n    path: {path}\n    sha256: {digest}\n    arch: {}\n", golden.arch)
 }

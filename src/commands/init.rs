@@ -4,13 +4,22 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
+use serde::Serialize;
+
+use crate::cli::Init;
 use crate::config::INIT;
 use crate::error::Error;
 use crate::ui::Ui;
 use crate::whole_file;
 
+/// What was written, as programs read it.
+#[derive(Serialize)]
+struct Written {
+    file: String,
+}
+
 /// Writes the file; one that is there is never overwritten.
-pub(super) fn run(path: &Path, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run(path: &Path, ui: &Ui, args: Init) -> Result<(), Error> {
     let file = |action| move |source| Error::File { action, path: path.to_owned(), source };
     if fs::symlink_metadata(path).is_ok() {
         return Err(Error::Exists { path: path.to_owned() });
@@ -23,5 +32,5 @@ pub(super) fn run(path: &Path, ui: &Ui) -> Result<(), Error> {
         _ => file("creating")(source),
     })?;
     ui.say(&format!("wrote {}; adapt it, then run `nodebake lock`", path.display()));
-    Ok(())
+    ui.show(args.report.output, None, &Written { file: path.display().to_string() }, String::new)
 }

@@ -1,7 +1,9 @@
 //! `nodebake inspect`: what is in an image.
 
+use serde::Serialize;
+
 use super::table;
-use crate::cli::Inspect;
+use crate::cli::{Format, Inspect};
 use crate::error::Error;
 use crate::image::inspect::{InspectError, Inspection};
 use crate::image::iso9660::{Entry, Kind};
@@ -16,17 +18,111 @@ pub(super) fn run(args: &Inspect, ui: &Ui) -> Result<(), Error> {
     let inspection = Inspection::open(&args.image)?;
     let shown = Shown { inspection: &inspection, args, ui };
     let entry = inspection.entry(args.path.as_deref().unwrap_or("/"))?;
-    if entry.kind == Kind::File && !args.digest {
+    if entry.kind == Kind::File && !args.digest && args.report.output == Format::Table {
         return Ok(shown.print(entry)?);
     }
-    let mut text = String::new();
-    if args.path.is_none() {
-        text.push_str(&table(&shown.head()?));
-        text.push('\n');
+    let image = if args.path.is_none() { Some(shown.image()?) } else { None };
+    let files = inspection.beneath(entry).map(|entry| shown.file(entry)).collect::<Result<_, _>>()?;
+    let document = Document { image, files };
+    ui.show(args.report.output, None, &document, || document.table(args.digest))
+}
+
+/// What is in an image, as programs read it.
+#[derive(Serialize)]
+struct Document {
+    /// None where only a path in it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Head>,
+    files: Vec<File>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    label: String,
+    uuid: Option<String>,
+    /// In bytes.
+    size: u64,
+    /// Where it is asked for.
+    digest: Option<String>,
+    /// Whose seed it is; none of what is no seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<Owner>,
+    /// The architecture of a payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    node: Option<String>,
+    instance_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct File {
+    path: String,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    /// In bytes; none of what is no file.
+    size: Option<u64>,
+    modified: String,
+    /// Where it is asked for; of a secret only "(secret)", since it could be guessed by its digest.
+    digest: Option<String>,
+    /// Where a link leads.
+    target: Option<String>,
+}
+
+impl Document {
+    fn table(&self, digests: bool) -> String {
+        let head = self.image.as_ref().map(|image| table(&image.rows()) + "\n").unwrap_or_default();
+        let mut heads = vec!["MODE", "OWNER", "SIZE", "TIME"];
+        heads.extend(digests.then_some("DIGEST"));
+        heads.push("PATH");
+        let mut rows = vec![heads.into_iter().map(str::to_owned).collect()];
+        rows.extend(self.files.iter().map(|file| file.row(digests)));
+        head + &table(&rows)
     }
-    text.push_str(&table(&shown.list(entry)?));
-    ui.data(&text);
-    Ok(())
+}
+
+impl Head {
+    fn rows(&self) -> Vec<Vec<String>> {
+        let mut rows = Vec::new();
+        let mut row = |name: &str, value: &str| rows.push(vec![name.to_owned(), printable::line(value)]);
+        let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        row("label", &self.label);
+        row("uuid", &or_dash(&self.uuid));
+        row("size", &self.size.to_string());
+        if let Some(digest) = &self.digest {
+            row("digest", digest);
+        }
+        if let Some(seed) = &self.seed {
+            row("node", &or_dash(&seed.node));
+            row("instance-id", &or_dash(&seed.instance_id));
+        }
+        if let Some(arch) = &self.payload {
+            row("payload", arch);
+        }
+        rows
+    }
+}
+
+impl File {
+    fn row(&self, digests: bool) -> Vec<String> {
+        let dash = || "-".to_owned();
+        let size = self.size.map_or_else(dash, |size| size.to_string());
+        let mut row = vec![self.mode.clone(), format!("{}:{}", self.uid, self.gid), size, self.modified.clone()];
+        if digests {
+            row.push(self.digest.clone().unwrap_or_else(dash));
+        }
+        row.push(match &self.target {
+            Some(target) => format!("{} -> {}", printable::line(&self.path), printable::line(target)),
+            None => printable::line(&self.path),
+        });
+        row
+    }
 }
 
 struct Shown<'a> {
@@ -36,63 +132,48 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// What the image is.
-    fn head(&self) -> Result<Vec<Vec<String>>, InspectError> {
+    fn image(&self) -> Result<Head, InspectError> {
         let image = self.inspection.image();
-        let mut rows = Vec::new();
-        let mut row = |name: &str, value: &str| rows.push(vec![name.to_owned(), printable::line(value)]);
-        row("label", image.label());
-        row("uuid", image.uuid().as_deref().unwrap_or("-"));
-        row("size", &image.size().to_string());
-        if self.args.digest {
-            let task = self.task(&self.args.image.display().to_string(), image.size());
-            row("digest", &format!("sha256:{}", self.inspection.digest(|count| task.advance(count))?));
-        }
-        if let Some(seed) = self.inspection.seed() {
-            row("node", seed.local_hostname.as_deref().unwrap_or("-"));
-            row("instance-id", seed.instance_id.as_deref().unwrap_or("-"));
-        }
-        if let Some(arch) = self.inspection.payload() {
-            row("payload", &arch);
-        }
-        Ok(rows)
+        let digest = |size| {
+            let task = self.task(&self.args.image.display().to_string(), size);
+            Ok::<_, InspectError>(format!("sha256:{}", self.inspection.digest(|count| task.advance(count))?))
+        };
+        Ok(Head {
+            label: image.label().to_owned(),
+            uuid: image.uuid(),
+            size: image.size(),
+            digest: if self.args.digest { Some(digest(image.size())?) } else { None },
+            seed: self
+                .inspection
+                .seed()
+                .map(|seed| Owner { node: seed.local_hostname.clone(), instance_id: seed.instance_id.clone() }),
+            payload: self.inspection.payload(),
+        })
     }
 
-    /// An entry and what is beneath it, one a line.
-    fn list(&self, entry: &Entry) -> Result<Vec<Vec<String>>, InspectError> {
-        let mut head = vec!["MODE", "OWNER", "SIZE", "TIME"];
-        head.extend(self.args.digest.then_some("DIGEST"));
-        head.push("PATH");
-        let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
-        for entry in self.inspection.beneath(entry) {
-            let mut row = vec![
-                mode(entry),
-                format!("{}:{}", entry.owner.uid, entry.owner.gid),
-                if entry.kind == Kind::File { entry.size.to_string() } else { "-".to_owned() },
-                entry.modified.to_string(),
-            ];
-            if self.args.digest {
-                row.push(self.digest(entry)?);
-            }
-            row.push(match &entry.kind {
-                Kind::Link(target) => format!("{} -> {}", printable::line(&entry.path), printable::line(target)),
-                _ => printable::line(&entry.path),
-            });
-            rows.push(row);
-        }
-        Ok(rows)
+    fn file(&self, entry: &Entry) -> Result<File, InspectError> {
+        Ok(File {
+            path: entry.path.clone(),
+            mode: mode(entry),
+            uid: entry.owner.uid,
+            gid: entry.owner.gid,
+            size: (entry.kind == Kind::File).then_some(entry.size),
+            modified: entry.modified.to_string(),
+            digest: if self.args.digest { self.digest(entry)? } else { None },
+            target: if let Kind::Link(target) = &entry.kind { Some(target.clone()) } else { None },
+        })
     }
 
     /// A secret could be guessed by its digest.
-    fn digest(&self, entry: &Entry) -> Result<String, InspectError> {
+    fn digest(&self, entry: &Entry) -> Result<Option<String>, InspectError> {
         if entry.kind != Kind::File {
-            return Ok("-".to_owned());
+            return Ok(None);
         }
         if self.inspection.is_secret(entry) && !self.args.show_secrets {
-            return Ok(SECRET.to_owned());
+            return Ok(Some(SECRET.to_owned()));
         }
         let task = self.task(&entry.path, entry.size);
-        Ok(format!("sha256:{}", self.inspection.file_digest(entry, |count| task.advance(count))?))
+        Ok(Some(format!("sha256:{}", self.inspection.file_digest(entry, |count| task.advance(count))?)))
     }
 
     /// A file's bytes, as they are; a terminal gets nothing but text.

@@ -1,9 +1,18 @@
 //! `nodebake kubeconfig`: the administrator's way into the cluster, made without a connection to it.
 
+use serde::Serialize;
+
 use super::Session;
 use crate::cli::KubeconfigArgs;
 use crate::error::Error;
 use crate::identity::{admin_kubeconfig, write_private};
+
+/// What was written, as programs read it.
+#[derive(Serialize)]
+struct Written<'a> {
+    file: String,
+    server: &'a str,
+}
 
 pub(super) fn run(session: &Session, args: &KubeconfigArgs) -> Result<(), Error> {
     let cluster = &session.config.cluster;
@@ -15,7 +24,8 @@ pub(super) fn run(session: &Session, args: &KubeconfigArgs) -> Result<(), Error>
     let secret = admin_kubeconfig(&ca, &cluster.name, &cluster.api_server, lifetime, session.now)?;
     write_private(&path, &secret)?;
     session.ui.say(&format!("wrote {} (cluster administrator, {})", path.display(), cluster.api_server));
-    Ok(())
+    let written = Written { file: path.display().to_string(), server: &cluster.api_server };
+    session.show(args.report.output, &written, String::new)
 }
 
 /// Whether a kubeconfig has nothing but the context that we write: any other may hold somebody's way into more.

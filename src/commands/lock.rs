@@ -3,21 +3,23 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::Session;
 use crate::artifacts::lock::{LockError, Locking};
 use crate::artifacts::release::{self, Newer};
 use crate::artifacts::{Entry, Kind, Lock, Trust, wanted, warnings};
-use crate::cli;
+use crate::cli::{self, Format};
 use crate::config::{Config, parse, set_versions};
 use crate::error::Error;
 use crate::whole_file;
 
 pub(super) fn run(session: &Session, args: cli::Lock) -> Result<(), Error> {
     if args.check {
-        return check(session);
+        return check(session, args.report.output);
     }
     if session.cli.offline {
-        return offline(session);
+        return offline(session, args.report.output);
     }
     let path = session.lock_path();
     let before = match Lock::load(&path) {
@@ -38,7 +40,11 @@ pub(super) fn run(session: &Session, args: cli::Lock) -> Result<(), Error> {
         session.ui.say("no newer patch releases of the versions in the cluster file");
     }
     let written = lock.save(&path)?;
-    tell(session, &lock, before.as_ref());
+    let changes = before.map(|before| lock.changes_since(&before)).unwrap_or_default();
+    show(session, args.report.output, &lock, written, &changes)?;
+    for change in &changes {
+        session.ui.say(change);
+    }
     session.ui.say(&format!("{} {}", if written { "wrote" } else { "nothing changed in" }, path.display()));
     Ok(())
 }
@@ -48,18 +54,25 @@ fn stays(entry: &Entry, args: cli::Lock) -> bool {
     !args.update || entry.kind != Kind::BaseImage || entry.trust == Trust::Given
 }
 
-fn check(session: &Session) -> Result<(), Error> {
-    Lock::load(&session.lock_path())?.fits(&wanted(&session.config)?)?;
+fn check(session: &Session, format: Format) -> Result<(), Error> {
+    let lock = Lock::load(&session.lock_path())?;
+    lock.fits(&wanted(&session.config)?)?;
     session.ui.say("the lock fits the cluster file");
-    Ok(())
+    fitting(session, format, &lock)
+}
+
+/// People know what is in a lock that fits; programs are told.
+fn fitting(session: &Session, format: Format, lock: &Lock) -> Result<(), Error> {
+    if format == Format::Table { Ok(()) } else { show(session, format, lock, false, &[]) }
 }
 
 /// Nothing can be asked for: what is locked must do.
-fn offline(session: &Session) -> Result<(), Error> {
+fn offline(session: &Session, format: Format) -> Result<(), Error> {
     tell_config(session, &session.config);
-    Lock::load(&session.lock_path())?.fits(&wanted(&session.config)?)?;
+    let lock = Lock::load(&session.lock_path())?;
+    lock.fits(&wanted(&session.config)?)?;
     session.ui.say("offline: the lock fits the cluster file and was left as it is");
-    Ok(())
+    fitting(session, format, &lock)
 }
 
 /// What is to be said of a cluster file's choices.
@@ -74,17 +87,31 @@ fn tell_config(session: &Session, config: &Config) {
     }
 }
 
-/// The lock as a table, and what became of it.
-fn tell(session: &Session, lock: &Lock, before: Option<&Lock>) {
+/// A lock as programs read it.
+#[derive(Serialize)]
+struct Document<'a, T> {
+    file: String,
+    /// Whether it was written anew.
+    written: bool,
+    /// What differs from the lock before, in words.
+    changes: &'a [String],
+    /// As they stand in the file.
+    artifacts: Vec<T>,
+}
+
+fn show(session: &Session, format: Format, lock: &Lock, written: bool, changes: &[String]) -> Result<(), Error> {
+    let path = session.lock_path();
+    let document = Document { file: path.display().to_string(), written, changes, artifacts: lock.as_written(&path) };
+    session.show(format, &document, || table(lock))
+}
+
+fn table(lock: &Lock) -> String {
     let rows = lock.entries().iter().map(|entry| {
         let size = indicatif::HumanBytes(entry.size).to_string();
         let digest = format!("{:.20}…", entry.checksum.to_string());
         vec![entry.to_string(), size, digest, entry.trust.to_string()]
     });
-    session.ui.data(&super::table(&rows.collect::<Vec<_>>()));
-    for change in before.map(|before| lock.changes_since(before)).unwrap_or_default() {
-        session.ui.say(&change);
-    }
+    super::table(&rows.collect::<Vec<_>>())
 }
 
 /// A cluster file with newer versions.

@@ -63,7 +63,7 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
             ui.data(SCHEMA);
             Ok(())
         }
-        Verb::Init => init::run(&cli.config, ui),
+        Verb::Init(args) => init::run(&cli.config, ui, *args),
         Verb::Gc(args) => gc::run(cli, ui, args),
         Verb::Inspect(args) => inspect::run(args, ui),
         Verb::Bundle(Bundle { verb: BundleVerb::Import(args) }) => bundle::import(cli, ui, args),
@@ -78,9 +78,42 @@ pub fn run(cli: &Cli, ui: &Ui) -> Result<Option<ExitCode>, Error> {
     done.map(|()| None)
 }
 
+/// What to do next where a verb was ended by a signal; none of a verb that sees to signals itself, or that a signal ends as any
+/// other end does.
+pub fn after_interrupt(verb: &Verb) -> Option<&'static str> {
+    Some(match verb {
+        Verb::Console(_)
+        | Verb::Status(_)
+        | Verb::Wait(_)
+        | Verb::Logs(_)
+        | Verb::Inspect(_)
+        | Verb::Explain(_)
+        | Verb::Hosts(_)
+        | Verb::Schema
+        | Verb::Completions(_) => return None,
+        Verb::Lock(_) => "the lock is whole, as it was or as it is to be: run `nodebake lock` again",
+        Verb::Fetch(_) => "what has come is in the cache, also parts of files: `nodebake fetch` goes on there",
+        Verb::Build(_) => {
+            "what is whole stays, and nothing half written is left: `nodebake build` goes on where this ended"
+        }
+        Verb::Up(_) => "machines stay as they are: `nodebake up` goes on where this ended",
+        Verb::Rebuild(_) | Verb::Evacuate(_) => {
+            "each node has its old machine or its new one: run the command again, or `nodebake up`, which finishes what was begun"
+        }
+        Verb::Start(_) | Verb::Stop(_) | Verb::Restart(_) => "machines stay as they are: run the command again",
+        Verb::Down(_) | Verb::Remove(_) => "run the command again: it removes what is left",
+        Verb::Image(_) => "run the command again: it removes what is left of this one, and begins anew",
+        Verb::Gc(_) => "what was removed was of no use: run the command again for the rest",
+        Verb::Bundle(_) | Verb::Identity(_) | Verb::Kubeconfig(_) | Verb::Init(_) => {
+            "nothing half written is left: run the command again"
+        }
+        Verb::Render(_) | Verb::Verify(_) | Verb::Plan(_) | Verb::Doctor(_) => "nothing was changed",
+    })
+}
+
 fn on_cluster_file(session: &Session, verb: &Verb) -> Result<Option<ExitCode>, Error> {
     let done = match verb {
-        Verb::Init
+        Verb::Init(_)
         | Verb::Schema
         | Verb::Completions(_)
         | Verb::Gc(_)
@@ -280,14 +313,8 @@ impl Session<'_> {
     }
 
     /// Prints what a verb found, in the form that was asked for.
-    fn show(&self, format: Format, document: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Error> {
-        let text = match format {
-            Format::Table => table(),
-            Format::Json => serde_json::to_string_pretty(document).map_err(Error::Json)? + "\n",
-            Format::Yaml => serde_yaml::to_string(document).map_err(Error::Yaml)?,
-        };
-        self.ui.data(&text);
-        Ok(())
+    fn show(&self, format: Format, fields: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Error> {
+        self.ui.show(format, Some(&self.config.cluster.name.to_string()), fields, table)
     }
 
     /// Whether somebody can be asked, or need not be; found out before the work whose end would be a question.

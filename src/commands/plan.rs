@@ -20,8 +20,6 @@ use crate::plan::{self, Action, Built, ImageFile, Images, Request, Row, removals
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
-    api_version: &'static str,
-    cluster: String,
     plan: &'a [Row],
     /// The hypervisors of the cluster file, where there are several.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -61,12 +59,11 @@ pub(super) fn run(session: &Session, args: &Plan) -> Result<bool, Error> {
     rows.extend(cluster.as_ref().and_then(|cluster| binding(session, cluster)));
     rows.extend(kept);
     let hypervisors = capacity::standings(&fleet, &id)?;
-    let cluster = id.name.to_string();
-    let document = Document { api_version: "nodebake/v1", cluster, plan: &rows, hypervisors: &hypervisors };
-    session.show(args.output, &document, || [table(&rows), capacity::table(&hypervisors)].concat())?;
+    let document = Document { plan: &rows, hypervisors: &hypervisors };
+    session.show(args.report.output, &document, || [table(&rows), capacity::table(&hypervisors)].concat())?;
     let busy = rows.iter().any(|row| !matches!(row.action, Action::Nothing | Action::Keep));
     fleet.end(&nodes)?;
-    if !busy && args.output == Format::Table {
+    if !busy && args.report.output == Format::Table {
         session.ui.say("nothing is to do");
     }
     Ok(busy)

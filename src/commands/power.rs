@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use super::Session;
 use super::fleet::{Fleet, Member};
-use super::up::{self, Job, Order};
+use super::up::{self, Brought, Came, Job, Order};
 use crate::apply::{Apply, ApplyError, Patience};
-use crate::cli::{Pace, Start, Stop};
+use crate::cli::{Format, Pace, Start, Stop};
 use crate::cluster::{Cluster, Watch};
 use crate::config::{ClusterId, Node, NodeName};
 use crate::error::Error;
+use crate::interrupt::Orderly;
 use crate::parallel;
 use crate::plan::{self, Inventory};
 
 pub(super) fn start(session: &Session, args: &Start) -> Result<(), Error> {
     let _held = session.hold()?;
     let power = Power::new(session, args.pace)?;
-    power.start(session.cluster()?.as_ref(), &session.select(&args.which)?)
+    let brought = Brought::printed_as(args.report.output);
+    power.start(session.cluster()?.as_ref(), &session.select(&args.which)?, brought)
 }
 
 pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
@@ -24,7 +26,9 @@ pub(super) fn stop(session: &Session, args: &Stop) -> Result<(), Error> {
     let power = Power::new(session, args.pace)?;
     let nodes = session.select(&args.which)?;
     power.fleet.check_settled(&nodes)?;
-    failures(power.stop(&nodes, args.force)?)?;
+    let (stuck, stopped) = power.stop(&nodes, args.force, args.report.output)?;
+    stopped.show(session)?;
+    failures(stuck)?;
     power.fleet.end(&nodes)
 }
 
@@ -37,10 +41,12 @@ pub(super) fn restart(session: &Session, args: &Stop) -> Result<(), Error> {
     let cluster = session.cluster()?;
     let nodes = session.select(&args.which)?;
     power.fleet.check_settled(&nodes)?;
-    let stuck = power.stop(&nodes, args.force)?;
+    let (stuck, mut stopped) = power.stop(&nodes, args.force, args.report.output)?;
     let is_stuck = |node: &&Node| stuck.iter().any(|(name, _)| *name == node.name);
     let off: Vec<_> = nodes.into_iter().filter(|node| !is_stuck(node)).collect();
-    match power.start(cluster.as_ref(), &off) {
+    // What came of the others is told once they are on again.
+    stopped.nodes.retain(|came| stuck.iter().any(|(name, _)| came.is_of(name)));
+    match power.start(cluster.as_ref(), &off, stopped) {
         Err(Error::Nodes(errors)) => {
             Err(Error::Nodes(stuck.into_iter().map(|(_, error)| error).chain(errors).collect()))
         }
@@ -81,7 +87,7 @@ impl<'a> Power<'a> {
         Apply { watch, cluster, patience, ..Apply::new(&*at.hypervisor, &self.id, self.session.ui) }
     }
 
-    fn start(&self, cluster: Option<&Cluster>, nodes: &[&Node]) -> Result<(), Error> {
+    fn start(&self, cluster: Option<&Cluster>, nodes: &[&Node], brought: Brought) -> Result<(), Error> {
         self.fleet.check_settled(nodes)?;
         let known = cluster.map(Cluster::nodes).transpose()?;
         let watch = cluster.map(Cluster::watch);
@@ -92,12 +98,12 @@ impl<'a> Power<'a> {
             Ok(Job { name: member.name.as_ref(), apply: self.apply(member, cluster, watch.as_ref()), plan })
         });
         let jobs = jobs.collect::<Result<Vec<_>, Error>>()?;
-        up::carry_out(self.session, &jobs, nodes, Order::AtOnce(self.pace.parallel))?;
+        up::carry_out(self.session, &jobs, nodes, Order::AtOnce(self.pace.parallel), brought)?;
         self.fleet.end(nodes)
     }
 
-    /// Gives those that do not go off.
-    fn stop(&self, nodes: &[&Node], force: bool) -> Result<Stuck, Error> {
+    /// Gives those that do not go off, and what became of each.
+    fn stop(&self, nodes: &[&Node], force: bool, format: Format) -> Result<(Stuck, Brought), Error> {
         let places = self.fleet.members.iter().flat_map(|it| it.of(nodes).into_iter().map(move |node| (node, it)));
         let mut places: Vec<_> = places.collect();
         places.sort_by_key(|(node, _)| nodes.iter().position(|other| other.name == node.name));
@@ -105,19 +111,34 @@ impl<'a> Power<'a> {
             let domain = member.hypervisor.domain(self.id.uuid(&node.name))?;
             plan::own(&self.id, &node.name, domain.as_ref())?;
         }
+        let _orderly = Orderly::begin();
+        self.session.ui.begin(places.iter().map(|(node, _)| &node.name));
         let stop = |(node, member): &(&Node, &Member)| {
-            self.apply(member, None, None).stop(&node.name, &member.config.libvirt.pool, force)
+            let stopped = self.apply(member, None, None).stop(&node.name, &member.config.libvirt.pool, force);
+            if stopped.is_ok() {
+                self.session.ui.reached(&node.name);
+            }
+            stopped
         };
         let results = parallel::map(&places, self.pace.parallel, stop, |_| false);
         self.session.ui.finish();
-        let mut stuck = Vec::new();
+        let (mut stuck, mut stopped) = (Vec::new(), Brought::printed_as(format));
+        let tell = |text: &str| {
+            if format == Format::Table {
+                self.session.ui.data(text);
+            }
+        };
         for ((node, _), result) in places.iter().zip(results.into_iter().flatten()) {
+            stopped.nodes.push(match &result {
+                Ok(_) => Came::to(&node.name, "off"),
+                Err(error) => Came::failed(&node.name, error),
+            });
             match result {
-                Ok(true) => self.session.ui.data(&format!("{} stopped\n", node.name)),
-                Ok(false) => self.session.ui.data(&format!("{} is off\n", node.name)),
+                Ok(true) => tell(&format!("{} stopped\n", node.name)),
+                Ok(false) => tell(&format!("{} is off\n", node.name)),
                 Err(error) => stuck.push((node.name.clone(), error)),
             }
         }
-        Ok(stuck)
+        Ok((stuck, stopped))
     }
 }

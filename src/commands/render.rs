@@ -1,9 +1,11 @@
 //! `nodebake render`: what goes into a node's seed, as it is rendered. Nothing is written and nothing is issued.
 
+use serde::Serialize;
+
 use super::Session;
 use crate::artifacts::Kind;
 use crate::build;
-use crate::cli::Render;
+use crate::cli::{Format, Render};
 use crate::config::{ClusterId, Node};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -17,13 +19,19 @@ pub(super) fn run(session: &Session, args: &Render) -> Result<(), Error> {
         let bundle = bundle(session, node, args)?;
         let parts = parts(&bundle, node);
         let Some(wanted) = &args.path else {
-            session.ui.data(&list(&parts));
+            let document = Document { node: node.name.to_string(), files: parts.iter().map(Entry::of).collect() };
+            session.show(args.report.output, &document, || list(&document.files))?;
             continue;
         };
         let Some(part) = parts.iter().find(|part| part.path == wanted) else {
             return Err(unknown(node, wanted, &parts));
         };
         match part.shown {
+            _ if args.report.output != Format::Table => {
+                let content = part.content(args.show_secrets);
+                let document = Whole { node: node.name.to_string(), file: Entry::of(part), content };
+                session.show(args.report.output, &document, String::new)?;
+            }
             Shown::File(bytes) => session.ui.raw(bytes),
             Shown::Secret(secret) if args.show_secrets => session.ui.raw(secret),
             Shown::Secret(secret) => session.ui.data(&format!("(secret, {} bytes)\n", secret.len())),
@@ -140,15 +148,62 @@ fn parts<'a>(bundle: &'a NodeBundle, node: &Node) -> Vec<Part<'a>> {
     texts.into_iter().chain(password).chain(guest).collect()
 }
 
-fn list(parts: &[Part]) -> String {
-    let mut rows = vec![["PATH", "MODE", "OWNER", "SIZE", "KIND"].map(String::from).to_vec()];
-    rows.extend(parts.iter().map(|part| {
-        let (size, kind) = match part.shown {
-            Shown::File(bytes) => (bytes.len().to_string(), "file".to_owned()),
-            Shown::Secret(secret) => (secret.len().to_string(), "secret".to_owned()),
-            Shown::Link(target) => ("-".to_owned(), format!("link to {target}")),
+impl Part<'_> {
+    /// Its text; none where it is no text, or a secret that is not to be shown.
+    fn content(&self, show_secrets: bool) -> Option<String> {
+        match self.shown {
+            Shown::File(bytes) => String::from_utf8(bytes.to_vec()).ok(),
+            Shown::Secret(secret) if show_secrets => String::from_utf8(secret.to_vec()).ok(),
+            Shown::Secret(_) | Shown::Link(_) => None,
+        }
+    }
+}
+
+/// A seed as programs read it.
+#[derive(Serialize)]
+struct Document {
+    node: String,
+    files: Vec<Entry>,
+}
+
+/// One of its files.
+#[derive(Serialize)]
+struct Whole {
+    node: String,
+    file: Entry,
+    content: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    path: String,
+    mode: String,
+    owner: String,
+    /// file, secret or link.
+    kind: &'static str,
+    size: Option<usize>,
+    /// Where a link leads.
+    target: Option<String>,
+}
+
+impl Entry {
+    fn of(part: &Part) -> Self {
+        let (kind, size, target) = match part.shown {
+            Shown::File(bytes) => ("file", Some(bytes.len()), None),
+            Shown::Secret(secret) => ("secret", Some(secret.len()), None),
+            Shown::Link(target) => ("link", None, Some(target.to_owned())),
         };
-        vec![part.path.to_owned(), format!("{:04o}", part.mode), part.owner.to_string(), size, kind]
+        let (path, mode, owner) = (part.path.to_owned(), format!("{:04o}", part.mode), part.owner.to_string());
+        Self { path, mode, owner, kind, size, target }
+    }
+}
+
+fn list(entries: &[Entry]) -> String {
+    let mut rows = vec![["PATH", "MODE", "OWNER", "SIZE", "KIND"].map(String::from).to_vec()];
+    rows.extend(entries.iter().map(|it| {
+        let size = it.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+        let kind = it.target.as_ref().map_or_else(|| it.kind.to_owned(), |target| format!("link to {target}"));
+        vec![it.path.clone(), it.mode.clone(), it.owner.clone(), size, kind]
     }));
     super::table(&rows)
 }

@@ -1,16 +1,20 @@
 //! `nodebake remove NODE --taken-over`: removes what is kept of machines made by hand.
 
+use serde::Serialize;
+
 use super::Session;
 use super::fleet::Fleet;
-use crate::apply::Apply;
-use crate::cli::{Remove, Which};
+use crate::apply::{Apply, ApplyError};
+use crate::cli::{Format, Remove, Which};
 use crate::config::{ClusterId, NodeName};
 use crate::error::Error;
+use crate::interrupt::{self, Orderly};
 use crate::machine::{DomainInfo, NoteState};
 use crate::plan::{KeptRemoval, kept_removals, taken_over};
 
 pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
     let _held = session.hold()?;
+    let format = args.report.output;
     let fleet = Fleet::open(session)?;
     fleet.tell(session);
     let id = session.cluster_id()?;
@@ -20,7 +24,7 @@ pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
     let nodes = asked(session, &args.which, &id, &all)?;
     if !taken_over(&id, &all).iter().any(|kept| nodes.contains(&kept.note.node)) {
         session.ui.say("nothing is kept of machines that were taken over");
-        return Ok(());
+        return session.show(format, &Document::default(), String::new);
     }
     let mut removals = Vec::new();
     for (member, domains) in &there {
@@ -31,11 +35,51 @@ pub(super) fn remove(session: &Session, args: &Remove) -> Result<(), Error> {
         session.lay_out(args.consent, &describe(removal));
     }
     session.consent(args.consent, "Remove them?")?;
-    for (member, removal) in &removals {
+    let _orderly = Orderly::begin();
+    let mut document = Document::default();
+    let done = removals.iter().try_for_each(|(member, removal)| {
+        if interrupt::signal().is_some() {
+            return Err(ApplyError::Interrupted { node: None }.into());
+        }
         Apply::new(&*member.hypervisor, &id, session.ui).remove_kept(removal)?;
-        session.ui.data(&format!("{} removed\n", removal.name));
+        if format == Format::Table {
+            session.ui.data(&format!("{} removed\n", removal.name));
+        }
+        document.removed.push(Removed::of(removal));
+        Ok::<(), Error>(())
+    });
+    // Also where not all came to go.
+    session.show(format, &document, String::new)?;
+    done
+}
+
+/// What went, as programs read it.
+#[derive(Default, Serialize)]
+struct Document {
+    removed: Vec<Removed>,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    /// The domain.
+    name: String,
+    /// The node that took its place.
+    node: String,
+    /// Pool and name of each that went with it.
+    volumes: Vec<String>,
+    /// What it had in its drives and stays.
+    kept: Vec<String>,
+}
+
+impl Removed {
+    fn of(removal: &KeptRemoval) -> Self {
+        Self {
+            name: removal.name.clone(),
+            node: removal.node.to_string(),
+            volumes: removal.volumes.iter().map(|(pool, volume)| format!("{pool}/{}", volume.name)).collect(),
+            kept: removal.left.iter().map(|(source, _)| source.to_string()).collect(),
+        }
     }
-    Ok(())
 }
 
 /// The nodes that are named, by themselves or by their groups; also one that the cluster file no longer names.

@@ -2,19 +2,23 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Session;
+use serde::Serialize;
+
 use super::build::Outputs;
 use super::fleet::{Fleet, Member, Moves};
 use super::target::Target;
+use super::{Session, status};
 use crate::apply::{self, Apply, ApplyError, Leaving, Outcome, Patience, Presence, Share, presences};
 use crate::build::{Build, NodeOutput};
-use crate::cli::{Consent, Evacuate, Leave, MaxUnavailable, Pace, Rebuild, Roll, Up, Wait};
+use crate::cli::{Consent, Evacuate, Format, Leave, MaxUnavailable, Out, Pace, Rebuild, Report, Roll, Up, Wait};
 use crate::cluster::{Allowed, Binding, Binds, Cluster, Drain, DrainError, Nodes};
 use crate::config::{Arch, ClusterId, Config, HypervisorName, Node, NodeName};
 use crate::doctor::{self, Answers, Begun, Case, Finding, Host, Probe, Questions};
 use crate::error::Error;
+use crate::interrupt::{self, Orderly};
 use crate::machine::{Capabilities, Hypervisor, MachineError};
 use crate::parallel;
 use crate::plan::{self, Blocked, Built, ByHand, Images, Inventory, NodePlan, Plan, Request, Step};
@@ -35,7 +39,7 @@ pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
         by_hand: ByHand::InTheWay,
         leave_data: false,
     };
-    bring(session, Target::Nodes(&nodes), &args.out.dir, how, plan::up)
+    bring(session, Target::Nodes(&nodes), Output::of(&args.out, args.report), how, plan::up)
 }
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
@@ -47,9 +51,10 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     }
     let by_hand = if args.take_over { ByHand::TakenOver(domain) } else { ByHand::InTheWay };
     let how = How { by_hand, ..How::rolling(args.roll) };
+    let output = Output::of(&args.out, args.report);
     if args.take_over {
         let take_over = |request: Request| plan::take_over(request, domain);
-        return bring(session, Target::Nodes(&nodes), &args.out.dir, how, take_over);
+        return bring(session, Target::Nodes(&nodes), output, how, take_over);
     }
     let by_name = &args.which.nodes;
     let make = |request: Request| {
@@ -64,12 +69,26 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
         let rolled = plan::roll(Request { built: &rest, ..request })?;
         Ok(rolled.and(plan::rebuild(Request { built: &named, ..request })?))
     };
-    bring(session, Target::Moved(&nodes, args.to.as_ref()), &args.out.dir, how, make)
+    bring(session, Target::Moved(&nodes, args.to.as_ref()), output, how, make)
 }
 
 pub(super) fn evacuate(session: &Session, args: &Evacuate) -> Result<(), Error> {
     session.can_consent(args.roll.consent)?;
-    bring(session, Target::Leaving(&args.hypervisor), &args.out.dir, How::rolling(args.roll), plan::roll)
+    let output = Output::of(&args.out, args.report);
+    bring(session, Target::Leaving(&args.hypervisor), output, How::rolling(args.roll), plan::roll)
+}
+
+/// Where images are written, and how what came of it is printed.
+#[derive(Clone, Copy)]
+struct Output<'a> {
+    images: &'a Path,
+    format: Format,
+}
+
+impl<'a> Output<'a> {
+    fn of(out: &'a Out, report: Report) -> Self {
+        Self { images: &out.dir, format: report.output }
+    }
 }
 
 /// How machines are worked on.
@@ -147,7 +166,7 @@ impl Beside {
 fn bring(
     session: &Session,
     target: Target,
-    out: &std::path::Path,
+    output: Output,
     how: How,
     make: impl Fn(Request) -> Result<Plan, Blocked>,
 ) -> Result<(), Error> {
@@ -162,7 +181,7 @@ fn bring(
     if nodes.is_empty() {
         target.end(&fleet, &session.cluster_id()?)?;
         session.ui.say(&target.nothing(how.by_hand));
-        return Ok(());
+        return Brought::printed_as(output.format).show(session);
     }
     let probe = Begun::new({
         let config = config.clone();
@@ -173,7 +192,7 @@ fn bring(
     let beside = Beside { probe, questions, heard: OnceCell::new() };
     let known = cluster.as_ref().map(Cluster::nodes).transpose()?;
     let inputs = session.inputs()?;
-    let build = session.build(&inputs, out);
+    let build = session.build(&inputs, output.images);
     let id = build.cluster_id();
     let mut places = Vec::new();
     for member in fleet.members.iter().filter(|member| !member.of(nodes).is_empty()) {
@@ -189,7 +208,7 @@ fn bring(
         Some(_) if planned.iter().all(|part| part.plan.nodes.is_empty()) => {
             fleet.end(nodes)?;
             session.ui.say(&target.nothing(how.by_hand));
-            return Ok(());
+            return Brought::printed_as(output.format).show(session);
         }
         Some(consent) => {
             let leaves = planned.iter().flat_map(|part| &part.plan.nodes);
@@ -215,7 +234,7 @@ fn bring(
         };
         Job { name: part.member.name.as_ref(), apply, plan: part.plan }
     });
-    carry_out(session, &jobs.collect::<Vec<_>>(), nodes, how.order)?;
+    carry_out(session, &jobs.collect::<Vec<_>>(), nodes, how.order, Brought::printed_as(output.format))?;
     target.end(&fleet, &id)?;
     fleet.end(nodes)
 }
@@ -384,14 +403,33 @@ fn bind(session: &Session, cluster: &Cluster, binding: &Binding) {
 
 /// Does what plans say: at all hypervisors at the same time what their nodes share, then the nodes. Where something fails that
 /// nodes share, those of that hypervisor are not begun, and the others are.
-pub(super) fn carry_out(session: &Session, jobs: &[Job], nodes: &[&Node], order: Order) -> Result<(), Error> {
+pub(super) fn carry_out(
+    session: &Session,
+    jobs: &[Job],
+    nodes: &[&Node],
+    order: Order,
+    mut brought: Brought,
+) -> Result<(), Error> {
+    let _orderly = Orderly::begin();
+    session.ui.begin(
+        nodes
+            .iter()
+            .map(|node| &node.name)
+            .filter(|name| jobs.iter().any(|job| job.plan.nodes.iter().any(|plan| plan.node == **name))),
+    );
     let shared = apply::share(&jobs.iter().map(Job::share).collect::<Vec<_>>());
     let place = |plan: &NodePlan| nodes.iter().position(|node| node.name == plan.node);
     let able = jobs.iter().zip(&shared).filter(|(_, shared)| shared.is_ok()).map(|(job, _)| job);
     let mut work: Vec<_> = able.flat_map(|job| job.plan.nodes.iter().map(|plan| (&job.apply, plan))).collect();
     work.sort_by_key(|(_, plan)| place(plan));
     let mut errors: Vec<_> = shared.into_iter().filter_map(Result::err).collect();
-    let done = |(apply, plan): &(&Apply, &NodePlan)| apply.node(plan);
+    let done = |(apply, plan): &(&Apply, &NodePlan)| {
+        let result = apply.node(plan);
+        if result.is_ok() {
+            session.ui.reached(&plan.node);
+        }
+        result
+    };
     let results = match order {
         Order::AtOnce(parallel) => parallel::map(&work, parallel, done, |_| false),
         // Nothing leaves while something is amiss.
@@ -412,11 +450,82 @@ pub(super) fn carry_out(session: &Session, jobs: &[Job], nodes: &[&Node], order:
     {
         return Err(error.into());
     }
-    if !untouched.is_empty() {
+    if !untouched.is_empty() && interrupt::signal().is_none() {
         session.ui.say(&format!("not begun after a failure: {}", untouched.join(", ")));
     }
+    brought.errors.extend(errors.iter().map(Failure::of));
+    brought.nodes.extend(work.iter().zip(&results).map(|((_, plan), result)| Came::of(&plan.node, result.as_ref())));
     errors.extend(results.into_iter().flatten().filter_map(Result::err));
-    report(session, jobs.first().and_then(|job| job.apply.cluster), nodes, errors)
+    report(session, jobs.first().and_then(|job| job.apply.cluster), nodes, errors, brought)
+}
+
+/// What became of nodes, as programs read it.
+#[derive(Serialize)]
+pub(super) struct Brought {
+    #[serde(skip)]
+    format: Format,
+    pub(super) nodes: Vec<Came>,
+    /// Of what nodes share.
+    errors: Vec<Failure>,
+}
+
+/// What became of one.
+#[derive(Serialize)]
+pub(super) struct Came {
+    name: String,
+    /// registered, active (its kubelet runs, and there is no cluster to ask), off, failed or not begun.
+    outcome: &'static str,
+    /// As the cluster has it now.
+    node: Option<status::Node>,
+    error: Option<Failure>,
+}
+
+/// What went wrong.
+#[derive(Serialize)]
+struct Failure {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn of(error: &ApplyError) -> Self {
+        Self { message: crate::error::chain(error), hint: error.hint() }
+    }
+}
+
+impl Came {
+    fn of(node: &NodeName, result: Option<&Result<Outcome, ApplyError>>) -> Self {
+        match result {
+            Some(Ok(Outcome::Registered)) => Self::to(node, "registered"),
+            Some(Ok(Outcome::KubeletActive)) => Self::to(node, "active"),
+            Some(Err(error)) => Self::failed(node, error),
+            None => Self::to(node, "not begun"),
+        }
+    }
+
+    /// It got where it was to be.
+    pub(super) fn to(node: &NodeName, outcome: &'static str) -> Self {
+        Self { name: node.to_string(), outcome, node: None, error: None }
+    }
+
+    pub(super) fn is_of(&self, node: &NodeName) -> bool {
+        self.name == node.to_string()
+    }
+
+    pub(super) fn failed(node: &NodeName, error: &ApplyError) -> Self {
+        Self { error: Some(Failure::of(error)), ..Self::to(node, "failed") }
+    }
+}
+
+impl Brought {
+    pub(super) fn printed_as(format: Format) -> Self {
+        Self { format, nodes: Vec::new(), errors: Vec::new() }
+    }
+
+    /// Prints it for programs; people see the cluster's own table.
+    pub(super) fn show(&self, session: &Session) -> Result<(), Error> {
+        session.show(self.format, self, String::new)
+    }
 }
 
 /// Gives nodes whose machines are to be made an identity for their first boot, where their kubelets are to rotate it from
@@ -519,18 +628,35 @@ fn tell_drift(session: &Session, plan: &Plan) {
     }
 }
 
-fn report(session: &Session, cluster: Option<&Cluster>, nodes: &[&Node], errors: Vec<ApplyError>) -> Result<(), Error> {
+fn report(
+    session: &Session,
+    cluster: Option<&Cluster>,
+    nodes: &[&Node],
+    errors: Vec<ApplyError>,
+    mut brought: Brought,
+) -> Result<(), Error> {
+    if interrupt::signal().is_some() {
+        // Nobody waits for more than how it ended.
+        brought.show(session)?;
+        return if errors.is_empty() { Ok(()) } else { Err(Error::Nodes(errors)) };
+    }
     let mut all_ready = false;
     // Asked anew: a watch that has just begun may not have seen anything yet.
     match cluster.map(Cluster::nodes) {
         Some(Ok(mut seen)) => {
             seen.retain(|name, _| nodes.iter().any(|node| node.name.to_string() == *name));
             all_ready = !seen.is_empty() && seen.values().all(|node| node.ready);
-            session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
+            if brought.format == Format::Table {
+                session.ui.data(&node_table(&seen, jiff::Timestamp::now().as_second()));
+            }
+            for came in &mut brought.nodes {
+                came.node = seen.get(&came.name).map(status::Node::of);
+            }
         }
         Some(Err(error)) => session.ui.warn(&crate::error::chain(&error)),
         None => {}
     }
+    brought.show(session)?;
     if !errors.is_empty() {
         return Err(Error::Nodes(errors));
     }

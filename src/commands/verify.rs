@@ -1,5 +1,7 @@
 //! `nodebake verify`: whether what is built and runs is what would be built now.
 
+use serde::Serialize;
+
 use super::fleet::Fleet;
 use super::{Inputs, Session};
 use crate::artifacts::Source;
@@ -19,7 +21,8 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<(), Error> {
     let (found, looked) = if args.images { (Vec::new(), Ok(())) } else { machines(session, &nodes, &expected) };
     let nothing_runs = !args.images && found.is_empty() && looked.is_ok();
     checks.extend(found);
-    session.ui.data(&table(&checks));
+    let document = Document { checks: checks.iter().map(Compared::of).collect() };
+    session.show(args.report.output, &document, || table(&checks))?;
     if nothing_runs {
         session.ui.say("no machine of these nodes is there");
     }
@@ -50,6 +53,38 @@ fn machines(session: &Session, nodes: &[&Node], expected: &[Expected]) -> (Vec<C
         }
     }
     (checks, looked)
+}
+
+/// What was compared, as programs read it.
+#[derive(Serialize)]
+struct Document {
+    checks: Vec<Compared>,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    what: String,
+    place: String,
+    digest: Option<String>,
+    /// same, absent, differs or unchecked.
+    result: &'static str,
+    /// Why it is none of the first.
+    reason: Option<String>,
+    /// What to do about it.
+    fix: Option<String>,
+}
+
+impl Compared {
+    fn of(check: &Check) -> Self {
+        let (result, reason, fix) = match &check.outcome {
+            Outcome::Same => ("same", None, None),
+            Outcome::Differs(Difference::Absent, fix) => ("absent", Some(Difference::Absent.to_string()), Some(fix)),
+            Outcome::Differs(difference, fix) => ("differs", Some(difference.to_string()), Some(fix)),
+            Outcome::Unchecked(why) => ("unchecked", Some((*why).to_owned()), None),
+        };
+        let Check { what, place, digest, .. } = check.clone();
+        Self { what, place, digest, result, reason, fix: fix.cloned() }
+    }
 }
 
 fn table(checks: &[Check]) -> String {

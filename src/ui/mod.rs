@@ -1,23 +1,28 @@
 //! The only place that prints: data on stdout, progress and talk on stderr.
 
+mod journal;
+mod live;
 mod log;
 mod message;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::error::ErrorKind;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+use serde::Serialize;
 
+use self::journal::Journal;
+use self::live::Live;
 use self::message::{Level, Message};
-use crate::cli::{LogFormat, Talk};
+use crate::cli::{Format, LogFormat, Talk};
+use crate::commands::ImageError;
 use crate::config::NodeName;
 use crate::error::{Error, chain};
+use crate::interrupt;
 use crate::progress::{Progress, Task};
 use crate::secret::Secret;
 use crate::terminal::RawTerminal;
@@ -28,20 +33,31 @@ use crate::verify::{Check, Outcome};
 pub struct Ui {
     /// Live lines; `None` where nobody sees them, who gets plain lines instead.
     live: Option<Arc<Live>>,
+    journal: Arc<Mutex<Journal>>,
     talk: Talk,
 }
 
-#[derive(Debug)]
-struct Live {
-    bars: MultiProgress,
-    subjects: Mutex<BTreeMap<String, ProgressBar>>,
+/// What a verb found as programs read it: what all reports begin with, then its own fields (docs/output.md).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a, T> {
+    api_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
+    #[serde(flatten)]
+    fields: &'a T,
+}
+
+impl<'a, T> Document<'a, T> {
+    fn of(cluster: Option<&'a str>, fields: &'a T) -> Self {
+        Self { api_version: "nodebake/v1", cluster, fields }
+    }
 }
 
 impl Ui {
     /// Looks at stderr; from here on also what goes on inside is said there, if that is asked for.
     pub fn new(talk: Talk) -> Self {
-        let live = || Arc::new(Live { bars: MultiProgress::new(), subjects: Mutex::default() });
-        let ui = Self { live: draws(talk).then(live), talk };
+        let ui = Self { live: draws(talk).then(Arc::default), journal: Arc::default(), talk };
         log::begin(&ui);
         ui
     }
@@ -61,6 +77,23 @@ impl Ui {
     /// Data: goes to stdout. A reader that is gone, as in `nodebake status | head -1`, is no error.
     pub fn data(&self, text: &str) {
         self.raw(text.as_bytes());
+    }
+
+    /// What a verb found, in the form that was asked for; `cluster` is whose it is, where it is one's.
+    pub fn show(
+        &self,
+        format: Format,
+        cluster: Option<&str>,
+        fields: &impl Serialize,
+        table: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let text = match format {
+            Format::Table => table(),
+            Format::Json => serde_json::to_string_pretty(&Document::of(cluster, fields)).map_err(Error::Json)? + "\n",
+            Format::Yaml => serde_yaml::to_string(&Document::of(cluster, fields)).map_err(Error::Yaml)?,
+        };
+        self.data(&text);
+        Ok(())
     }
 
     /// The same for what need not be text.
@@ -157,14 +190,20 @@ impl Ui {
         match error {
             Error::Differs(checks) => self.differences(checks),
             Error::Unfit(findings) => {
-                findings.iter().for_each(|finding| self.failure(&finding.told(), None, None, finding.fix.clone()));
+                for finding in findings {
+                    self.failure(&finding.told(), None, None, finding.fix.as_deref());
+                }
             }
             Error::Nodes(errors) => {
-                errors.iter().for_each(|it| self.failure(&chain(it), it.node(), it.log(), it.hint()));
+                for it in errors.iter().filter(|error| !error.is_interrupted()) {
+                    self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref());
+                }
             }
-            Error::Apply(it) => self.failure(&chain(it), it.node(), it.log(), it.hint()),
-            Error::Image(it) => self.failure(&chain(it), None, it.log(), it.hint()),
-            error => self.failure(&chain(error), None, None, error.hint()),
+            Error::Apply(it) if it.is_interrupted() => {}
+            Error::Apply(it) => self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref()),
+            Error::Image(ImageError::Machine { source }) if source.is_interrupted() => {}
+            Error::Image(it) => self.failure(&chain(it), None, it.log(), it.hint().as_deref()),
+            error => self.failure(&chain(error), None, None, error.hint().as_deref()),
         }
     }
 
@@ -173,7 +212,7 @@ impl Ui {
         let mut hints: Vec<&str> = Vec::new();
         for check in checks {
             if let Outcome::Differs(difference, remedy) = &check.outcome {
-                let own = (self.talk.log_format == LogFormat::Json).then(|| remedy.clone());
+                let own = (self.talk.log_format == LogFormat::Json).then_some(remedy.as_str());
                 self.failure(&format!("{}: {difference}", check.place), None, None, own);
                 if !hints.contains(&remedy.as_str()) {
                     hints.push(remedy);
@@ -185,9 +224,9 @@ impl Ui {
         }
     }
 
-    fn failure(&self, text: &str, node: Option<&NodeName>, log: Option<&str>, hint: Option<String>) {
+    fn failure(&self, text: &str, node: Option<&NodeName>, log: Option<&str>, hint: Option<&str>) {
         let node = node.map(ToString::to_string);
-        let message = Message { node: node.as_deref(), hint: hint.as_deref(), log, ..Message::new(Level::Error, text) };
+        let message = Message { node: node.as_deref(), hint, log, ..Message::new(Level::Error, text) };
         self.tell(&message);
     }
 
@@ -203,20 +242,53 @@ impl Ui {
         self.tell(&Message { node: is_node.then_some(subject), ..Message::new(Level::Info, &text) });
     }
 
+    /// These nodes are worked on from here on.
+    pub fn begin<'n>(&self, nodes: impl Iterator<Item = &'n NodeName>) {
+        let nodes: Vec<_> = nodes.map(ToString::to_string).collect();
+        if let Some(live) = &self.live {
+            live.begin(nodes.len());
+        }
+        self.journal().begin(nodes);
+    }
+
+    /// A node is where it was to be.
+    pub fn reached(&self, node: &NodeName) {
+        let node = node.to_string();
+        if let Some(live) = &self.live {
+            live.reached(&node);
+        }
+        self.journal().done(&node);
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the end is under way.
+    pub fn ending(&self) {
+        self.warn(
+            "interrupted: nothing is begun any more, and what is under way comes to an end; once more ends it at once",
+        );
+    }
+
+    /// Says what is left where the run was told to end.
+    pub fn interrupted(&self, hint: &str) {
+        self.finish();
+        let text = format!("interrupted{}", self.journal().told());
+        self.failure(&text, None, None, Some(hint));
+    }
+
     /// Takes the live lines away; what they said last stays.
     pub fn finish(&self) {
         if let Some(live) = &self.live {
-            let subjects = std::mem::take(&mut *live.subjects.lock().unwrap_or_else(PoisonError::into_inner));
-            for bar in subjects.into_values() {
-                bar.abandon();
-            }
+            live.finish();
         }
     }
 
     /// Prints while the live lines are out of the way.
     fn calmly<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.live {
-            Some(live) => live.bars.suspend(print),
+            Some(live) => live.calmly(print),
             None => print(),
         }
     }
@@ -259,6 +331,10 @@ fn in_words(error: &clap::Error) -> (String, String) {
 }
 
 impl Progress for Ui {
+    fn is_ending(&self) -> bool {
+        interrupt::signal().is_some()
+    }
+
     fn warn(&self, text: &str) {
         Self::warn(self, text);
     }
@@ -268,17 +344,7 @@ impl Progress for Ui {
     }
 
     fn task(&self, name: &str, total: Option<u64>) -> Box<dyn Task> {
-        let bar = self.live.as_ref().map(|live| {
-            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-            let template = if total.is_some() {
-                "{prefix:<32} {bar:24} {bytes:>10} / {total_bytes} {bytes_per_sec}"
-            } else {
-                "{prefix:<32} {spinner} {elapsed}"
-            };
-            bar.set_style(style(template));
-            bar.set_prefix(name.to_owned());
-            live.bars.add(bar)
-        });
+        let bar = self.live.as_ref().map(|live| live.task(name, total));
         Box::new(Work { ui: self.clone(), bar, name: name.to_owned(), total })
     }
 
@@ -294,22 +360,14 @@ impl Progress for Ui {
 impl Ui {
     /// Shows on a subject's own line what it does; as a line of its own where there are none.
     fn draw(&self, subject: &str, text: &str, is_node: bool) {
-        let Some(live) = &self.live else { return self.news(subject, text, is_node) };
-        let mut subjects = live.subjects.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = subjects.entry(subject.to_owned()).or_insert_with(|| {
-            let bar = live.bars.add(ProgressBar::no_length());
-            bar.set_style(style("{spinner} {prefix:<20} {elapsed:>5} {msg}"));
-            bar.set_prefix(subject.to_owned());
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        bar.set_message(text.to_owned());
+        if is_node {
+            self.journal().note(subject, text);
+        }
+        match &self.live {
+            Some(live) => live.note(subject, text),
+            None => self.news(subject, text, is_node),
+        }
     }
-}
-
-/// The templates are constants of this file; should one be wrong, indicatif's own style serves.
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[derive(Debug)]
@@ -328,13 +386,11 @@ impl Task for Work {
     }
 
     fn done(self: Box<Self>) {
-        match &self.bar {
-            Some(bar) => bar.finish_and_clear(),
-            None => {
-                let size = self.total.map(|total| format!(" ({})", indicatif::HumanBytes(total)));
-                self.ui.say(&format!("{}: done{}", self.name, size.unwrap_or_default()));
-            }
+        if let Some(bar) = &self.bar {
+            return bar.finish_and_clear();
         }
+        let size = self.total.map(|total| format!(" ({})", indicatif::HumanBytes(total)));
+        self.ui.say(&format!("{}: done{}", self.name, size.unwrap_or_default()));
     }
 }
 

@@ -8,12 +8,15 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
+use crate::scratch::{self, Listed};
+
 const PREFIX: &str = "nodebake-verify-";
 
 /// A folder of mode 0700, since nodes' keys come into it. It goes when this is dropped; what a killed run left of its own
 /// goes with the next. Whoever uses one holds a lock on it, so an unlocked one is dead.
 pub(super) struct Scratch {
     folder: TempDir,
+    _listed: Listed,
     _lock: File,
 }
 
@@ -21,10 +24,10 @@ impl Scratch {
     pub(super) fn new(parent: &Path) -> io::Result<Self> {
         sweep(parent);
         loop {
-            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            let (folder, listed) = scratch::folder(|| tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent))?;
             // Another run may take it for dead before it is locked.
             match lock(folder.path(), FlockOperation::LockExclusive) {
-                Ok(Some(lock)) => return Ok(Self { folder, _lock: lock }),
+                Ok(Some(lock)) => return Ok(Self { folder, _listed: listed, _lock: lock }),
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),

@@ -1,5 +1,5 @@
 //! SIGKILL at every call that changes a file, then a plain run: it ends well, with the bytes of an undisturbed run, and
-//! nothing else is left.
+//! nothing else is left. SIGINT at some of them: nothing half written is left even without another run.
 //!
 //! `NODEBAKE_KILLS=200` adds so many kills at random moments to each test (`make soak`).
 
@@ -18,6 +18,12 @@ use crate::world::{World, must};
 
 /// Kills at random moments where the environment says no number.
 const RANDOM_KILLS: u32 = 4;
+
+/// Each verb is interrupted at so many calls.
+const INTERRUPTS: usize = 12;
+
+/// Parts of the names of what a run has for itself alone.
+const SCRATCH: [&str; 2] = [".nodebake-partial", "nodebake-verify-"];
 
 /// Mode and bytes of what a run leaves; no bytes where they are others each time.
 type Left = BTreeMap<String, (u32, Option<Vec<u8>>)>;
@@ -89,9 +95,36 @@ impl Victim {
         }
     }
 
+    /// Interrupts it at calls from the first to the last.
+    fn interrupt_here_and_there(&self) {
+        self.reset();
+        let before = self.left();
+        let count = self.calls().len();
+        let wanted = self.left();
+        let mut interrupted = 0;
+        for number in (0..count).step_by(count.div_ceil(INTERRUPTS)) {
+            self.reset();
+            let mut calls = 0;
+            let judge = |_: &Call| {
+                calls += 1;
+                if calls == number + 1 { Verdict::Interrupt } else { Verdict::Go }
+            };
+            let end = trace(|wrapper| self.plain(wrapper), &self.world.path(""), judge);
+            let what = format!("{:?} interrupted at call {number} of {count}: {end:?}", self.arguments);
+            // It may have been at its end.
+            assert!(matches!(end, End::Interrupted | End::Exit(0)), "{what}");
+            interrupted += usize::from(end == End::Interrupted);
+            let left = self.world.tree("").into_keys().filter(|name| SCRATCH.iter().any(|part| name.contains(part)));
+            assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "{what}");
+            self.recovers(&before, &wanted, &what);
+        }
+        assert!(interrupted > 0, "{:?} was never interrupted", self.arguments);
+    }
+
     fn plain(&self, wrapper: &[&str]) -> Command {
         let mut command = self.world.command(wrapper);
-        command.args(&self.arguments);
+        // What is made beside its folder is looked at as well.
+        command.args(&self.arguments).env("TMPDIR", self.world.path(""));
         command
     }
 
@@ -260,6 +293,19 @@ fn build_that_replaces() {
         "1/worker-node-1.spdx.json",
     ];
     Victim { drawn, ..Victim::new(world, &["build", "--all"]) }.kill_everywhere();
+}
+
+#[test]
+fn interrupted() {
+    Victim::new(World::new(), &["lock"]).interrupt_here_and_there();
+    Victim::new(World::locked(), &["fetch"]).interrupt_here_and_there();
+    let world = with_identities(World::locked());
+    world.must(&["fetch"]);
+    Victim::new(world, &["build", "--all"]).interrupt_here_and_there();
+    let world = with_identities(World::locked());
+    world.must(&["build", "--all"]);
+    let verify = Victim { settles: false, ..Victim::new(world, &["verify", "--images"]) };
+    verify.interrupt_here_and_there();
 }
 
 #[test]

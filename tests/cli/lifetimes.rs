@@ -7,6 +7,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use nix::sys::signal::Signal;
+
 use crate::identities::provide;
 use crate::machines::with_machines;
 use crate::sitting::Sitting;
@@ -350,6 +352,11 @@ fn the_terminal_is_asked_for_a_passphrase_once_and_shows_none() {
         assert_eq!(session.until(&wanted), format!("\r\n{wanted}"));
         assert_eq!(session.end(), (1, false));
     }
+    // Ended amidst the question, it gives the terminal back.
+    let mut session = Sitting::start(&world, &["identity", "renew", NODE]);
+    session.until(&question);
+    session.signal(Signal::SIGTERM);
+    assert_eq!(session.end(), (-15, false));
     assert_eq!(holders(&world, "a secret"), [""; 0]);
 }
 

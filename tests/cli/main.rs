@@ -2,7 +2,7 @@
 //!
 //! Each test has a folder of its own with a cluster file, a pki folder as cfssl leaves it and a small mirror under
 //! upstream's names. Needs libvirtd, virsh, nsenter, openssl, sshd, ssh, nft, tar, gzip, sha256sum, qemu-img, taskset,
-//! faketime, stdbuf, jq, ptrace(2), strace, systemd-analyze, setpriv, and unshare for a tmpfs of its own; what is missing fails the
+//! tmux, faketime, stdbuf, jq, ptrace(2), strace, systemd-analyze, setpriv, and unshare for a tmpfs of its own; what is missing fails the
 //! tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -38,6 +38,7 @@ mod hypervisors;
 mod identities;
 mod inside;
 mod inspecting;
+mod interrupted;
 mod killed;
 mod leaving;
 mod lifetimes;
@@ -47,6 +48,7 @@ mod mirror;
 mod modes;
 mod moving;
 mod naming;
+mod output;
 mod own_files;
 mod planning;
 mod power;
@@ -59,6 +61,7 @@ mod rendering;
 mod reproducible;
 mod runtimes;
 mod schema;
+mod screen;
 mod secrets;
 mod selecting;
 mod self_contained;

@@ -25,6 +25,8 @@ pub(crate) struct Call {
 pub(crate) enum Verdict {
     Go,
     Kill,
+    /// It is told to end (SIGINT), and the call is made.
+    Interrupt,
 }
 
 /// How it ended.
@@ -32,6 +34,7 @@ pub(crate) enum Verdict {
 pub(crate) enum End {
     Exit(i32),
     Killed,
+    Interrupted,
 }
 
 /// Runs what `wrapped` makes of a shell's words before the program: the shell waits until it is traced, then becomes the
@@ -64,9 +67,14 @@ pub(crate) fn trace(
         match status {
             WaitStatus::Exited(pid, code) if pid == main => return End::Exit(code),
             WaitStatus::Signaled(pid, Signal::SIGKILL, _) if pid == main => return End::Killed,
-            WaitStatus::PtraceSyscall(pid) => match entered(pid, folder) {
-                Some(call) if judge(&call) == Verdict::Kill => kill(main, Signal::SIGKILL).unwrap(),
-                _ => go_on(pid, None),
+            WaitStatus::Signaled(pid, Signal::SIGINT, _) if pid == main => return End::Interrupted,
+            WaitStatus::PtraceSyscall(pid) => match entered(pid, folder).map(|call| judge(&call)) {
+                Some(Verdict::Kill) => kill(main, Signal::SIGKILL).unwrap(),
+                Some(Verdict::Interrupt) => {
+                    kill(main, Signal::SIGINT).unwrap();
+                    go_on(pid, None);
+                }
+                Some(Verdict::Go) | None => go_on(pid, None),
             },
             WaitStatus::PtraceEvent(pid, ..) => go_on(pid, None),
             WaitStatus::Stopped(pid, signal) => go_on(pid, Some(signal)),

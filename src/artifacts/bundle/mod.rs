@@ -61,6 +61,9 @@ pub enum BundleError {
     /// A terminal is no place for a bundle.
     #[error("a bundle is not written to a terminal")]
     Terminal,
+    /// Standard output is one place, for a bundle or for what is said of it.
+    #[error("the bundle goes to standard output, and so would what is to be printed of it")]
+    TwoOutputs,
     /// A file of the cache does not have the locked bytes; nothing was written.
     #[error("{artifact} in the cache ({}) has {got}, and {want} is locked", path.display())]
     Blob {
@@ -139,6 +142,7 @@ impl BundleError {
             Self::Terminal => {
                 "name a file, or send it on: nodebake bundle export - | ssh HOST nodebake bundle import -"
             }
+            Self::TwoOutputs => "name a file, or leave -o out",
             Self::Blob { path, .. } => {
                 return Some(format!("remove {}, then run `nodebake fetch`", path.display()));
             }
@@ -160,7 +164,7 @@ impl BundleError {
         match self {
             Self::Blob { .. } | Self::Damaged { .. } | Self::Mismatch { .. } => ExitCode::Digest,
             Self::Lock { .. } | Self::OtherLock { .. } => ExitCode::Lock,
-            Self::Taken { .. } | Self::Terminal | Self::NotABundle { .. } => ExitCode::Configuration,
+            Self::Taken { .. } | Self::Terminal | Self::TwoOutputs | Self::NotABundle { .. } => ExitCode::Configuration,
             Self::Io { .. } | Self::Store { .. } => ExitCode::Unexpected,
         }
     }

@@ -38,6 +38,13 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Its entries, each as it stands in the lock file at `path`.
+    pub fn as_written(&self, path: &Path) -> Vec<impl Serialize + use<>> {
+        self.entries.iter().map(|entry| EntryYaml::new(entry, folder_of(path))).collect()
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LockYaml {

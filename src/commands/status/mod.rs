@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-pub(super) use self::report::Answers;
+pub(super) use self::report::{Answers, Node};
 use self::report::{Boot, COLUMNS, Certificate, Document, Machine, Report, WIDE};
 use super::Session;
 use super::fleet::{Fleet, Member, cell, insert_hypervisors};
@@ -20,7 +20,7 @@ use crate::boot::{BootEvent, Decoder};
 use crate::build::{self, Manifest};
 use crate::cli::{Status, StatusFormat};
 use crate::cluster::{Cluster, Nodes, Watch};
-use crate::config::{ClusterId, Node, NodeName};
+use crate::config::{self, ClusterId, NodeName};
 use crate::error::{Error, chain};
 use crate::machine::mark::LogKind;
 use crate::machine::{DomainInfo, MachineError, VolumeName};
@@ -77,7 +77,7 @@ impl Look<'_> {
         let views = inventories.iter().map(|(member, inventory)| View { look: self, member, inventory, out });
         let views: Vec<_> = views.collect();
         let asked = self.session.select(&self.args.which)?;
-        let report = |node: &Node| match place_of(&views, &node.name) {
+        let report = |node: &config::Node| match place_of(&views, &node.name) {
             Some(view) => view.report(&node.name, Some(node)),
             None => self.unknown(node, nodes),
         };
@@ -91,7 +91,7 @@ impl Look<'_> {
     }
 
     /// A node whose machine, if it has one, is at a hypervisor that does not answer.
-    fn unknown(&self, node: &Node, nodes: Option<&Nodes>) -> Report {
+    fn unknown(&self, node: &config::Node, nodes: Option<&Nodes>) -> Report {
         let Look { session, id, fleet, .. } = self;
         let member = fleet.members.iter().find(|member| member.has(&node.name));
         let seen = nodes.and_then(|nodes| nodes.get(&node.name.to_string()));
@@ -99,7 +99,7 @@ impl Look<'_> {
             address: Some(node.address.to_string()),
             address6: node.address6.map(|address| address.to_string()),
             mac: Some(session.config.mac(id, node).to_string()),
-            node: seen.map(report::Node::of),
+            node: seen.map(Node::of),
             unknown: true,
             hypervisor: member.and_then(|member| member.name.clone()).or_else(|| node.hypervisor.clone()),
             ..Report::new(node.name.to_string(), true, id.uuid(&node.name))
@@ -192,7 +192,7 @@ impl View<'_> {
     }
 
     /// All that is known of one node, which may be none of the cluster file.
-    fn report(&self, name: &NodeName, node: Option<&Node>) -> Report {
+    fn report(&self, name: &NodeName, node: Option<&config::Node>) -> Report {
         let Look { session, id, .. } = self.look;
         let domain = self.domain(name);
         let manifest = Manifest::load(self.out, &name.to_string());
@@ -204,7 +204,7 @@ impl View<'_> {
             address6: node.and_then(|node| node.address6).map(|address| address.to_string()),
             mac: node.map(|node| session.config.mac(id, node).to_string()),
             machine: domain.map(Machine::of),
-            node: seen.map(report::Node::of),
+            node: seen.map(Node::of),
             certificate_end: certificate.map(|certificate| certificate.not_after.clone()),
             certificate: certificate.map(|certificate| Certificate::of(certificate, session.now)),
             boot: Boot::of(&stages::newest_boot(self.told(name))),

@@ -148,7 +148,7 @@ impl Certificate {
 /// The node as the cluster has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Node {
+pub(in crate::commands) struct Node {
     pub(super) ready: bool,
     /// Whether pods are kept off it.
     pub(super) cordoned: bool,
@@ -211,7 +211,7 @@ impl Machine {
 }
 
 impl Node {
-    pub(super) fn of(status: &cluster::NodeStatus) -> Self {
+    pub(in crate::commands) fn of(status: &cluster::NodeStatus) -> Self {
         let text = crate::printable::line;
         Self {
             ready: status.ready,
