@@ -72,7 +72,9 @@ fn file() -> PathBuf {
 /// The whole page.
 fn reference(schema: &Value) -> String {
     let mut page = HEAD.to_owned();
-    for (key, says) in schema["properties"].as_object().unwrap() {
+    // What stood beside these once is told in docs/compatibility.md.
+    let keys = schema["properties"].as_object().unwrap().iter().filter(|(_, says)| says["deprecated"] != true);
+    for (key, says) in keys {
         let says = resolved(schema, says);
         let own = &says["description"].as_str().unwrap();
         match key.as_str() {
