@@ -167,6 +167,8 @@ impl World {
         let mut command = Command::new(words.next().unwrap());
         command.args(words).current_dir(self.folder.path()).stdin(Stdio::null()).env_clear();
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.path("home"));
+        // Where a program that is built for `make coverage` keeps what it has run; else it would do so in its folder.
+        command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
         command.env("NODEBAKE_MIRROR", self.path("mirror")).env("NODEBAKE_CACHE_DIR", self.path("cache"));
         command
     }

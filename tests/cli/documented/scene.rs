@@ -196,7 +196,7 @@ impl Scene {
             host.virsh_on(&["autostart", name]);
             host.virsh_on(&["start", name]);
             in_network(&host.daemon.inner(), || {
-                host.api.register_at(name, "by-hand", true, Some(address.parse().unwrap()))
+                host.api.register_at(name, "by-hand", true, Some(address.parse().unwrap()));
             });
         }
     }
