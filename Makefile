@@ -5,12 +5,8 @@ SHELL := /bin/bash
 
 LAB := tests/lab/lab
 
-<<<<<<< HEAD
-.PHONY: build demo test lint unit e2e soak bench fuzz deny generated packages \
+.PHONY: build demo test lint unit coverage e2e soak bench fuzz deny generated packages \
   install uninstall dist deb release reproducible clean
-=======
-.PHONY: build demo test lint unit coverage e2e soak bench fuzz deny generated packages clean
->>>>>>> proof
 
 build: packages ## target/release/nodebake
 	cargo build --release --locked --workspace --bins
