@@ -46,9 +46,9 @@ fn each_has_its_payload_and_is_carried_and_verified() {
     // The base images, which no build needs.
     world.must(&["fetch"]);
     let verified = world.must(&["verify", "--images"]).stdout;
-    // Five inputs and a payload with its note for each architecture, six files for each node, a head.
+    // Five inputs and a payload with its note for each architecture, eight files for each node, a head.
     let ok = verified.lines().filter(|line| line.ends_with(" ok")).count();
-    assert_eq!((verified.lines().count(), ok), (27, 26), "{verified}");
+    assert_eq!((verified.lines().count(), ok), (31, 30), "{verified}");
 
     world.must(&["bundle", "export", "lab.tar"]);
     fs::remove_dir_all(world.path("cache")).unwrap();
