@@ -662,16 +662,19 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// What the disks of a node that are there lack of their sizes in the cluster file: its data disks, and the root disk of a
-    /// machine that stays.
+    /// What the disks of a node that are there lack of their sizes in the cluster file: its data disks, or those of them that a
+    /// machine that stays has, and the root disk of such a one.
     fn growth(&self, stays: Option<&DomainInfo>, node: &Node) -> Vec<Growth> {
         let id = self.request.id;
         let data = node.settings.machine.data_disks.iter();
         let data = data.map(|(disk, it)| (VolumeName::data(id, &node.name, disk), it.size));
         let root = stays.and_then(DomainInfo::root);
         let wanted = root.map(|root| (root, node.disk)).into_iter().chain(data);
+        // One that outlasted an earlier machine is no disk of this one until it is made anew.
+        let attached = stays.map(DomainInfo::volumes);
         let lacks = |(volume, to): (VolumeName, u64)| {
-            let found = self.volumes.get(&volume)?;
+            let is_there = attached.as_ref().is_none_or(|attached| attached.contains(&volume));
+            let found = self.volumes.get(&volume).filter(|_| is_there)?;
             (found.capacity < to).then_some(Growth { volume, from: found.capacity, to })
         };
         wanted.filter_map(lacks).collect()

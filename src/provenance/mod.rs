@@ -81,7 +81,7 @@ fn is_upstream(entry: &Entry) -> bool {
 /// What a locked file is called.
 fn name(entry: &Entry) -> String {
     match entry.kind {
-        Kind::Package => deb_name(&entry.version).map_or_else(|| entry.version.clone(), |(name, _)| name.to_owned()),
+        Kind::Package => deb_name(&entry.version).map_or_else(|| entry.version.clone(), |(name, ..)| name.to_owned()),
         Kind::BaseImage => entry.version.clone(),
         kind if kind.is_named() => entry.version.clone(),
         kind => kind.to_string(),
@@ -91,20 +91,20 @@ fn name(entry: &Entry) -> String {
 /// Its version, where it has one: of a base image the day of its release.
 fn version(entry: &Entry) -> Option<String> {
     match entry.kind {
-        Kind::Package => deb_name(&entry.version).map(|(_, version)| version),
+        Kind::Package => deb_name(&entry.version).map(|(_, version, _)| version),
         Kind::BaseImage => entry.released.map(|day| day.to_string()),
         kind if kind.is_named() => None,
         _ => Some(entry.version.clone()),
     }
 }
 
-/// Name and version of a Debian package by its file's name, `NAME_VERSION_ARCH.deb`, where the colon behind an epoch is
-/// written `%3a`.
-fn deb_name(file: &str) -> Option<(&str, String)> {
+/// Name, version and architecture (`all` for one that is for all) of a Debian package by its file's name,
+/// `NAME_VERSION_ARCH.deb`, where the colon behind an epoch is written `%3a`.
+fn deb_name(file: &str) -> Option<(&str, String, &str)> {
     let mut parts = file.strip_suffix(".deb")?.split('_');
-    let (name, version, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let whole = parts.next().is_none() && !name.is_empty() && !version.is_empty();
-    whole.then(|| (name, version.replace("%3a", ":").replace("%3A", ":")))
+    let (name, version, arch) = (parts.next()?, parts.next()?, parts.next()?);
+    let whole = parts.next().is_none() && ![name, version, arch].contains(&"");
+    whole.then(|| (name, version.replace("%3a", ":").replace("%3A", ":"), arch))
 }
 
 fn file_name(path: &Path) -> String {

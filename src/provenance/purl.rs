@@ -40,9 +40,9 @@ fn debian(entry: &Entry) -> Option<String> {
     let host = address(entry).and_then(|url| url::Url::parse(url).ok()?.host_str().map(str::to_owned))?;
     let is_of = |domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
     let vendor = ["debian.org", "ubuntu.com"].into_iter().find(|domain| is_of(domain))?;
-    let (name, version) = deb_name(&entry.version)?;
+    let (name, version, arch) = deb_name(&entry.version)?;
     let vendor = vendor.split('.').next().unwrap_or_default();
-    Some(format!("pkg:deb/{vendor}/{}@{}?arch={}", encoded(name), encoded(&version), entry.arch))
+    Some(format!("pkg:deb/{vendor}/{}@{}?arch={}", encoded(name), encoded(&version), encoded(arch)))
 }
 
 fn generic(entry: &Entry) -> String {
@@ -166,6 +166,7 @@ mod tests {
             ("deb.debian.org", "jq_1.7.1-6+deb13u3_arm64.deb", "pkg:deb/debian/jq@1.7.1-6%2Bdeb13u3?arch=arm64"),
             ("ports.ubuntu.com", "libssl3t64_3.0.13_arm64.deb", "pkg:deb/ubuntu/libssl3t64@3.0.13?arch=arm64"),
             ("debian.org", "vim_2%3a9.1_arm64.deb", "pkg:deb/debian/vim@2:9.1?arch=arm64"),
+            ("deb.debian.org", "tzdata_2025b-4_all.deb", "pkg:deb/debian/tzdata@2025b-4?arch=all"),
         ] {
             let entry = entry(Kind::Package, file, &format!("https://{host}/{pool}"));
             assert_eq!(of(&entry), wanted);

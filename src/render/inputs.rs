@@ -21,7 +21,8 @@ pub struct Input {
 
 /// Templates of the user's own that may hold a password, beside those of cloud-init's golden images: what comes of them may,
 /// or is root's alone in the guest.
-const SECRET_TEMPLATES: [&str; 7] = [
+const SECRET_TEMPLATES: [&str; 8] = [
+    "containerd/config-v2.toml",
     "containerd/hosts.toml",
     "guest/first-boot",
     "kubelet/kubeconfig",

@@ -103,6 +103,27 @@ fn a_kept_data_disk_grows_for_the_machine_that_is_made_anew() {
     }
 }
 
+/// A data disk that the machine does not have is no disk of it, which could grow; it does when the machine is made anew.
+#[test]
+fn a_data_disk_of_an_earlier_machine_grows_with_the_next_one() {
+    let mut world = changed();
+    let data = |world: &mut World, size: Option<u64>| {
+        let disk = size.map(|size| ("data".to_owned(), DataDisk { size, mount: None }));
+        world.config.nodes[0].settings.machine.data_disks = disk.into_iter().collect();
+    };
+    data(&mut world, Some(1 << 30));
+    world.rebuild().unwrap();
+    data(&mut world, None);
+    world.rebuild().unwrap();
+    data(&mut world, Some(2 << 30));
+    assert_eq!(world.plan().nodes[0].growth, []);
+    world.carry_out(&world.plan()).unwrap();
+    world.rebuild().unwrap();
+    let volumes = world.inventory(None).volumes;
+    let disk = volumes.iter().find(|volume| volume.name.ends_with(".data.data.qcow2"));
+    assert_eq!(disk.map(|disk| disk.capacity), Some(2 << 30));
+}
+
 /// What no machine needs may go: also of a machine that is kept, and never what another cluster or a user has.
 #[test]
 fn volumes_that_no_machine_uses_can_go() {
