@@ -7,9 +7,9 @@
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,6 +19,9 @@ use crate::terminal;
 
 /// How long a run may take to end in order.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// A signal so soon after the first is the same: timeout(1) for one sends it to the program and to its group.
+const SAME: Duration = Duration::from_millis(500);
 
 /// How long it may take to say what is left.
 const SAY_LIMIT: Duration = Duration::from_secs(1);
@@ -56,7 +59,7 @@ impl Drop for Orderly {
 }
 
 /// Has signals end the program from here on. `asked` says that the end is under way, `left` what is left at it.
-pub fn watch(asked: impl Fn() + Send + 'static, left: impl Fn() + Send + 'static) -> io::Result<()> {
+pub fn watch(asked: impl FnOnce() + Send + 'static, left: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let heeded: Vec<_> = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)).collect();
     let mut signals = Signals::new(heeded)?;
     let (happens, came) = channel();
@@ -65,13 +68,19 @@ pub fn watch(asked: impl Fn() + Send + 'static, left: impl Fn() + Send + 'static
         let Ok(signal) = came.recv() else { return };
         CAME.store(signal, Ordering::SeqCst);
         if ORDERLY.load(Ordering::SeqCst) > 0 {
-            asked();
-            // Whatever comes of it, it is time.
-            let _ = came.recv_timeout(LIMIT);
+            // Apart, since nobody may read what is said: that keeps no run from its end.
+            std::thread::spawn(asked);
+            await_end(&came);
         }
         end(signal, left);
     });
     Ok(())
+}
+
+/// Waits for a second signal, and as long as a run may take to end.
+fn await_end(came: &Receiver<i32>) {
+    let begin = Instant::now();
+    while came.recv_timeout(LIMIT.saturating_sub(begin.elapsed())).is_ok() && begin.elapsed() < SAME {}
 }
 
 /// Ends the program as the signal would have: whoever sent it sees that it did its work. `left` says what is left.
@@ -79,7 +88,7 @@ pub fn end(signal: i32, left: impl FnOnce() + Send + 'static) {
     // Never given back: there is one end.
     std::mem::forget(END.lock().unwrap_or_else(PoisonError::into_inner));
     scratch::remove_all();
-    terminal::give_back();
+    terminal::give_back_for_good();
     // Whoever waits at the terminal for an answer keeps all else from being said there.
     let (says, said) = channel();
     std::thread::spawn(move || {
@@ -96,4 +105,26 @@ fn is_ignored(signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| (mask >> (signal - 1)) & 1 == 1)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stop_may_come_as_several_signals() {
+        let (happens, came) = channel();
+        let begin = Instant::now();
+        happens.send(SIGTERM).unwrap();
+        happens.send(SIGHUP).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(3 * SAME);
+                happens.send(SIGTERM).unwrap();
+            });
+            await_end(&came);
+        });
+        assert!((SAME..LIMIT).contains(&begin.elapsed()));
+    }
 }

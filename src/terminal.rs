@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -22,9 +22,20 @@ fn erase(line: &mut Vec<u8>) {
 /// The terminal that is taken over, and as it was: a program that is ended by a signal gives it back.
 static TAKEN: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
 
-/// Makes a terminal that is taken over what it was.
-pub fn give_back() {
-    if let Some((terminal, before)) = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).take() {
+fn taken() -> MutexGuard<'static, Option<(OwnedFd, Termios)>> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a terminal that is taken over what it was. From then on none is taken over any more: whoever tries waits for the
+/// end of the program.
+pub fn give_back_for_good() {
+    let mut taken = taken();
+    restore(&mut taken);
+    std::mem::forget(taken);
+}
+
+fn restore(taken: &mut Option<(OwnedFd, Termios)>) {
+    if let Some((terminal, before)) = taken.take() {
         // A terminal that is gone needs nothing more.
         let _ = tcsetattr(terminal, OptionalActions::Now, &before);
     }
@@ -49,8 +60,10 @@ impl RawTerminal {
         let mut raw = before.clone();
         raw.make_raw();
         let known = terminal.try_clone()?;
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = Some((known, before));
+        let mut taken = taken();
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
+        *taken = Some((known, before));
+        drop(taken);
         Ok(Some(Self { terminal }))
     }
 
@@ -75,7 +88,7 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        give_back();
+        restore(&mut taken());
     }
 }
 

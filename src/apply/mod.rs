@@ -14,6 +14,7 @@ mod wait;
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 pub use address::{Presence, presences};
 pub use boot::{Outcome, Patience};
@@ -26,7 +27,7 @@ use crate::cluster::{Cluster, ClusterError, DrainError, Standing, Watch};
 use crate::config::{ClusterId, HypervisorName, NodeName};
 use crate::digest::Digest;
 use crate::machine::mark::LogKind;
-use crate::machine::{Hypervisor, MachineError, Mark, MarkState, Piece, Reading, Record, Source, Verified, VolumeName};
+use crate::machine::{Hypervisor, Image, MachineError, Mark, MarkState, Reading, Record, Verified, VolumeName};
 use crate::plan::{Creation, Growth, NodePlan, Removal, SharedAction, Step, Upload, log_pool};
 use crate::progress::Progress;
 
@@ -279,13 +280,29 @@ impl ApplyError {
 
     /// Whether nothing is wrong but that the run was told to end.
     pub fn is_interrupted(&self) -> bool {
-        match self {
+        self.is_all(&|error| match error {
             Self::Interrupted { .. } => true,
-            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } | Self::CameBack { cause, .. } => {
-                cause.is_interrupted()
-            }
             Self::Drain { source, .. } => matches!(source, DrainError::Interrupted),
             _ => false,
+        })
+    }
+
+    /// The same, or that connections to libvirt were lost: Ctrl-C ends the ssh of those that go through one as well.
+    pub fn is_cut_off(&self) -> bool {
+        let lost = |error: &Self| matches!(error, Self::Machine { source: MachineError::Lost { .. }, .. });
+        self.is_all(&|error| lost(error) || error.is_interrupted())
+    }
+
+    /// Whether all that went wrong is such: what failed first, and what failed when that was undone.
+    fn is_all(&self, such: &dyn Fn(&Self) -> bool) -> bool {
+        match self {
+            Self::PutBack { cause, .. } | Self::GivenBack { cause, .. } | Self::CameBack { cause, .. } => {
+                cause.is_all(such)
+            }
+            Self::NotPutBack { cause, source, .. }
+            | Self::NotGivenBack { cause, source, .. }
+            | Self::NotBack { cause, source, .. } => cause.is_all(such) && source.is_all(such),
+            error => such(error),
         }
     }
 
@@ -330,23 +347,39 @@ pub struct Apply<'a> {
 }
 
 /// The file of an upload, which is hashed while it is sent unless it still looks as it did when it was verified.
-fn open(upload: &Upload) -> io::Result<Verified> {
-    Ok(Verified { file: File::open(&upload.file)?, digest: upload.spec.digest, stamp: upload.verified })
+fn open<'a>(upload: &Upload, progress: &'a dyn Progress) -> io::Result<Ending<'a>> {
+    let file = Verified { file: File::open(&upload.file)?, digest: upload.spec.digest, stamp: upload.verified };
+    Ok(Ending { file, progress })
 }
 
-/// An image whose upload ends when the run is told to: what had come of it is removed, as after any failure.
+/// An image that cannot be read any further once the run is told to end: its uploads end, and what had come of it is removed,
+/// as after any failure.
 struct Ending<'a> {
-    source: &'a mut dyn Source,
+    file: Verified,
     progress: &'a dyn Progress,
 }
 
-impl Source for Ending<'_> {
-    fn piece(&mut self) -> io::Result<Option<Piece>> {
-        if self.progress.is_ending() { Err(io::Error::other("interrupted")) } else { self.source.piece() }
+impl Ending<'_> {
+    fn still_wanted(&self) -> io::Result<&Verified> {
+        if self.progress.is_ending() { Err(io::Error::other("interrupted")) } else { Ok(&self.file) }
+    }
+}
+
+impl Image for Ending<'_> {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
     }
 
-    fn digest(&mut self) -> io::Result<Digest> {
-        self.source.digest()
+    fn extent(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.still_wanted()?.extent(offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.still_wanted()?.read_at(buffer, offset)
+    }
+
+    fn known(&self) -> Option<Digest> {
+        self.file.known()
     }
 }
 
@@ -445,11 +478,11 @@ impl Apply<'_> {
     }
 
     fn upload(&self, upload: &Upload) -> Result<(), ApplyError> {
-        let file = open(upload).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
+        let image =
+            open(upload, self.progress).map_err(|source| ApplyError::Open { path: upload.file.clone(), source })?;
         let what = what(&upload.spec.name);
         let task = self.progress.task(&format!("upload {what}"), Some(upload.spec.size));
-        let mut reading = Reading::new(&file);
-        let mut source = Ending { source: &mut reading, progress: self.progress };
+        let mut source = Reading::new(&image);
         let advance = |bytes| task.advance(bytes);
         match self.hypervisor.upload(&upload.pool, &upload.spec, &mut source, &advance) {
             Ok(_) => task.done(),
@@ -462,6 +495,10 @@ impl Apply<'_> {
     /// Brings one node up, and waits until it is.
     pub fn node(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
         self.go_on(&plan.node)?;
+        self.bring_up(plan)
+    }
+
+    fn bring_up(&self, plan: &NodePlan) -> Result<Outcome, ApplyError> {
         let uuid = self.id.uuid(&plan.node);
         let later = if matches!(plan.step, Step::Start(_)) { "" } else { "; its file system grows at the next boot" };
         for growth in &plan.growth {

@@ -153,7 +153,8 @@ impl Apply<'_> {
             ..plan.clone()
         };
         let others = [(moving.here.clone(), self.hypervisor)];
-        Apply { others: &others, ..old }.node(&home).map(Some)
+        // Also where the run is told to end: the machine that it stopped is not left off.
+        Apply { others: &others, ..old }.bring_up(&home).map(Some)
     }
 
     /// What the new machine has for itself, by its plan and its definition.

@@ -10,6 +10,10 @@ use crate::plan::log_pool;
 /// The power button is pressed again after so long: a guest that has just begun to boot does not hear it.
 const PRESS_AGAIN: Duration = Duration::from_secs(20);
 
+/// So long after that a guest that heard it may go off: until then it is not known what becomes of the machine. Shorter than
+/// a run may take to end, by what is to be done then.
+const HEARD: Duration = Duration::from_secs(12);
+
 impl Apply<'_> {
     /// Presses the power button (ACPI) of a node's machine and waits until it is off; where it is not, once nothing was
     /// heard of it for as long as the patience lasts, `force` pulls the plug. Says whether it ran.
@@ -36,7 +40,11 @@ impl Apply<'_> {
         }
         let mut pressed: Option<Instant> = None;
         while self.is_on(node, uuid)? {
-            if pressed.is_none_or(|pressed| pressed.elapsed() > PRESS_AGAIN) {
+            let past = |limit| pressed.is_none_or(|pressed| pressed.elapsed() > limit);
+            if past(HEARD) {
+                self.go_on(node)?;
+            }
+            if past(PRESS_AGAIN) {
                 self.hypervisor.shutdown(uuid).map_err(doing(format!("stopping the machine of {node}")))?;
                 pressed = Some(Instant::now());
                 continue;
@@ -44,7 +52,6 @@ impl Apply<'_> {
             if let Some(pool) = logs {
                 self.hear(pool, node, &mut boot);
             }
-            self.go_on(node)?;
             if boot.is_silent(self.patience) && self.is_on(node, uuid)? {
                 if !force {
                     return Err(ApplyError::StillRuns { node: node.clone(), seconds: self.patience.stall.as_secs() });

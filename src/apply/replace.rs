@@ -38,12 +38,14 @@ impl Apply<'_> {
             Err(error) if replacement.attempted || self.is_off(uuid) => {
                 return Err(self.undo_replacement(plan, replacement, error));
             }
-            Err(error) => {
+            Err(error) if self.is_running(uuid) => {
                 // It runs on as if nothing had been.
                 self.stay(node);
                 self.delete_new(plan, replacement);
                 return Err(error);
             }
+            // Nobody can tell what becomes of it: the next run sees to that.
+            Err(error) => return Err(error),
         };
         let defined = self.define(creation, Some(&replacement.old), standing.as_ref());
         // An attempt before may have registered itself, by whatever UID.

@@ -75,7 +75,8 @@ impl Apply<'_> {
             if there(boot) {
                 return true;
             }
-            if !running || boot.has_given_up(Stage::Sealed) || boot.is_silent(self.patience) {
+            let hopeless = !running || boot.has_given_up(Stage::Sealed) || boot.is_silent(self.patience);
+            if hopeless || self.progress.is_ending() {
                 return false;
             }
             std::thread::sleep(POLL);

@@ -65,7 +65,15 @@ fn is_same(one: &Upload, other: &Upload) -> bool {
 fn upload_to_those(image: &Upload, all: &[Share], results: &mut [Result<(), ApplyError>]) {
     let lacks = |at: usize| all[at].uploads().find(|upload| is_same(upload, image)).filter(|_| results[at].is_ok());
     let those: Vec<_> = (0..all.len()).filter_map(|at| Some((at, lacks(at)?.pool.as_str()))).collect();
-    let file = match open(image) {
+    let Some((first, _)) = those.first() else { return };
+    let progress = all[*first].apply.progress;
+    if progress.is_ending() {
+        for (at, _) in those {
+            results[at] = Err(ApplyError::Interrupted { node: None });
+        }
+        return;
+    }
+    let file = match open(image, progress) {
         Ok(file) => file,
         Err(error) => {
             for (at, _) in those {
@@ -86,6 +94,7 @@ fn upload_to_those(image: &Upload, all: &[Share], results: &mut [Result<(), Appl
     for (((at, _), task), uploaded) in those.iter().zip(tasks).zip(uploaded) {
         match uploaded {
             Ok(_) => task.into_inner().unwrap_or_else(PoisonError::into_inner).done(),
+            Err(_) if progress.is_ending() => results[*at] = Err(ApplyError::Interrupted { node: None }),
             Err(error) => results[*at] = Err(doing(format!("uploading the {}", all[*at].words(image)))(error)),
         }
     }

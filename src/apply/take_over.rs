@@ -139,6 +139,7 @@ impl Apply<'_> {
             if seen.as_ref().is_ok_and(|seen| seen.as_ref().is_some_and(|(seen, _)| seen.ready || !standing.ready)) {
                 break;
             }
+            self.go_on(node)?;
             if begin.elapsed() > self.patience.stage {
                 let trouble = seen.err().map(|error| crate::error::chain(&error));
                 let (seconds, last) = (begin.elapsed().as_secs(), "nothing".to_owned());

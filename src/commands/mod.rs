@@ -107,6 +107,7 @@ pub fn after_interrupt(verb: &Verb) -> Option<&'static str> {
         Verb::Bundle(_) | Verb::Identity(_) | Verb::Kubeconfig(_) | Verb::Init(_) => {
             "nothing half written is left: run the command again"
         }
+        Verb::Doctor(args) if args.fix => "what was mended stays: run the command again for the rest",
         Verb::Render(_) | Verb::Verify(_) | Verb::Plan(_) | Verb::Doctor(_) => "nothing was changed",
     })
 }
@@ -381,7 +382,20 @@ fn table(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn a_cut_off_doctor_says_whether_it_has_changed_anything() {
+        for (words, hint) in [
+            (&["nodebake", "doctor"][..], "nothing was changed"),
+            (&["nodebake", "doctor", "--fix"], "what was mended stays: run the command again for the rest"),
+        ] {
+            let cli = Cli::try_parse_from(words).ok();
+            assert_eq!(cli.and_then(|cli| after_interrupt(&cli.verb)), Some(hint), "{words:?}");
+        }
+    }
 
     #[test]
     fn tables_are_as_wide_as_their_cells() {

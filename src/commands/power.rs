@@ -10,7 +10,7 @@ use crate::cli::{Format, Pace, Start, Stop};
 use crate::cluster::{Cluster, Watch};
 use crate::config::{ClusterId, Node, NodeName};
 use crate::error::Error;
-use crate::interrupt::Orderly;
+use crate::interrupt::{self, Orderly};
 use crate::parallel;
 use crate::plan::{self, Inventory};
 
@@ -41,11 +41,14 @@ pub(super) fn restart(session: &Session, args: &Stop) -> Result<(), Error> {
     let cluster = session.cluster()?;
     let nodes = session.select(&args.which)?;
     power.fleet.check_settled(&nodes)?;
-    let (stuck, mut stopped) = power.stop(&nodes, args.force, args.report.output)?;
+    let (stuck, stopped) = power.stop(&nodes, args.force, args.report.output)?;
+    if interrupt::signal().is_some() {
+        // Nothing is begun any more.
+        stopped.show(session)?;
+        return failures(stuck);
+    }
     let is_stuck = |node: &&Node| stuck.iter().any(|(name, _)| *name == node.name);
     let off: Vec<_> = nodes.into_iter().filter(|node| !is_stuck(node)).collect();
-    // What came of the others is told once they are on again.
-    stopped.nodes.retain(|came| stuck.iter().any(|(name, _)| came.is_of(name)));
     match power.start(cluster.as_ref(), &off, stopped) {
         Err(Error::Nodes(errors)) => {
             Err(Error::Nodes(stuck.into_iter().map(|(_, error)| error).chain(errors).collect()))
@@ -87,19 +90,36 @@ impl<'a> Power<'a> {
         Apply { watch, cluster, patience, ..Apply::new(&*at.hypervisor, &self.id, self.session.ui) }
     }
 
+    /// `brought` has what was done with nodes before.
     fn start(&self, cluster: Option<&Cluster>, nodes: &[&Node], brought: Brought) -> Result<(), Error> {
+        let watch = cluster.map(Cluster::watch);
+        let jobs = match self.plan_start(cluster, watch.as_ref(), nodes) {
+            Ok(jobs) => jobs,
+            Err(error) if brought.nodes.is_empty() => return Err(error),
+            Err(error) => {
+                brought.show(self.session)?;
+                return Err(error);
+            }
+        };
+        up::carry_out(self.session, &jobs, nodes, Order::AtOnce(self.pace.parallel), brought)?;
+        self.fleet.end(nodes)
+    }
+
+    fn plan_start<'b>(
+        &'b self,
+        cluster: Option<&'b Cluster>,
+        watch: Option<&'b Watch>,
+        nodes: &[&Node],
+    ) -> Result<Vec<Job<'b>>, Error> {
         self.fleet.check_settled(nodes)?;
         let known = cluster.map(Cluster::nodes).transpose()?;
-        let watch = cluster.map(Cluster::watch);
         let parts = self.fleet.members.iter().map(|member| (member, member.of(nodes)));
         let jobs = parts.filter(|(_, nodes)| !nodes.is_empty()).map(|(member, nodes)| {
             let inventory = Inventory::read(&member.config, &*member.hypervisor, known.clone())?;
             let plan = plan::start(&member.config, &self.id, &nodes, &inventory)?;
-            Ok(Job { name: member.name.as_ref(), apply: self.apply(member, cluster, watch.as_ref()), plan })
+            Ok(Job { name: member.name.as_ref(), apply: self.apply(member, cluster, watch), plan })
         });
-        let jobs = jobs.collect::<Result<Vec<_>, Error>>()?;
-        up::carry_out(self.session, &jobs, nodes, Order::AtOnce(self.pace.parallel), brought)?;
-        self.fleet.end(nodes)
+        jobs.collect()
     }
 
     /// Gives those that do not go off, and what became of each.

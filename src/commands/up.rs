@@ -448,13 +448,15 @@ pub(super) fn carry_out(
     if jobs.len() == 1
         && let Some(error) = errors.pop()
     {
+        brought.errors.push(Failure::of(&error));
+        brought.show(session)?;
         return Err(error.into());
     }
     if !untouched.is_empty() && interrupt::signal().is_none() {
         session.ui.say(&format!("not begun after a failure: {}", untouched.join(", ")));
     }
     brought.errors.extend(errors.iter().map(Failure::of));
-    brought.nodes.extend(work.iter().zip(&results).map(|((_, plan), result)| Came::of(&plan.node, result.as_ref())));
+    work.iter().zip(&results).for_each(|((_, plan), result)| brought.put(Came::of(&plan.node, result.as_ref())));
     errors.extend(results.into_iter().flatten().filter_map(Result::err));
     report(session, jobs.first().and_then(|job| job.apply.cluster), nodes, errors, brought)
 }
@@ -508,10 +510,6 @@ impl Came {
         Self { name: node.to_string(), outcome, node: None, error: None }
     }
 
-    pub(super) fn is_of(&self, node: &NodeName) -> bool {
-        self.name == node.to_string()
-    }
-
     pub(super) fn failed(node: &NodeName, error: &ApplyError) -> Self {
         Self { error: Some(Failure::of(error)), ..Self::to(node, "failed") }
     }
@@ -520,6 +518,14 @@ impl Came {
 impl Brought {
     pub(super) fn printed_as(format: Format) -> Self {
         Self { format, nodes: Vec::new(), errors: Vec::new() }
+    }
+
+    /// What became of a node in place of what was done with it before.
+    fn put(&mut self, came: Came) {
+        match self.nodes.iter_mut().find(|before| before.name == came.name) {
+            Some(before) => *before = came,
+            None => self.nodes.push(came),
+        }
     }
 
     /// Prints it for programs; people see the cluster's own table.

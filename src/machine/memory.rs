@@ -51,6 +51,7 @@ struct State {
     fault: Option<(usize, Moment)>,
     /// Whether a fault lasts.
     cut: bool,
+    lost: bool,
     deaf: bool,
     /// How much of an upload arrives before the line breaks.
     line: Option<u64>,
@@ -106,6 +107,7 @@ impl Memory {
             calls: Vec::new(),
             fault: None,
             cut: false,
+            lost: false,
             deaf: false,
             line: None,
             guests: Vec::new(),
@@ -136,10 +138,15 @@ impl Memory {
         self.lock().line = Some(bytes);
     }
 
+    /// Loses the connection: nothing can be asked or done until [`Memory::mend`].
+    pub fn lose(&self) {
+        self.lock().lost = true;
+    }
+
     /// No call fails any more.
     pub fn mend(&self) {
         let mut state = self.lock();
-        (state.fault, state.cut, state.line) = (None, false, None);
+        (state.fault, state.cut, state.lost, state.line) = (None, false, false, None);
     }
 
     /// Lets no guest hear its power button from now on.
@@ -194,9 +201,14 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn reach(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.lock();
+        if state.lost { Err(lost("reach it".to_owned())) } else { Ok(state) }
+    }
+
     /// Notes a call that may change something, and does it unless a fault is due.
     fn change<T>(&self, call: String, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
-        let mut state = self.lock();
+        let mut state = self.reach()?;
         match state.note(&call) {
             None => change(&mut state),
             Some(Moment::Before | Moment::Midway) => Err(fail(state, call)),
@@ -352,7 +364,7 @@ impl Hypervisor for Memory {
     }
 
     fn capabilities(&self, _arch: Arch) -> Result<Capabilities> {
-        Ok(self.lock().capabilities.clone())
+        Ok(self.reach()?.capabilities.clone())
     }
 
     fn host(&self) -> Result<HostInfo> {
@@ -365,11 +377,11 @@ impl Hypervisor for Memory {
     }
 
     fn networks(&self) -> Result<Vec<NetworkInfo>> {
-        Ok(self.lock().networks.values().cloned().collect())
+        Ok(self.reach()?.networks.values().cloned().collect())
     }
 
     fn network(&self, name: &str) -> Result<Option<NetworkInfo>> {
-        Ok(self.lock().networks.get(name).cloned())
+        Ok(self.reach()?.networks.get(name).cloned())
     }
 
     fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkInfo> {
@@ -409,7 +421,7 @@ impl Hypervisor for Memory {
     }
 
     fn pool(&self, name: &str) -> Result<Option<PoolInfo>> {
-        Ok(self.lock().pools.get(name).map(|pool| pool.info.clone()))
+        Ok(self.reach()?.pools.get(name).map(|pool| pool.info.clone()))
     }
 
     fn create_pool(&self, spec: &PoolSpec) -> Result<PoolInfo> {
@@ -439,16 +451,16 @@ impl Hypervisor for Memory {
     }
 
     fn refresh_pool(&self, name: &str) -> Result<()> {
-        self.lock().pool(name).map(|_| ())
+        self.reach()?.pool(name).map(|_| ())
     }
 
     /// No clock runs there.
     fn written(&self, pool: &str) -> Result<BTreeMap<String, jiff::Timestamp>> {
-        self.lock().pool(pool).map(|_| BTreeMap::new())
+        self.reach()?.pool(pool).map(|_| BTreeMap::new())
     }
 
     fn volumes(&self, pool: &str) -> Result<Vec<VolumeInfo>> {
-        Ok(self.lock().pool(pool)?.volumes.values().map(|volume| volume.info.clone()).collect())
+        Ok(self.reach()?.pool(pool)?.volumes.values().map(|volume| volume.info.clone()).collect())
     }
 
     fn upload(
@@ -458,7 +470,7 @@ impl Hypervisor for Memory {
         source: &mut dyn Source,
         on_bytes: &dyn Fn(u64),
     ) -> Result<VolumeInfo> {
-        let mut state = self.lock();
+        let mut state = self.reach()?;
         let call = format!("upload {}", spec.name);
         let moment = state.note(&call);
         if moment == Some(Moment::Before) {
@@ -563,14 +575,14 @@ impl Hypervisor for Memory {
     }
 
     fn read_volume(&self, pool: &str, name: &VolumeName, offset: u64, max: usize) -> Result<Vec<u8>> {
-        let mut state = self.lock();
+        let mut state = self.reach()?;
         let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
         let rest = usize::try_from(offset).ok().and_then(|offset| volume.bytes.get(offset..)).unwrap_or_default();
         Ok(rest[..rest.len().min(max)].to_vec())
     }
 
     fn download(&self, pool: &str, name: &VolumeName, target: &mut dyn Write) -> Result<u64> {
-        let mut state = self.lock();
+        let mut state = self.reach()?;
         let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
         let written = target.write_all(&volume.bytes);
         written.map_err(|source| MachineError::Target { volume: name.to_string(), source })?;
@@ -578,7 +590,7 @@ impl Hypervisor for Memory {
     }
 
     fn digest_volume(&self, pool: &str, name: &VolumeName, on_bytes: &dyn Fn(u64)) -> Result<(Digest, u64)> {
-        let mut state = self.lock();
+        let mut state = self.reach()?;
         let volume = state.pool(pool)?.volumes.get(&name.to_string()).ok_or_else(|| missing("volume", name))?;
         let size = volume.bytes.len() as u64;
         on_bytes(size);
@@ -586,13 +598,13 @@ impl Hypervisor for Memory {
     }
 
     fn domains(&self) -> Result<Vec<DomainInfo>> {
-        let mut domains: Vec<DomainInfo> = self.lock().domains.values().cloned().collect();
+        let mut domains: Vec<DomainInfo> = self.reach()?.domains.values().cloned().collect();
         domains.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(domains)
     }
 
     fn domain(&self, uuid: Uuid) -> Result<Option<DomainInfo>> {
-        Ok(self.lock().domains.get(&uuid).cloned())
+        Ok(self.reach()?.domains.get(&uuid).cloned())
     }
 
     fn define(&self, xml: &str) -> Result<DomainInfo> {
@@ -663,7 +675,7 @@ impl Hypervisor for Memory {
     }
 
     fn console(&self, uuid: Uuid, take_over: bool) -> Result<Box<dyn Console>> {
-        let mut state = self.lock();
+        let mut state = self.reach()?;
         let domain = state.ours(uuid)?;
         let name = domain.name.clone();
         if !domain.state.is_active() {
@@ -735,7 +747,7 @@ impl Hypervisor for Memory {
     }
 
     fn all_volumes(&self) -> Result<Vec<(String, VolumeInfo)>> {
-        let state = self.lock();
+        let state = self.reach()?;
         let pools = state.pools.iter().filter(|(_, pool)| pool.info.active);
         let of = |(name, pool): (&String, &Pool)| {
             pool.volumes.values().map(|volume| (name.clone(), volume.info.clone())).collect::<Vec<_>>()

@@ -18,6 +18,7 @@ use serde::Serialize;
 use self::journal::Journal;
 use self::live::Live;
 use self::message::{Level, Message};
+use crate::apply::ApplyError;
 use crate::cli::{Format, LogFormat, Talk};
 use crate::commands::ImageError;
 use crate::config::NodeName;
@@ -195,16 +196,21 @@ impl Ui {
                 }
             }
             Error::Nodes(errors) => {
-                for it in errors.iter().filter(|error| !error.is_interrupted()) {
+                for it in errors.iter().filter(|error| !self.is_of_the_end(error)) {
                     self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref());
                 }
             }
-            Error::Apply(it) if it.is_interrupted() => {}
+            Error::Apply(it) if self.is_of_the_end(it) => {}
             Error::Apply(it) => self.failure(&chain(it), it.node(), it.log(), it.hint().as_deref()),
-            Error::Image(ImageError::Machine { source }) if source.is_interrupted() => {}
+            Error::Image(ImageError::Machine { source }) if self.is_of_the_end(source) => {}
             Error::Image(it) => self.failure(&chain(it), None, it.log(), it.hint().as_deref()),
             error => self.failure(&chain(error), None, None, error.hint().as_deref()),
         }
+    }
+
+    /// Whether an error says no more than that the run was told to end.
+    fn is_of_the_end(&self, error: &ApplyError) -> bool {
+        error.is_interrupted() || (self.is_ending() && error.is_cut_off())
     }
 
     /// One line for each thing, then once what to do about them; each with its own where programs read it.

@@ -115,11 +115,12 @@ fn a_base_image_is_sent_as_the_cache_vouches_for_it_and_a_payload_is_not() {
     fs::remove_file(volume(&name)).unwrap();
     flip(&world.path(&payload));
     let got = world.sha256(&payload);
-    let ran = world.run(&["up", "worker-node-1"]);
-    let error = format!(
-        "error: uploading the payload: the file for volume {name} has sha256 {got}, not {right}\n\n\
-         hint: remove the file and build again\n"
-    );
-    assert_eq!((ran.code, ran.stdout.as_str()), (4, ""));
-    assert!(ran.stderr.ends_with(&error), "{ran:?}");
+    let ran = world.run(&["up", "worker-node-1", "-o", "json"]);
+    let error = format!("uploading the payload: the file for volume {name} has sha256 {got}, not {right}");
+    let hint = "remove the file and build again";
+    assert!(ran.stderr.ends_with(&format!("error: {error}\n\nhint: {hint}\n")), "{ran:?}");
+    // It is in the document too.
+    let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let errors = serde_json::json!([{"message": error, "hint": hint}]);
+    assert_eq!((ran.code, &printed["nodes"], &printed["errors"]), (4, &serde_json::json!([]), &errors));
 }

@@ -1,10 +1,13 @@
 //! Ctrl-C and SIGTERM: what a run says that is told to end, and what it leaves.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,7 +27,11 @@ struct Run {
 
 impl Run {
     fn of(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::printing_to(command, Stdio::null())
+    }
+
+    fn printing_to(command: &mut Command, stdout: Stdio) -> Self {
+        let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Self { child, stderr, said: String::new() }
     }
@@ -171,13 +178,80 @@ fn a_second_signal_ends_what_does_not_end() {
     daemon.signal_libvirtd("-STOP");
     run.signal(Signal::SIGINT);
     run.until("once more ends it at once");
+    // One that comes at once is the same.
+    run.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(run.child.try_wait().unwrap(), None);
+    let begin = Instant::now();
     run.signal(Signal::SIGINT);
     let (signal, said) = run.end();
+    assert!(begin.elapsed() < Duration::from_secs(15), "it ended by itself: {said}");
     daemon.signal_libvirtd("-CONT");
     assert_eq!(signal, Some(2), "{said}");
     let left = "error: interrupted; under way: worker-node-1 (starting its machine)\n\n\
                 hint: machines stay as they are: `nodebake up` goes on where this ended\n";
     assert!(said.ends_with(left), "{said}");
+}
+
+/// Writes into a pipe until it is full.
+fn fill(pipe: &ChildStderr) {
+    // Opened anew: that this one does not wait is of no matter to whoever has the pipe.
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let mut end = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(path).unwrap();
+    for bytes in [&[b'.'; 4096][..], b"."] {
+        while end.write(bytes).is_ok() {}
+    }
+}
+
+#[test]
+fn a_reader_that_reads_no_more_keeps_no_run_from_its_end() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let world = rebuilding::world(&daemon.uri);
+    world.must(&["build", "--all"]);
+    let _guests = Guests::of(&daemon, |_| None);
+    let mut run = Run::of(world.command(&[]).args(["up", "worker-node-1"]));
+    run.until("worker-node-1: starting its machine");
+    fill(run.stderr.get_ref());
+    daemon.signal_libvirtd("-STOP");
+    run.signal(Signal::SIGTERM);
+    // One that comes sooner is the same.
+    std::thread::sleep(Duration::from_millis(700));
+    let begin = Instant::now();
+    run.signal(Signal::SIGTERM);
+    while begin.elapsed() < Duration::from_secs(15) && run.child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ended = run.child.try_wait().unwrap().and_then(|status| status.signal());
+    daemon.signal_libvirtd("-CONT");
+    run.child.kill().unwrap();
+    assert_eq!(ended, Some(15));
+}
+
+#[test]
+fn a_restart_that_is_told_to_end_says_what_is_off() {
+    let daemon = Daemon::start();
+    if !daemon.root {
+        return;
+    }
+    let world = rebuilding::world(&daemon.uri);
+    let _guests = Guests::of(&daemon, good);
+    world.must(&["up"]);
+    world.must(&["stop", "worker-node-2", "--force", "--stall", "1"]);
+    let printed = File::create(world.path("printed")).unwrap();
+    let mut command = world.command(&[]);
+    let mut run = Run::printing_to(command.args(["restart", "--stall", "120", "-o", "json"]), printed.into());
+    run.until("worker-node-1: stopping its machine");
+    run.signal(Signal::SIGINT);
+    let (signal, said) = run.end();
+    assert_eq!(signal, Some(2), "{said}");
+    assert!(!said.contains("starting its machine"), "{said}");
+    let printed: serde_json::Value = serde_json::from_str(&world.read("printed")).unwrap();
+    let nodes = printed["nodes"].as_array().unwrap().iter();
+    let nodes: Vec<_> = nodes.map(|node| (node["name"].as_str().unwrap(), node["outcome"].as_str().unwrap())).collect();
+    assert_eq!(nodes, [("worker-node-1", "failed"), ("worker-node-2", "off")]);
 }
 
 #[test]

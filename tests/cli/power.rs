@@ -56,6 +56,16 @@ fn a_machine_goes_off_and_on_and_is_waited_for() {
     assert_eq!((error_of(&ran), ran.stdout.as_str()), (silent(), "worker-node-1 stopped\n"), "{ran:?}");
     assert_eq!(state(), Some(DomainState::Running));
 
+    // What is off is told also where nobody can be asked about the cluster then.
+    run(&["kubeconfig", "--out", "admin.kubeconfig"]);
+    world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
+    let ran = run(&["restart", NODE, "--stall", "1", "--force", "-o", "json"]);
+    let printed: serde_json::Value =
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let node = (&printed["nodes"][0]["name"], &printed["nodes"][0]["outcome"]);
+    assert_eq!((ran.code, node, state()), (1, (&NODE.into(), &"off".into()), Some(DomainState::ShutOff)), "{ran:?}");
+
+    world.edit("  kubeconfig: admin.kubeconfig\n", "");
     assert_eq!(run(&["down", "--yes"]).code, 0);
     assert_eq!(state(), None);
 }

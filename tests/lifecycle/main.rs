@@ -7,6 +7,7 @@ mod administering;
 mod apiserver;
 mod boots;
 mod cluster;
+mod ending;
 mod faults;
 mod leaving;
 mod moving;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
-use nodebake::apply::{Apply, ApplyError};
+use nodebake::apply::{Apply, ApplyError, Patience};
 use nodebake::cluster::{Cordon, Nodes};
 use nodebake::config::{Config, INIT, parse};
 use nodebake::machine::memory::{Memory, Moment};
@@ -15,7 +16,7 @@ use serde_json::json;
 use crate::apiserver::{NODE, pod};
 use crate::cluster::Member;
 use crate::faults::Fault;
-use crate::world::{NOW, POOL, World, changed, held, holdings, pool, report, sealed, steps};
+use crate::world::{Ends, NOW, POOL, World, changed, held, holdings, pool, report, sealed, steps};
 
 /// A second hypervisor, and a cluster file that has both: the world's own is `here`, this one `there`.
 struct Other {
@@ -229,6 +230,25 @@ fn a_machine_that_does_not_go_off_stays_without_force() {
     assert_eq!(world.domain(NODE).moving(), None);
     let apply = Apply { force: true, ..world.apply() };
     other.run(&world, Some("there"), plan::roll, apply, None).unwrap();
+    assert_eq!(other.machines(&world), [None, Some(true)]);
+}
+
+#[test]
+fn a_move_that_is_told_to_end_leaves_no_machine_off() {
+    // The new machine fails just then.
+    let (world, other) = (changed(), Other::new());
+    other.guest_says(&report("containerd-active", "failed", "Ym9vbQo="));
+    let ends = Ends::at("starting its machine");
+    let run = |apply| other.run(&world, Some("there"), plan::roll, apply, None);
+    let ended = run(Apply { progress: &ends, ..world.apply() });
+    assert!(matches!(ended, Err(ApplyError::CameBack { .. })), "{ended:?}");
+    assert_eq!(other.machines(&world), [Some(true), None]);
+
+    // The old one goes off when the end is under way already.
+    other.guest_says(&(report("kubelet-active", "ok", "") + &sealed()));
+    let ends = Ends::after_press(&world.host);
+    let apply = Apply { progress: &ends, patience: Patience::of_silence(Duration::from_secs(30)), ..world.apply() };
+    world.hearing_late(world.uuid(NODE), || run(apply)).unwrap();
     assert_eq!(other.machines(&world), [None, Some(true)]);
 }
 

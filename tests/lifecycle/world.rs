@@ -1,6 +1,8 @@
 //! A cluster of two nodes, a hypervisor in memory for it, and what its guests say.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nodebake::apply::{Apply, ApplyError, Outcome};
 use nodebake::cluster::Nodes;
@@ -10,7 +12,7 @@ use nodebake::machine::Hypervisor as _;
 use nodebake::machine::mark::LogKind;
 use nodebake::machine::memory::Memory;
 use nodebake::machine::{
-    DomainInfo, Drive, Firmware, Mark, NetworkInfo, Parts, PoolInfo, VolumeFormat, VolumeInfo, VolumeName,
+    DomainInfo, DomainState, Drive, Firmware, Mark, NetworkInfo, Parts, PoolInfo, VolumeFormat, VolumeInfo, VolumeName,
 };
 use nodebake::plan;
 use nodebake::plan::{Blocked, Built, ImageFile, Images, Inventory, Plan, Request, Step};
@@ -288,5 +290,75 @@ impl Progress for Notes {
 
     fn warn(&self, text: &str) {
         self.0.lock().unwrap().push(format!("warning: {text}"));
+    }
+}
+
+/// Keeps what is told, and from the first word of it that begins so is told to end.
+pub(crate) struct Ends<'a> {
+    word: &'static str,
+    heard: AtomicBool,
+    told: Notes,
+    /// Where a button is to be pressed before.
+    presses: Option<&'a Memory>,
+}
+
+impl<'a> Ends<'a> {
+    pub(crate) fn at(word: &'static str) -> Self {
+        Self { word, heard: AtomicBool::new(false), told: Notes::default(), presses: None }
+    }
+
+    /// As soon as the power button of a host's machine was pressed.
+    pub(crate) fn after_press(host: &'a Memory) -> Self {
+        Self { presses: Some(host), ..Self::at("stopping its machine") }
+    }
+
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.0.lock().unwrap().clone()
+    }
+}
+
+impl Progress for Ends<'_> {
+    fn task(&self, name: &str, _: Option<u64>) -> Box<dyn Task> {
+        self.note("", name);
+        Box::new(Silent)
+    }
+
+    fn note(&self, node: &str, text: &str) {
+        self.told.note(node, text);
+        if text.starts_with(self.word) {
+            self.heard.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.heard.load(Ordering::SeqCst) && self.presses.is_none_or(is_pressed)
+    }
+
+    fn warn(&self, text: &str) {
+        self.told.warn(text);
+    }
+}
+
+fn is_pressed(host: &Memory) -> bool {
+    host.calls().iter().any(|call| call.starts_with("shutdown "))
+}
+
+impl World {
+    /// Does something, while a guest goes off a moment after its button was pressed.
+    pub(crate) fn hearing_late<T>(&self, uuid: uuid::Uuid, what: impl FnOnce() -> T) -> T {
+        self.host.deafen();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_pressed(&self.host) && !over.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                let domain = self.host.domain(uuid).unwrap().unwrap();
+                self.host.put_domain(DomainInfo { state: DomainState::ShutOff, ..domain });
+            });
+            let result = what();
+            over.store(true, Ordering::SeqCst);
+            result
+        })
     }
 }
