@@ -451,7 +451,7 @@ fn architectures_are_locked_side_by_side() {
 #[test]
 fn lock_warns_of_versions_that_are_known_to_be_bad() {
     let world = World::new();
-    for (item, from, to) in [(Item::Containerd, "2.2.5", "2.2.1"), (Item::Runc, "runc: v1.3.6", "runc: v1.2.5")] {
+    for (item, from, to) in [(Item::Containerd, "containerd: 2.2.5", "containerd: 2.2.1"), (Item::Runc, "runc: v1.3.6", "runc: v1.2.5")] {
         world.edit(from, to);
         let version = to.rsplit(['v', ' ']).next().unwrap();
         mirror::publish(&world.path("mirror"), item, version, &mirror::content(item));
