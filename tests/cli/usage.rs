@@ -176,9 +176,9 @@ fn a_slip_is_met_with_what_was_meant() {
         (&["down", "worker-aa"], "the cluster file has no node worker-aa; did you mean worker-a?"),
         (&["hosts", "-g", "larg"], "no node is of group \"larg\"; did you mean large?"),
         (&["image", "lagre"], "the cluster file has no node of group lagre; did you mean large?"),
-        (&["evacuate", "hostone", "--yes"], "the cluster file has no hypervisor hostone; did you mean host-one?"),
+        (&["evacuate", "hostone"], "the cluster file has no hypervisor hostone; did you mean host-one?"),
         (
-            &["rebuild", "worker-a", "--to", "host-on", "--yes"],
+            &["rebuild", "worker-a", "--to", "host-on"],
             "the cluster file has no hypervisor host-on; did you mean host-one?",
         ),
         (&["explain", "worker-a", "memroy"], "nodes have no field \"memroy\"; did you mean memory?"),
@@ -230,7 +230,8 @@ fn init_writes_the_example_once() {
     assert_eq!(world.read("mine.yaml"), "mine");
 
     let refused = world.run(&["--config", "no/folder/nodebake.yaml", "init"]);
-    assert_eq!(refused, Ran::failed(1, "creating no/folder/nodebake.yaml: No such file or directory (os error 2)", ""));
+    let error = "creating no/folder/nodebake.yaml: No such file or directory (os error 2)";
+    assert_eq!(refused, Ran::failed(1, error, "make the folder first: mkdir -p no/folder"));
 }
 
 #[test]
