@@ -7,25 +7,35 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::apply::Goal;
 use crate::config::{HypervisorName, NodeName};
 
+/// Heading of what every verb takes.
+const EVERYWHERE: &str = "Everywhere";
+
+/// Heading of how pods leave.
+const PODS: &str = "Pods of nodes in the cluster";
+
 /// Bakes Kubernetes workers for libvirt into images that register themselves on first boot.
 #[derive(Debug, Parser)]
 #[command(name = "nodebake", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Begin:
+  nodebake init && nodebake lock && nodebake kubeconfig && nodebake doctor && nodebake up")]
 pub struct Cli {
     /// The cluster file; nodebake.lock and .nodebake/ stand beside it.
-    #[arg(long, global = true, value_name = "FILE", default_value = "nodebake.yaml")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE", default_value = "nodebake.yaml")]
     pub config: PathBuf,
     /// Download from here: http(s) bases or folders that hold each upstream URL under HOST/PATH, asked in this order.
-    #[arg(long, global = true, value_name = "BASE|DIR", env = "NODEBAKE_MIRROR", value_delimiter = ',')]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "BASE|DIR")]
+    #[arg(env = "NODEBAKE_MIRROR", value_delimiter = ',')]
     pub mirror: Vec<String>,
     /// Give a download up, and try it again, after this many seconds without a byte.
-    #[arg(long, global = true, value_name = "SECONDS", env = "NODEBAKE_DOWNLOAD_STALL", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=86400))]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "SECONDS")]
+    #[arg(env = "NODEBAKE_DOWNLOAD_STALL", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub download_stall: u64,
     /// Folder of the download cache [default: ~/.cache/nodebake].
-    #[arg(long, global = true, value_name = "DIR", env = "NODEBAKE_CACHE_DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
+    #[arg(env = "NODEBAKE_CACHE_DIR", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
     /// Download nothing: what is not in the cache is an error.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub offline: bool,
     /// What is said beside the data.
     #[command(flatten)]
@@ -39,13 +49,14 @@ pub struct Cli {
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Talk {
     /// Say nothing but warnings and errors.
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Tell what goes on inside as well; twice tells more.
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = ArgAction::Count)]
     pub verbose: u8,
     /// How that is written on stderr; as JSON nothing is asked.
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FORMAT")]
+    #[arg(value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
@@ -66,61 +77,153 @@ pub enum Verb {
     Init(Init),
     /// Write nodebake.lock: url, size and digest of every input, from upstream's checksum files, whose signatures are
     /// checked; what is locked and fits stays as it is.
+    #[command(after_help = "Examples:
+  nodebake lock
+  nodebake lock --check
+  nodebake lock --update")]
     Lock(Lock),
     /// Download what is locked into the cache; with `kubectl`, also put that program into OUT.
+    #[command(after_help = "Examples:
+  nodebake fetch
+  nodebake fetch kubectl")]
     Fetch(Fetch),
     /// Carry all that is locked to a machine without a network, as one file.
     Bundle(Bundle),
     /// Make the payload and the seeds of nodes; what is there and right is left alone.
     ///
     /// Everything in them is of 2000-01-01 00:00:00 UTC, or of `SOURCE_DATE_EPOCH` (seconds since 1970) where that is set.
+    #[command(after_help = "Examples:
+  nodebake build worker-node-1
+  nodebake build --all
+  nodebake build --self-contained worker-node-1")]
     Build(Build),
     /// Print what goes into a node's seed: the list of its files, or one of them.
+    #[command(after_help = "Examples:
+  nodebake render worker-node-1
+  nodebake render worker-node-1 /etc/containerd/config.toml
+  nodebake render worker-node-1 user-data --show-secrets")]
     Render(Render),
     /// Make every image once more and compare: the cache, what is built, and the machines.
+    #[command(after_help = "Examples:
+  nodebake verify
+  nodebake verify worker-node-1
+  nodebake verify --images")]
     Verify(Verify),
     /// Show what is in an image, ours or another's: it is only read, and no cluster file is needed.
+    #[command(after_help = "Examples:
+  nodebake inspect build/worker-node-1/seed.iso
+  nodebake inspect build/worker-node-1/seed.iso /meta-data
+  nodebake inspect --digest debian.iso")]
     Inspect(Inspect),
-    /// Show what `up`, `rebuild` and `down` have to do, and why; exit with 6 if there is anything. Nothing is written.
+    /// Show what `up`, `rebuild` and `remove` have to do, and why; exit with 6 if there is anything. Nothing is written.
+    #[command(after_help = "Examples:
+  nodebake plan
+  nodebake plan -g large
+  nodebake plan worker-node-1 -o json")]
     Plan(Plan),
     /// Look for what could keep nodes from coming up, and say how to mend it; exit with 2 if anything does.
+    #[command(after_help = "Examples:
+  nodebake doctor
+  nodebake doctor worker-node-1
+  nodebake doctor --fix")]
     Doctor(Doctor),
     /// Build, then create and start what is missing, and wait until the nodes are in the cluster.
+    #[command(after_help = "Examples:
+  nodebake up
+  nodebake up worker-node-1 worker-node-2
+  nodebake up -g large --parallel 2")]
     Up(Up),
     /// Boot machines that are there, and wait until they are in the cluster; nothing is built.
+    #[command(after_help = "Examples:
+  nodebake start
+  nodebake start -g large")]
     Start(Start),
     /// Press the power button of machines, and wait until they are off.
+    #[command(after_help = "Examples:
+  nodebake stop worker-node-1
+  nodebake stop -g large --force")]
     Stop(Stop),
     /// Stop machines and start them again.
+    #[command(after_help = "Examples:
+  nodebake restart worker-node-1
+  nodebake restart -g large --force")]
     Restart(Stop),
     /// Wait until machines are where they should be, whoever brings them there.
+    #[command(after_help = "Examples:
+  nodebake wait
+  nodebake wait --for ready -g large
+  nodebake wait --for stage=kubelet-active worker-node-1")]
     Wait(WaitFor),
     /// Show the machines of this cluster, how they differ from what was built, and where their secrets lie; exit with 7 if the
     /// certificate of one is near its end.
+    #[command(after_help = "Examples:
+  nodebake status
+  nodebake status worker-node-1
+  nodebake status -o wide --watch")]
     Status(Status),
     /// Replace machines by new ones of the same name, UUID, MAC and address, there or at another hypervisor.
+    #[command(after_help = "Examples:
+  nodebake rebuild worker-node-1
+  nodebake rebuild --all --max-unavailable 2 --yes
+  nodebake rebuild worker-node-1 --take-over --domain old-name
+  nodebake rebuild worker-node-1 --to host-b")]
     Rebuild(Rebuild),
     /// Have all nodes leave a hypervisor, one after the other: each is drained, and made anew at another one.
+    #[command(after_help = "Examples:
+  nodebake evacuate host-a
+  nodebake evacuate host-a --max-unavailable 2 --leave-data --yes")]
     Evacuate(Evacuate),
-    /// Remove machines with their disks; base images, payloads, pools and networks stay.
+    /// Remove machines with their disks: nothing is drained, and their plugs are pulled; base images, payloads, pools, networks
+    /// and data disks stay.
+    #[command(after_help = "Examples:
+  nodebake down
+  nodebake down worker-node-1
+  nodebake down --with-data --yes")]
     Down(Down),
     /// Remove the machines of single nodes with their disks and logs, also of nodes that the cluster file no longer names.
+    #[command(after_help = "Examples:
+  nodebake remove worker-node-3
+  nodebake remove --gone --yes
+  nodebake remove worker-node-1 --taken-over")]
     Remove(Remove),
     /// Show the settings of a node, and which layer of the cluster file gave each.
+    #[command(after_help = "Examples:
+  nodebake explain worker-node-1
+  nodebake explain worker-node-1 kubelet.config.maxPods")]
     Explain(Explain),
     /// Sit at a running machine's serial console; Ctrl-] leaves.
+    #[command(after_help = "Examples:
+  nodebake console worker-node-1
+  nodebake console worker-node-1 --force")]
     Console(Console),
     /// Show what a machine reported of its boots, and its console.
+    #[command(after_help = "Examples:
+  nodebake logs worker-node-1
+  nodebake logs worker-node-1 --previous
+  nodebake logs worker-node-1 --follow --tail 20")]
     Logs(Logs),
     /// Make a golden image: a base image that holds the payload and its packages already, by booting one machine once.
+    #[command(after_help = "Examples:
+  nodebake image default
+  nodebake image large --stall 900")]
     Image(Image),
     /// Remove from the cache what no lock and no machine of any cluster needs, and from the pool what no machine uses.
+    #[command(after_help = "Examples:
+  nodebake gc --dry-run
+  nodebake gc
+  nodebake gc --forget /srv/old/nodebake.yaml")]
     Gc(Gc),
     /// Look after certificates and keys: list them, renew them, have them signed elsewhere.
     Identity(Identity),
     /// Write a kubeconfig for the administrator, signed by the cluster's CA.
+    #[command(after_help = "Examples:
+  nodebake kubeconfig
+  nodebake kubeconfig --out ~/.kube/seed")]
     Kubeconfig(KubeconfigArgs),
     /// Print the lines that /etc/hosts of the control plane needs for the nodes.
+    #[command(after_help = "Examples:
+  nodebake hosts
+  nodebake hosts -g large")]
     Hosts(Hosts),
     /// Print a JSON Schema (draft 2020-12) of the cluster file, by which editors complete and check it; no cluster file is
     /// needed.
@@ -180,8 +283,14 @@ pub struct Bundle {
 #[derive(Debug, Subcommand)]
 pub enum BundleVerb {
     /// Write the lock and every file that it locks to FILE; the same lock gives the same bytes.
+    #[command(after_help = "Examples:
+  nodebake bundle export lab.tar
+  nodebake bundle export - | ssh host-b nodebake bundle import -")]
     Export(BundleExport),
     /// Verify FILE and fill the cache from it; its lock goes beside the cluster file.
+    #[command(after_help = "Examples:
+  nodebake bundle import lab.tar
+  nodebake bundle import lab.tar --replace-lock")]
     Import(BundleImport),
 }
 
@@ -220,9 +329,10 @@ pub struct Out {
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").args(["nodes", "all"]).required(true))]
 pub struct Build {
     /// Which nodes.
-    #[arg(value_name = "NODE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NODE")]
     pub nodes: Vec<NodeName>,
     /// Every node of the cluster file.
     #[arg(long)]
@@ -344,6 +454,16 @@ pub struct Which {
     #[arg(short = 'g', long = "group", value_name = "GROUP")]
     pub groups: Vec<String>,
 }
+
+/// Help of [`Which::nodes`] where some must be named.
+const NAMED: &str = "Which nodes";
+
+/// The same of `down`.
+const ALL_THERE: &str = "Which nodes [default: all of this cluster, also those that the cluster file no longer names]";
+
+/// Help of [`Wait::stall`] where nobody waits for a sign of life.
+const LAST_STALL: &str =
+    "Pull the plug of a machine that is silent for this many seconds after its power button was pressed";
 
 impl Which {
     /// Whether none is named, which stands for all.
@@ -503,6 +623,7 @@ pub struct Status {
 /// Arguments of `rebuild`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
+#[command(mut_arg("nodes", |arg| arg.help(NAMED)))]
 pub struct Rebuild {
     /// Which nodes.
     #[command(flatten)]
@@ -580,26 +701,25 @@ pub struct Roll {
 
 /// How pods leave a node whose machine goes.
 #[derive(Debug, Clone, Copy, Args)]
-#[command(next_help_heading = "Pods of nodes in the cluster")]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Leave {
     /// Leave them where they are: they end with the machine.
-    #[arg(long)]
+    #[arg(long, help_heading = PODS)]
     pub no_drain: bool,
     /// Give the node up that is not drained after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, help_heading = PODS, value_name = "SECONDS", default_value_t = 600)]
     pub drain_timeout: u64,
     /// Give each pod this many seconds to end [default: its own].
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, help_heading = PODS, value_name = "SECONDS")]
     pub grace_period: Option<u32>,
     /// Evict pods that no controller makes anew.
-    #[arg(long)]
+    #[arg(long, help_heading = PODS)]
     pub allow_unmanaged: bool,
     /// Evict pods that have emptyDir volumes, whose content is lost.
-    #[arg(long, alias = "delete-emptydir-data")]
+    #[arg(long, help_heading = PODS, alias = "delete-emptydir-data")]
     pub allow_emptydir: bool,
     /// Evict pods whose persistent volumes lie on the node.
-    #[arg(long)]
+    #[arg(long, help_heading = PODS)]
     pub allow_local_pvs: bool,
 }
 
@@ -637,6 +757,7 @@ impl std::str::FromStr for MaxUnavailable {
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
+#[command(mut_arg("nodes", |arg| arg.help(ALL_THERE)))]
 pub struct Down {
     /// Which nodes; without any all of this cluster, also those that the cluster file no longer names.
     #[command(flatten)]
@@ -655,6 +776,8 @@ pub struct Down {
 /// Arguments of `remove`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").args(["nodes", "groups", "gone"]).required(true).multiple(true))]
+#[command(mut_arg("nodes", |arg| arg.help(NAMED)))]
+#[command(mut_arg("stall", |arg| arg.help(LAST_STALL)))]
 pub struct Remove {
     /// Which nodes.
     #[command(flatten)]
@@ -783,12 +906,24 @@ pub struct Identity {
 #[derive(Debug, Subcommand)]
 pub enum IdentityVerb {
     /// Show the certificates of nodes, administrator and CA, and how long they last; exit with 7 if one is near its end.
+    #[command(after_help = "Examples:
+  nodebake identity list
+  nodebake identity list worker-node-1 -o wide")]
     List(IdentityList),
     /// Write a request for a node's certificate, for whoever signs it; its key is made here, and stays here.
+    #[command(after_help = "Examples:
+  nodebake identity csr worker-node-1
+  nodebake identity csr --all --out requests")]
     Csr(IdentityCsr),
     /// Take in a node's certificate that was signed elsewhere, once it fits the node, its key and the CA.
+    #[command(after_help = "Examples:
+  nodebake identity import worker-node-1 signed.pem
+  nodebake identity import worker-node-1 signed.pem --replace")]
     Import(IdentityImport),
     /// Issue nodes a new key and certificate, however good the old ones are; `rebuild` brings them to the machines.
+    #[command(after_help = "Examples:
+  nodebake identity renew worker-node-1
+  nodebake identity renew --all")]
     Renew(IdentityRenew),
 }
 
@@ -806,6 +941,7 @@ pub struct IdentityList {
 /// Arguments of `identity csr`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
+#[command(mut_arg("nodes", |arg| arg.help(NAMED)))]
 pub struct IdentityCsr {
     /// Which nodes.
     #[command(flatten)]
@@ -842,6 +978,7 @@ pub struct IdentityImport {
 /// Arguments of `identity renew`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").args(["nodes", "groups", "all"]).required(true).multiple(true))]
+#[command(mut_arg("nodes", |arg| arg.help(NAMED)))]
 pub struct IdentityRenew {
     /// Which nodes.
     #[command(flatten)]

@@ -52,6 +52,9 @@ pub enum Error {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The lock is missing or stale, and nothing can be asked for that could mend it.
+    #[error(transparent)]
+    LockOffline(LockError),
     #[error(transparent)]
     Release(#[from] ReleaseError),
     #[error(transparent)]
@@ -205,7 +208,7 @@ impl Error {
                 | MachineError::ConsoleTaken { .. },
             ) => ExitCode::Configuration,
             Self::Source(error) if error.is_setting() => ExitCode::Configuration,
-            Self::Lock(error) if error.is_about_the_lock() => ExitCode::Lock,
+            Self::Lock(error) | Self::LockOffline(error) if error.is_about_the_lock() => ExitCode::Lock,
             Self::Lock(error) if error.is_mismatch() => ExitCode::Digest,
             Self::Lock(error) if error.is_about_the_cluster_file() => ExitCode::Configuration,
             Self::Fetch(error) if error.is_mismatch() => ExitCode::Digest,
@@ -229,7 +232,12 @@ impl Error {
         match self {
             Self::Config(error) => error.hint(),
             Self::Catalog(error) => error.hint(),
-            Self::Lock(error) => error.hint(),
+            Self::LockOffline(LockError::Absent { .. } | LockError::Stale { .. }) => Some(
+                "run `nodebake lock` without --offline where upstream or a mirror can be reached, or `nodebake bundle import \
+                 FILE`"
+                    .to_owned(),
+            ),
+            Self::Lock(error) | Self::LockOffline(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Edit(error) => error.hint(),
             Self::Source(error) => error.hint(),
@@ -241,6 +249,9 @@ impl Error {
             Self::Identity(error) => error.hint(),
             Self::Build(error) => error.hint(),
             Self::Machine(error) => error.hint(),
+            Self::Cluster(error) if error.has_several_causes() => {
+                error.hint().map(|hint| format!("{hint}; `nodebake doctor` looks at each"))
+            }
             Self::Cluster(error) => error.hint(),
             Self::Blocked(error) => error.hint(),
             Self::Apply(error) => error.hint(),
@@ -250,7 +261,7 @@ impl Error {
                 "nothing of yours is overwritten: remove it, or name another file (init: --config FILE, kubeconfig: --out FILE)"
                     .to_owned(),
             ),
-            Self::UnknownNode { .. } => Some("`nodebake status` lists the nodes".to_owned()),
+            Self::UnknownNode { .. } => Some("`nodebake hosts` lists the nodes".to_owned()),
             Self::UnknownFile { node, .. } => Some(format!("`nodebake render {node}` lists what there is")),
             Self::UnknownField { .. } => {
                 Some(format!("`nodebake explain NODE` lists all that are set; there are {}", config::fields().join(", ")))
@@ -293,6 +304,9 @@ impl Error {
             Self::ConsoleClosed { node } => Some(format!("`nodebake console {node} --force` takes it over again")),
             Self::SourceDate { .. } => {
                 Some("unset it, and everything in the images is of 2000-01-01 00:00:00 UTC".to_owned())
+            }
+            Self::File { action: "creating", path, source } if source.kind() == io::ErrorKind::NotFound => {
+                path.parent().map(|folder| format!("make the folder first: mkdir -p {}", folder.display()))
             }
             Self::Differs(_)
             | Self::Unfit(_)

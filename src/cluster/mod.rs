@@ -1,6 +1,7 @@
 //! The Kubernetes API: which nodes are in the cluster. `kube` and its runtime stay in here.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -70,7 +71,7 @@ pub enum ClusterError {
         /// What was asked for.
         what: &'static str,
         /// What the client says.
-        source: Box<kube::Error>,
+        source: Refusal,
     },
     /// The apiserver did not answer in time.
     #[error("asking the apiserver for {what}: no answer in {} s", REQUEST_LIMIT.as_secs())]
@@ -78,6 +79,30 @@ pub enum ClusterError {
         /// What was asked for.
         what: &'static str,
     },
+}
+
+/// What the client says of a request. Of the way to the apiserver it would say twice that it was the way that failed.
+#[derive(Debug)]
+pub struct Refusal(Box<kube::Error>);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            kube::Error::Service(way) => way.fmt(f),
+            kube::Error::HyperError(way) => way.fmt(f),
+            error => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            kube::Error::Service(way) => way.source(),
+            kube::Error::HyperError(way) => way.source(),
+            error => error.source(),
+        }
+    }
 }
 
 /// What the client says of a kubeconfig, without the lines of that file which it shows: a token may stand there.
@@ -96,7 +121,7 @@ impl ClusterError {
     /// The apiserver's answer, where it gave one.
     fn status(&self) -> Option<&kube::core::Status> {
         match self {
-            Self::Request { source, .. } => match &**source {
+            Self::Request { source, .. } => match &*source.0 {
                 kube::Error::Api(status) => Some(status),
                 _ => None,
             },
@@ -140,6 +165,17 @@ impl ClusterError {
         }
     }
 
+    /// Whether the apiserver has a certificate that none of the kubeconfig's CAs has signed.
+    fn is_distrust(&self) -> bool {
+        // The client keeps what the TLS library says as a text alone.
+        matches!(self, Self::Request { .. }) && crate::error::chain(self).ends_with("certificate: UnknownIssuer")
+    }
+
+    /// Whether it takes a look at several things to know why there is no answer.
+    pub fn has_several_causes(&self) -> bool {
+        matches!(self, Self::Request { .. } | Self::Silent { .. }) && !self.is_distrust()
+    }
+
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -150,6 +186,11 @@ impl ClusterError {
             ),
             Self::Kubeconfig { .. } => "cluster.kubeconfig must name a kubeconfig of an administrator".to_owned(),
             Self::Runtime(_) => return None,
+            _ if self.is_distrust() => {
+                "the apiserver's certificate is not signed by the CA in the kubeconfig: put that cluster's CA into the pki \
+                 folder and run `nodebake kubeconfig`, or correct cluster.apiServer"
+                    .to_owned()
+            }
             Self::Request { .. } | Self::Silent { .. } => {
                 "check that the apiserver in the kubeconfig runs and can be reached from here, and that its user may \
                  list nodes and leases"
@@ -307,7 +348,7 @@ impl Cluster {
     ) -> Result<T, ClusterError> {
         tracing::debug!("asking the apiserver: {what}");
         match self.runtime.block_on(async { tokio::time::timeout(REQUEST_LIMIT, request).await }) {
-            Ok(answer) => answer.map_err(|source| ClusterError::Request { what, source: Box::new(source) }),
+            Ok(answer) => answer.map_err(|source| ClusterError::Request { what, source: Refusal(Box::new(source)) }),
             Err(_) => Err(ClusterError::Silent { what }),
         }
     }

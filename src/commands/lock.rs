@@ -69,8 +69,8 @@ fn fitting(session: &Session, format: Format, lock: &Lock) -> Result<(), Error> 
 /// Nothing can be asked for: what is locked must do.
 fn offline(session: &Session, format: Format) -> Result<(), Error> {
     tell_config(session, &session.config);
-    let lock = Lock::load(&session.lock_path())?;
-    lock.fits(&wanted(&session.config)?)?;
+    let lock = Lock::load(&session.lock_path()).map_err(Error::LockOffline)?;
+    lock.fits(&wanted(&session.config)?).map_err(Error::LockOffline)?;
     session.ui.say("offline: the lock fits the cluster file and was left as it is");
     fitting(session, format, &lock)
 }

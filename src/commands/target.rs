@@ -20,6 +20,14 @@ pub(super) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Whether the cluster file knows where nodes are to go, or what they are to leave; found out before anybody is asked.
+    pub(super) fn check(self, config: &Config) -> Result<(), Error> {
+        match self {
+            Self::Moved(_, Some(name)) | Self::Leaving(name) => number(config, name).map(|_| ()),
+            Self::Moved(_, None) | Self::Nodes(_) => Ok(()),
+        }
+    }
+
     /// The hypervisors, with the nodes where they are to be.
     pub(super) fn reach(self, session: &'a Session) -> Result<(Fleet, Vec<&'a Node>), Error> {
         let config = &session.config;

@@ -44,6 +44,8 @@ pub(super) fn up(session: &Session, args: &Up) -> Result<(), Error> {
 
 pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
     let nodes = session.select(&args.which)?;
+    let target = Target::Moved(&nodes, args.to.as_ref());
+    target.check(&session.config)?;
     session.can_consent(args.roll.consent)?;
     let domain = args.domain.as_deref();
     if domain.is_some() && nodes.len() != 1 {
@@ -69,13 +71,15 @@ pub(super) fn rebuild(session: &Session, args: &Rebuild) -> Result<(), Error> {
         let rolled = plan::roll(Request { built: &rest, ..request })?;
         Ok(rolled.and(plan::rebuild(Request { built: &named, ..request })?))
     };
-    bring(session, Target::Moved(&nodes, args.to.as_ref()), output, how, make)
+    bring(session, target, output, how, make)
 }
 
 pub(super) fn evacuate(session: &Session, args: &Evacuate) -> Result<(), Error> {
+    let target = Target::Leaving(&args.hypervisor);
+    target.check(&session.config)?;
     session.can_consent(args.roll.consent)?;
     let output = Output::of(&args.out, args.report);
-    bring(session, Target::Leaving(&args.hypervisor), output, How::rolling(args.roll), plan::roll)
+    bring(session, target, output, How::rolling(args.roll), plan::roll)
 }
 
 /// Where images are written, and how what came of it is printed.

@@ -174,19 +174,26 @@ pub(super) fn free(folder: &Path) -> Option<u64> {
 
 /// Whether the cache can take what is locked and not in it.
 pub(super) fn cache(store: &Store, lock: Option<&Lock>) -> Finding {
-    let missing = lock.into_iter().flat_map(Lock::entries).filter(|entry| !store.path(&entry.checksum).exists());
-    judge_folder(Check::Cache, store.root(), look(store.root()), missing.map(|entry| entry.size).sum())
+    let missing = |lock: &Lock| {
+        let entries = lock.entries().iter().filter(|entry| !store.path(&entry.checksum).exists());
+        entries.map(|entry| entry.size).sum()
+    };
+    judge_folder(Check::Cache, store.root(), look(store.root()), lock.map(missing))
 }
 
 /// Whether the output folder can take the payload, should it have to be baked.
 pub(super) fn output(case: Case, out: &Path, lock: Option<&Lock>, unbuilt: bool) -> Finding {
     let goes_in = |kind| !matches!(kind, Kind::BaseImage | Kind::Kubectl);
-    let entries = lock.into_iter().flat_map(Lock::entries).filter(|entry| goes_in(entry.kind));
-    let payload: u64 = if unbuilt { entries.map(|entry| entry.size.saturating_mul(UNPACKED)).sum() } else { 0 };
-    judge_folder(Check::Output, out, look(out), payload + (512 << 10) * case.nodes.len() as u64)
+    let payload = |lock: &Lock| {
+        let entries = lock.entries().iter().filter(|entry| unbuilt && goes_in(entry.kind));
+        entries.map(|entry| entry.size.saturating_mul(UNPACKED)).sum::<u64>()
+    };
+    let needed = lock.map(|lock| payload(lock) + (512 << 10) * case.nodes.len() as u64);
+    judge_folder(Check::Output, out, look(out), needed)
 }
 
-fn judge_folder(check: Check, folder: &Path, place: Option<Place>, needed: u64) -> Finding {
+/// How much is `needed` only a lock tells.
+fn judge_folder(check: Check, folder: &Path, place: Option<Place>, needed: Option<u64>) -> Finding {
     let path = folder.display();
     let other = if check == Check::Cache { "--cache-dir DIR" } else { "--out DIR" };
     match place {
@@ -196,14 +203,20 @@ fn judge_folder(check: Check, folder: &Path, place: Option<Place>, needed: u64) 
             format!("{path} cannot be written by this user"),
             format!("chown it, or name another folder: {other}"),
         ),
-        Some(Place { free, .. }) if free < needed => {
-            let found = format!("{} are free in {path}, and up to {} will be needed", size(free), size(needed));
-            Finding::warning(check, found, format!("free space there, or name another folder: {other}"))
-        }
-        Some(Place { free, .. }) => Finding::ok(
-            check,
-            format!("{path} can be written; {} are free, at most {} will be needed", size(free), size(needed)),
-        ),
+        Some(Place { free, .. }) => match needed {
+            Some(needed) if free < needed => {
+                let found = format!("{} are free in {path}, and up to {} will be needed", size(free), size(needed));
+                Finding::warning(check, found, format!("free space there, or name another folder: {other}"))
+            }
+            Some(needed) => Finding::ok(
+                check,
+                format!("{path} can be written; {} are free, at most {} will be needed", size(free), size(needed)),
+            ),
+            None => Finding::ok(
+                check,
+                format!("{path} can be written; {} are free, and how much will be needed the lock tells", size(free)),
+            ),
+        },
     }
 }
 
@@ -282,8 +295,11 @@ mod tests {
             ),
             (place(true, 10), "ok: /out can be written; 10.0 MiB are free, at most 10.0 MiB will be needed".to_owned()),
         ] {
-            assert_eq!(lines(vec![judge_folder(Check::Output, Path::new("/out"), place, 10 << 20)]), [wanted]);
+            assert_eq!(lines(vec![judge_folder(Check::Output, Path::new("/out"), place, Some(10 << 20))]), [wanted]);
         }
+        let unlocked = judge_folder(Check::Cache, Path::new("/cache"), place(true, 10), None);
+        let wanted = "ok: /cache can be written; 10.0 MiB are free, and how much will be needed the lock tells";
+        assert_eq!(lines(vec![unlocked]), [wanted]);
     }
 
     #[test]

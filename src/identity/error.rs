@@ -281,6 +281,7 @@ impl IdentityError {
                 "restore {} from a backup, or remove it: then another one is made, of which clients warn",
                 path.display()
             )),
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("check the path".to_owned()),
             Self::Write { source, .. } => whole_file::hint(source),
             Self::Read { .. }
             | Self::Certificate { .. }

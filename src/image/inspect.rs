@@ -85,6 +85,7 @@ impl InspectError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("check the path".to_owned()),
             Self::Image { source: ReadError::Io { .. }, .. }
             | Self::Open { .. }
             | Self::Data { .. }

@@ -90,6 +90,9 @@ impl RenderError {
                 }
             }),
             Self::Taken { .. } => Some("choose another path".to_owned()),
+            Self::Setting { node, said, .. } if said.is_beneath("kubelet") => Some(format!(
+                "mend it in the cluster file; `nodebake explain {node} kubelet` says where each field comes from"
+            )),
             Self::Setting { .. } | Self::Read { .. } => None,
         }
     }
@@ -172,6 +175,10 @@ impl Said {
         let line = origins.of(path).map_or_else(|| beneath().min(), |origin| origin.line);
         let file = config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self(Box::new(Setting { keys, file, line }))
+    }
+
+    fn is_beneath(&self, key: &str) -> bool {
+        self.0.keys.first().is_some_and(|first| first == key)
     }
 }
 

@@ -150,7 +150,7 @@ fn what_is_damaged_in_the_output_is_made_anew() {
 #[test]
 fn a_node_that_is_not_there_is_told_with_the_likeliest() {
     let world = World::locked();
-    let hint = "`nodebake status` lists the nodes";
+    let hint = "`nodebake hosts` lists the nodes";
     for (name, wanted) in [
         ("worker-node-l", "the cluster file has no node worker-node-l; did you mean worker-node-1?"),
         ("worker-nod-2", "the cluster file has no node worker-nod-2; did you mean worker-node-2?"),

@@ -259,7 +259,10 @@ fn what_is_no_bundle_is_not_overwritten() {
     let refused = Ran::failed(2, "mirror is there already and is no bundle", hint);
     assert_eq!(world.run(&["bundle", "export", "mirror"]), refused);
     let ran = world.run(&["bundle", "export", "no/lab.tar"]);
-    assert_eq!(ran, Ran::failed(1, "cannot write no/lab.tar: No such file or directory (os error 2)", ""));
+    assert_eq!(
+        ran,
+        Ran::failed(1, "cannot write no/lab.tar: No such file or directory (os error 2)", "check the path")
+    );
 }
 
 #[test]
@@ -501,5 +504,5 @@ fn what_is_not_as_it_was_written_is_refused() {
 fn a_bundle_that_is_not_there_is_told() {
     let world = World::empty();
     let ran = run_apart(&world, &["bundle", "import", "lab.tar"]);
-    assert_eq!(ran, Ran::failed(1, "cannot read lab.tar: No such file or directory (os error 2)", ""));
+    assert_eq!(ran, Ran::failed(1, "cannot read lab.tar: No such file or directory (os error 2)", "check the path"));
 }

@@ -130,7 +130,7 @@ fn what_cannot_be_is_refused_with_its_line() {
             "cgroupDriver: cgroupfs",
             "worker-node-1: kubelet.config.cgroupDriver (nodebake.yaml:LINE): must stay \"systemd\": containerd's configuration \
              has SystemdCgroup, and the two must never differ",
-            "",
+            "mend it in the cluster file; `nodebake explain worker-node-1 kubelet` says where each field comes from",
         ),
         (
             "labels:\n  own: a\n  node-role.kubernetes.io/worker: \"\"",

@@ -259,7 +259,7 @@ fn a_host_that_has_nothing_yet_is_fit_and_stays_as_it_is() {
 
     let ran = lab.run(&["doctor", "worker-node-3"]);
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
-    assert_eq!(ran, Ran::failed(2, error, "`nodebake status` lists the nodes"));
+    assert_eq!(ran, Ran::failed(2, error, "`nodebake hosts` lists the nodes"));
 }
 
 #[test]
@@ -776,6 +776,8 @@ fn what_is_wrong_on_this_machine_is_told_without_asking_for_more() {
             ),
             skipped("certificates", "the CA cannot be used"),
             unasked,
+            ok("cache", "FOLDER/cache can be written; N are free, and how much will be needed the lock tells"),
+            ok("output", "build can be written; N are free, and how much will be needed the lock tells"),
         ])
         .with(&underived);
     assert_eq!(lab.run(&["doctor"]), bare.ran());

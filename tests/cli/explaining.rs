@@ -166,7 +166,7 @@ kubelet.config.evictionHard.nodefs.available   -         group large, nodebake.y
 #[test]
 fn what_is_not_there_is_an_error() {
     let world = world();
-    let hint = "`nodebake status` lists the nodes";
+    let hint = "`nodebake hosts` lists the nodes";
     let ran = world.run(&["explain", "c"]);
     assert_eq!(ran, Ran::failed(2, "the cluster file has no node c; did you mean a?", hint));
     let hint = "`nodebake explain NODE` lists all that are set; there are arch, cpus, memory, disk, firmware, secureBoot, diskDriver, dataDisks, nics, domainXml, ntp, proxy, ssh, \

@@ -157,6 +157,9 @@ fn page(command: &mut clap::Command, name: &str) -> String {
     let usage = command.render_usage().to_string();
     let usage = usage.strip_prefix("Usage: ").unwrap().trim().replace('-', "\\-");
     let above = if name == "nodebake" { "" } else { ".SH \"SEE ALSO\"\n\\fBnodebake\\fR(1)\n" };
+    // What stands behind the options are examples, which have a section of that name in man pages.
+    let tail =
+        tail.replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n").replace(".SH EXTRA\nBegin:\n", ".SH EXAMPLES\n");
     format!("{head}.SH SYNOPSIS\n{usage}\n.SH DESCRIPTION\n{tail}{above}")
 }
 

@@ -156,7 +156,7 @@ fn who_cannot_be_asked_is_not_waited_for() {
     assert_eq!(world.run(&["wait"]), Ran::failed(2, &error("registered"), hint));
     assert_eq!(world.run(&["wait", NODE, "--for", "ready"]), Ran::failed(2, &error("ready"), hint));
     let unknown = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
-    let lists = "`nodebake status` lists the nodes";
+    let lists = "`nodebake hosts` lists the nodes";
     for verb in [&["wait", "worker-node-3", "--for", "off"][..], &["console", "worker-node-3"]] {
         assert_eq!(world.run(verb), Ran::failed(2, unknown, lists), "{verb:?}");
     }

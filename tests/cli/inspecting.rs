@@ -154,7 +154,7 @@ fn what_is_no_image_is_refused() {
     assert_eq!(world.run(&["inspect", "image.iso", "/x\u{7}"]), absent);
     assert_eq!(
         world.run(&["inspect", "none.iso"]),
-        Ran::failed(1, "cannot open none.iso: No such file or directory (os error 2)", "")
+        Ran::failed(1, "cannot open none.iso: No such file or directory (os error 2)", "check the path")
     );
     assert_eq!(
         world.run(&["inspect", "tree"]),

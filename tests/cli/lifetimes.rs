@@ -150,7 +150,7 @@ fn what_there_is_is_listed() {
     let unknown = Ran::failed(
         2,
         "the cluster file has no node worker-node-3; did you mean worker-node-1?",
-        "`nodebake status` lists the nodes",
+        "`nodebake hosts` lists the nodes",
     );
     for verb in [&["list"][..], &["csr"], &["renew"]] {
         assert_eq!(world.run(&[&["identity"], verb, &["worker-node-3"]].concat()), unknown, "{verb:?}");
@@ -285,7 +285,7 @@ fn whoever_signs_elsewhere_gets_a_request() {
     let wanted = [("", 0o700), ("/cert.pem", 0o600), ("/key.pem", 0o600)];
     let wanted = wanted.map(|(name, mode)| (format!("pki/worker-node-1{name}"), mode));
     assert_eq!(files.collect::<Vec<_>>(), wanted);
-    let nowhere = Ran::failed(1, "cannot read nowhere.pem: No such file or directory (os error 2)", "");
+    let nowhere = Ran::failed(1, "cannot read nowhere.pem: No such file or directory (os error 2)", "check the path");
     assert_eq!(world.run(&["identity", "import", NODE, "nowhere.pem"]), nowhere);
 }
 

@@ -9,6 +9,8 @@ use crate::mirror::{self, ITEMS, Item};
 use crate::world::{Ran, World, kib, sha256};
 
 const STALE: &str = "run `nodebake lock`";
+const STALE_OFFLINE: &str = "run `nodebake lock` without --offline where upstream or a mirror can be reached, or `nodebake bundle \
+                             import FILE`";
 const ODD: &str = "what is published there is not what we know; check the mirror or proxy";
 
 /// Size and SHA-256 of a file of the mirror.
@@ -451,7 +453,9 @@ fn architectures_are_locked_side_by_side() {
 #[test]
 fn lock_warns_of_versions_that_are_known_to_be_bad() {
     let world = World::new();
-    for (item, from, to) in [(Item::Containerd, "2.2.5", "2.2.1"), (Item::Runc, "runc: v1.3.6", "runc: v1.2.5")] {
+    for (item, from, to) in
+        [(Item::Containerd, "containerd: 2.2.5", "containerd: 2.2.1"), (Item::Runc, "runc: v1.3.6", "runc: v1.2.5")]
+    {
         world.edit(from, to);
         let version = to.rsplit(['v', ' ']).next().unwrap();
         mirror::publish(&world.path("mirror"), item, version, &mirror::content(item));
@@ -527,9 +531,11 @@ fn a_lock_that_does_not_fit_is_not_built_on() {
          lab-trixie is locked, debian-13 is wanted",
         STALE,
     );
-    for verb in [&["build", "--all"][..], &["fetch"], &["fetch", "kubectl"], &["up"], &["lock", "--offline"]] {
+    for verb in [&["build", "--all"][..], &["fetch"], &["fetch", "kubectl"], &["up"], &["lock", "--check"]] {
         assert_eq!(world.run(verb), stale, "{verb:?}");
     }
+    let offline = Ran { stderr: stale.stderr.replace(STALE, STALE_OFFLINE), ..stale };
+    assert_eq!(world.run(&["lock", "--offline"]), offline);
     assert!(!world.path("build").exists() && !world.path("cache").exists() && !world.path(".nodebake").exists());
 }
 
@@ -544,10 +550,12 @@ fn without_a_lock_nothing_is_built() {
         &["fetch", "kubectl"],
         &["up"],
         &["rebuild", "worker-node-1", "--yes"],
-        &["lock", "--offline"],
+        &["lock", "--check"],
     ] {
         assert_eq!(world.run(verb), absent, "{verb:?}");
     }
+    let offline = Ran::failed(3, "there is no FOLDER/nodebake.lock", STALE_OFFLINE);
+    assert_eq!(world.run(&["lock", "--offline"]), offline);
     assert!(!world.path("build").exists() && !world.path("cache").exists() && !world.path(".nodebake").exists());
 }
 

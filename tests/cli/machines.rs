@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use nodebake::config::ClusterId;
 use serde_json::{Value, json};
 
+use crate::apiserver::Apiserver;
 use crate::world::{Ran, World};
 
 const MACHINE_VERBS: [&[&str]; 12] = [
@@ -108,13 +109,29 @@ fn an_apiserver_that_does_not_answer_is_told() {
     let ran = world.run(&["up"]);
     let refused = Ran::failed(
         1,
-        "asking the apiserver for nodes: ServiceError: client error (Connect): client error (Connect): tcp connect \
-         error: Connection refused (os error 111)",
+        "asking the apiserver for nodes: client error (Connect): tcp connect error: Connection refused (os error 111)",
         "check that the apiserver in the kubeconfig runs and can be reached from here, and that its user may list nodes \
-         and leases",
+         and leases; `nodebake doctor` looks at each",
     );
     assert_eq!(ran, refused);
     assert!(!world.path("build").exists() && !world.path("cache").exists());
+}
+
+#[test]
+fn an_apiserver_of_another_ca_is_told() {
+    let world = World::locked();
+    world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
+    world.must(&["kubeconfig"]);
+    let api = Apiserver::start(true);
+    let kubeconfig = world.read("admin.kubeconfig").replace("10.0.0.4:6443", &api.address().to_string());
+    fs::write(world.path("admin.kubeconfig"), kubeconfig).unwrap();
+    let distrusted = Ran::failed(
+        1,
+        "asking the apiserver for nodes: client error (Connect): invalid peer certificate: UnknownIssuer",
+        "the apiserver's certificate is not signed by the CA in the kubeconfig: put that cluster's CA into the pki folder \
+         and run `nodebake kubeconfig`, or correct cluster.apiServer",
+    );
+    assert_eq!(world.run(&["plan"]), distrusted);
 }
 
 /// `status` where there is no machine, with where secrets lie.
@@ -154,7 +171,7 @@ fn without_machines_there_is_little_to_say() {
     for verb in [&["down"][..], &["down", "--yes"], &["down", "worker-node-2"]] {
         assert_eq!(world.run(verb), Ran::ok("", "nothing of this cluster is there\n"), "{verb:?}");
     }
-    let hint = "`nodebake status` lists the nodes";
+    let hint = "`nodebake hosts` lists the nodes";
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
     assert_eq!(world.run(&["down", "worker-node-3"]), Ran::failed(2, error, hint));
     assert_eq!(world.run(&["logs", "worker-node-3"]), Ran::failed(2, error, hint));

@@ -83,6 +83,6 @@ fn a_plan_needs_a_lock_that_fits() {
     let stale = world.run(&["build", "--all"]);
     assert_eq!((world.run(&["plan"]), stale.code), (stale.clone(), 3));
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
-    let unknown = Ran::failed(2, error, "`nodebake status` lists the nodes");
+    let unknown = Ran::failed(2, error, "`nodebake hosts` lists the nodes");
     assert_eq!(world.run(&["plan", "worker-node-3"]), unknown);
 }

@@ -185,6 +185,8 @@ fn kind(types: &[&str], says: &Value) -> String {
         "map by names"
     } else if has("object") {
         "map"
+    } else if has("integer") && has("string") && says["minimum"].is_null() {
+        "text or number"
     } else if has("integer") && !has("boolean") {
         "whole number"
     } else if types == ["boolean"] {

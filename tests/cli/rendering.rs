@@ -36,7 +36,7 @@ fn what_is_not_there_is_said() {
     let error = "the seed of worker-node-1 has no /etc/host; did you mean /etc/hosts?";
     assert_eq!(world.run(&["render", NODE, "/etc/host"]), Ran::failed(2, error, hint));
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
-    let hint = "`nodebake status` lists the nodes";
+    let hint = "`nodebake hosts` lists the nodes";
     assert_eq!(world.run(&["render", "worker-node-3"]), Ran::failed(2, error, hint));
 }
 

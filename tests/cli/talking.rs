@@ -47,7 +47,7 @@ fn quiet_leaves_data_warnings_and_errors() {
 
     let failed = world.run(&["-q", "render", "worker-node-3"]);
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
-    assert_eq!(failed, Ran::failed(2, error, "`nodebake status` lists the nodes"));
+    assert_eq!(failed, Ran::failed(2, error, "`nodebake hosts` lists the nodes"));
 }
 
 #[test]

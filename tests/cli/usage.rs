@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use clap::Parser as _;
+use nodebake::cli::Cli;
 use nodebake::error::ExitCode;
 
 use crate::world::{Ran, World};
@@ -47,6 +49,7 @@ fn help_fits_100_columns_and_names_every_verb() {
     let mut pages: Vec<Vec<&str>> = VERBS.iter().map(|verb| vec![*verb, "--help"]).collect();
     pages.push(vec!["--help"]);
     pages.extend(["list", "csr", "import", "renew"].map(|verb| vec!["identity", verb, "--help"]));
+    pages.extend(["export", "import"].map(|verb| vec!["bundle", verb, "--help"]));
     for page in &pages {
         let ran = world.run(page);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{page:?}");
@@ -59,6 +62,43 @@ fn help_fits_100_columns_and_names_every_verb() {
     let entries = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names: Vec<_> = entries.filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, [&VERBS[..], &["help"]].concat());
+}
+
+/// Who has a choice finds what to type; and what stands there is taken.
+#[test]
+fn verbs_with_several_ways_to_call_them_have_examples() {
+    let mut with_examples = 0;
+    for (name, verb) in crate::output::verbs() {
+        let own = verb.get_arguments().filter(|argument| {
+            let is_shared = ["output", "out", "help"].contains(&argument.get_id().as_str());
+            !argument.is_global_set() && !is_shared
+        });
+        let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(own.count() < 2 || examples.starts_with("Examples:\n"), "{name} has no examples");
+        for line in examples.lines().skip(1) {
+            let words = line.split(" | ").next().unwrap().split_whitespace();
+            let parsed = Cli::try_parse_from(words);
+            assert!(line.starts_with(&format!("  nodebake {name}")) && parsed.is_ok(), "{line}: {:?}", parsed.err());
+            with_examples += 1;
+        }
+    }
+    assert!(with_examples > 60, "{with_examples}");
+}
+
+/// What belongs to a verb stands before what every verb takes, each under its own heading.
+#[test]
+fn options_stand_under_their_headings() {
+    let help = World::empty().run(&["rebuild", "--help"]).stdout;
+    let of = |heading: &str| {
+        let part = help.split(&format!("\n{heading}:\n")).nth(1).unwrap_or_else(|| panic!("{heading}: {help}"));
+        let lines = part.split("\n\n").flat_map(str::lines).take_while(|line| line.starts_with(' '));
+        lines.filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next()).collect::<Vec<_>>()
+    };
+    let pods = ["no-drain", "drain-timeout", "grace-period", "allow-unmanaged", "allow-emptydir", "allow-local-pvs"];
+    assert_eq!(of("Pods of nodes in the cluster"), pods);
+    assert_eq!(of("Everywhere"), ["config", "mirror", "download-stall", "cache-dir", "offline", "log-format"]);
+    assert!(of("Options").contains(&"stall") && of("Options").contains(&"yes"), "{help}");
+    assert!(help.find("\nOptions:") < help.find("\nPods of") && help.find("\nPods of") < help.find("\nEverywhere:"));
 }
 
 #[test]
@@ -93,10 +133,13 @@ fn what_is_no_command_line_is_refused() {
     for (arguments, wanted) in [
         (&["frobnicate"][..], usage("unrecognized subcommand 'frobnicate'", "[OPTIONS] <COMMAND>")),
         (&["lock", "--force"], usage("unexpected argument '--force' found", "lock [OPTIONS]")),
-        (&["build"], usage("the following required arguments were not provided:\n  <NODE>...", "build <NODE>...")),
+        (
+            &["build"],
+            usage("the following required arguments were not provided:\n  <NODE|--all>", "build <NODE|--all>"),
+        ),
         (
             &["build", "--all", "worker-node-1"],
-            usage("the argument '--all' cannot be used with '[NODE]...'", "build --all [NODE]..."),
+            usage("the argument '--all' cannot be used with '[NODE]...'", "build <NODE|--all>"),
         ),
         (
             &["rebuild"],
@@ -133,9 +176,9 @@ fn a_slip_is_met_with_what_was_meant() {
         (&["down", "worker-aa"], "the cluster file has no node worker-aa; did you mean worker-a?"),
         (&["hosts", "-g", "larg"], "no node is of group \"larg\"; did you mean large?"),
         (&["image", "lagre"], "the cluster file has no node of group lagre; did you mean large?"),
-        (&["evacuate", "hostone", "--yes"], "the cluster file has no hypervisor hostone; did you mean host-one?"),
+        (&["evacuate", "hostone"], "the cluster file has no hypervisor hostone; did you mean host-one?"),
         (
-            &["rebuild", "worker-a", "--to", "host-on", "--yes"],
+            &["rebuild", "worker-a", "--to", "host-on"],
             "the cluster file has no hypervisor host-on; did you mean host-one?",
         ),
         (&["explain", "worker-a", "memroy"], "nodes have no field \"memroy\"; did you mean memory?"),
@@ -187,7 +230,8 @@ fn init_writes_the_example_once() {
     assert_eq!(world.read("mine.yaml"), "mine");
 
     let refused = world.run(&["--config", "no/folder/nodebake.yaml", "init"]);
-    assert_eq!(refused, Ran::failed(1, "creating no/folder/nodebake.yaml: No such file or directory (os error 2)", ""));
+    let error = "creating no/folder/nodebake.yaml: No such file or directory (os error 2)";
+    assert_eq!(refused, Ran::failed(1, error, "make the folder first: mkdir -p no/folder"));
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn what_is_right_is_said_to_be() {
     let ran = world.run(&["verify", "--images", "worker-node-2"]);
     let one: Vec<_> = rows(&world, |_| "ok").into_iter().filter(|row| row[0] != "worker-node-1").collect();
     assert_eq!((ran.code, said(&ran).as_str(), printed(&ran)), (0, "", one));
-    let hint = "`nodebake status` lists the nodes";
+    let hint = "`nodebake hosts` lists the nodes";
     let error = "the cluster file has no node worker-node-3; did you mean worker-node-1?";
     assert_eq!(world.run(&["verify", "worker-node-3"]), Ran::failed(2, error, hint));
 }

@@ -253,7 +253,7 @@ fn what_does_not_fit_is_not_taken_in() {
     let missing = "No such file or directory (os error 2)";
     let nowhere = cluster.file("nowhere.pem");
     let error = import(&cluster, &nowhere, false).unwrap_err();
-    assert_eq!(told(&error), format!("cannot read {}: {missing}", nowhere.display()));
+    assert_eq!(told(&error), format!("cannot read {}: {missing}\nhint: check the path", nowhere.display()));
     cluster.openssl(&["x509", "-in", "signed.pem", "-outform", "der", "-out", "signed.der"]);
     let der = cluster.file("signed.der");
     let wanted = format!(

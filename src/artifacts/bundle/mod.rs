@@ -137,6 +137,7 @@ impl BundleError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make space, or name a file on another disk"
             }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path",
             Self::Io { .. } => return None,
             Self::Taken { .. } => "nothing of yours is overwritten: remove it, or name another file",
             Self::Terminal => {

@@ -25,6 +25,9 @@ fn refused(config: &Config) -> (String, Option<String>) {
     (crate::error::chain(&error), error.hint())
 }
 
+const KUBELET_HINT: &str =
+    "mend it in the cluster file; `nodebake explain worker-node-1 kubelet` says where each field comes from";
+
 fn patch(settings: &mut Settings, patch: Value) {
     let Value::Object(patch) = patch else { panic!("{patch}") };
     settings.kubelet = patch;
@@ -128,7 +131,7 @@ fn a_patch_cannot_contradict_what_else_is_rendered() {
             said(settings, &[&["kubelet", "config"], &field[..1]].concat(), 31);
         });
         let wanted = format!("worker-node-1: kubelet.config.{} (nodebake.yaml:31): {wanted}", field.join("."));
-        assert_eq!(refused(&config), (wanted, None));
+        assert_eq!(refused(&config), (wanted, Some(KUBELET_HINT.to_owned())));
     }
     // The same value is no contradiction, and what only the user's own security suffers from is theirs to say.
     let config = with(|settings| {
@@ -505,7 +508,7 @@ fn swap_is_made_where_it_is_asked_for() {
     });
     let wanted = "worker-node-1: kubelet.config.failSwapOn (nodebake.yaml:31): must stay false: the node has swap, and its \
                   kubelet would not start";
-    assert_eq!(refused(&config), (wanted.to_owned(), None));
+    assert_eq!(refused(&config), (wanted.to_owned(), Some(KUBELET_HINT.to_owned())));
 }
 
 #[test]
