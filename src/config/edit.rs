@@ -186,10 +186,9 @@ mod tests {
         let flow = |runc: &str| {
             let versions = format!("kubernetes: v1.35.1, containerd: 2.2.1, runc: {runc}, cniPlugins: v1.9.0");
             let block = "versions:\n  kubernetes: v1.35.1\n  containerd: 2.2.1\n  runc: v1.2.8\n  cniPlugins: v1.9.0\n";
-            let text = INIT.replace(block, "").replace('\t', " ");
+            let text = INIT.replace(block, "");
             let mut tree: serde_json::Value = serde_yaml::from_str(&text).unwrap();
-            let keys = tree.as_object_mut().unwrap();
-            keys.retain(|key, _| key != "arch");
+            tree["defaults"].as_object_mut().unwrap().remove("arch");
             let rest = serde_json::to_string(&tree).unwrap();
             format!("{{\"versions\": {{{versions}}}, \"arch\": amd64, {}\n", &rest[1..])
         };
