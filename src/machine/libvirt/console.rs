@@ -3,8 +3,7 @@
 //! A session has a connection of its own, and nothing but the console goes through it. When another session takes the console
 //! over, one thread of the daemon takes the stream away while another one looks whether what comes in through that connection
 //! belongs to the stream. A call that comes at that moment may be dropped with it, and is never answered: libvirt's
-//! `daemonStreamFilter` (`src/remote/remote_daemon_stream.c`; seen with 11.3, at one of some
-//! hundred to thousand such ends).
+//! `daemonStreamFilter` (`src/remote/remote_daemon_stream.c`; seen with 11.3, within 2000 such ends).
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
