@@ -146,7 +146,8 @@ pub(crate) fn make_folder_soon(path: &Path, mode: u32) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    fs::create_dir_all(folder_of(path))?;
+    // Its parents, too, may be scratch, and just removed for good.
+    scratch::at_once(|| fs::create_dir_all(folder_of(path)))?;
     let partial = partial(path)?;
     loop {
         // In one step: a folder of that name is on no list.
@@ -280,6 +281,29 @@ mod tests {
         assert_eq!(names(folder.path()), ["seed.iso"]);
         let taken = publish_new(begin(&path).unwrap(), 0o644, &path).unwrap_err();
         assert_eq!((taken.kind(), names(folder.path())), (io::ErrorKind::AlreadyExists, vec!["seed.iso".to_owned()]));
+    }
+
+    /// Whoever removes all scratch holds its list: what is made meanwhile would stay.
+    #[test]
+    fn no_folder_is_made_while_scratch_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone/node");
+        let (says, said) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scratch::at_once(|| {
+                scope.spawn(|| {
+                    says.send(fs::read_link("/proc/thread-self").unwrap()).unwrap();
+                    make_folder_soon(&path, 0o755).unwrap();
+                });
+                let status = Path::new("/proc").join(said.recv().unwrap()).join("status");
+                // It is quick to where it sleeps until the list is free.
+                while !fs::read_to_string(&status).unwrap().contains("State:\tS") {
+                    std::thread::yield_now();
+                }
+                assert_eq!(names(folder.path()), Vec::<String>::new());
+            });
+        });
+        assert!(path.is_dir());
     }
 
     /// A reader that opened the dead file must not see what is written next.
