@@ -39,6 +39,7 @@ pub(super) fn restart(session: &Session, args: &Stop) -> Result<(), Error> {
     let power = Power::new(session, args.pace)?;
     // Before anything is off that could then not be waited for.
     let cluster = session.cluster()?;
+    cluster.as_ref().map(Cluster::nodes).transpose()?;
     let nodes = session.select(&args.which)?;
     power.fleet.check_settled(&nodes)?;
     let (stuck, stopped) = power.stop(&nodes, args.force, args.report.output)?;

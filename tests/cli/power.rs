@@ -2,8 +2,10 @@
 //! runs, says nothing, and does not hear its power button.
 
 use nodebake::machine::DomainState;
+use nodebake_lab_stand_ins::apiserver::faults::{Act, Fault};
 
 use crate::daemon::Daemon;
+use crate::leaving::join;
 use crate::world::{Ran, World};
 
 const NODE: &str = "worker-node-1";
@@ -24,6 +26,9 @@ fn a_machine_goes_off_and_on_and_is_waited_for() {
     let world = World::locked();
     world.edit("uri: test:///default", &format!("uri: {}", daemon.uri));
     world.edit("memory: 4GiB", "memory: 512MiB");
+    let api = join(&world);
+    let (with, out) = ("  pki: pki\n  kubeconfig: admin.kubeconfig\n", "  pki: pki\n");
+    world.edit(with, out);
     // Where nobody answers for the apiserver, whatever this machine's own network has.
     let wrapper = daemon.inside(&world.path(""));
     let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
@@ -56,16 +61,22 @@ fn a_machine_goes_off_and_on_and_is_waited_for() {
     assert_eq!((error_of(&ran), ran.stdout.as_str()), (silent(), "worker-node-1 stopped\n"), "{ran:?}");
     assert_eq!(state(), Some(DomainState::Running));
 
-    // What is off is told also where nobody can be asked about the cluster then.
-    run(&["kubeconfig", "--out", "admin.kubeconfig"]);
-    world.edit("  pki: pki\n", "  pki: pki\n  kubeconfig: admin.kubeconfig\n");
-    let ran = run(&["restart", NODE, "--stall", "1", "--force", "-o", "json"]);
+    // Who does not answer for the cluster would not say afterwards that they are back.
+    world.edit(out, with);
+    let restart = ["restart", NODE, "--stall", "1", "--force", "-o", "json"];
+    let ran = run(&restart);
+    let (code, error) = error_of(&ran);
+    assert!(error.starts_with("error: asking the apiserver for nodes: "), "{ran:?}");
+    assert_eq!((code, ran.stdout.as_str(), state()), (1, "", Some(DomainState::Running)), "{ran:?}");
+    // What is off is told also where nobody can be asked any more.
+    api.fault(Fault::new("list", "nodes", Act::Unavailable).from_nth(2, 0));
+    let ran = world.run(&restart);
     let printed: serde_json::Value =
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     let node = (&printed["nodes"][0]["name"], &printed["nodes"][0]["outcome"]);
     assert_eq!((ran.code, node, state()), (1, (&NODE.into(), &"off".into()), Some(DomainState::ShutOff)), "{ran:?}");
 
-    world.edit("  kubeconfig: admin.kubeconfig\n", "");
+    world.edit(with, out);
     assert_eq!(run(&["down", "--yes"]).code, 0);
     assert_eq!(state(), None);
 }
