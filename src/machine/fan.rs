@@ -441,7 +441,8 @@ mod tests {
                 changed.notify_all();
             }
         };
-        let results = to_all(&image, &spec, &targets(&memories), &tell, Duration::from_millis(20));
+        // So long that a busy machine keeps neither of the others from its turn.
+        let results = to_all(&image, &spec, &targets(&memories), &tell, Duration::from_secs(1));
         assert_eq!(words(results), vec![Ok(spec.name.to_string()); 3]);
         assert_eq!(held(&memories, &spec), [Some(spec.digest); 3]);
         // It had one piece, and a window of them was read for it.

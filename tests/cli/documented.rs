@@ -38,6 +38,7 @@ macro_rules! documents {
 documents! {
     readme: "README.md",
     architecture: "docs/architecture.md",
+    benchmarks: "docs/benchmarks.md",
     cluster: "docs/cluster.md",
     commands: "docs/commands.md",
     comparison: "docs/comparison.md",
