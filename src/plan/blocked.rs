@@ -1,10 +1,11 @@
 //! What stands in the way of a plan.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::inventory::further_networks;
+use super::inventory::{Domains, further_networks};
 use super::take_over::TakeOvers;
 use super::{ByHand, Inventory, Request, reservations};
 use crate::config::{ClusterId, Config, HypervisorName, Mac, Node, NodeName};
@@ -308,10 +309,8 @@ pub fn own<'a>(
 /// Looks for what stands in the way; tells the first of it.
 pub(super) fn check(request: Request, by_hand: ByHand) -> Result<(), Blocked> {
     let Request { config, id, built, inventory, now } = request;
-    let named = |name: &NodeName| {
-        let node = config.nodes.iter().find(|node| node.name == *name);
-        node.ok_or_else(|| Blocked::UnknownNode { node: name.clone() })
-    };
+    let by_name: BTreeMap<_, _> = config.nodes.iter().map(|node| (&node.name, node)).collect();
+    let named = |name| by_name.get(name).copied().ok_or_else(|| Blocked::UnknownNode { node: NodeName::clone(name) });
     let nodes = built.iter().map(|built| named(&built.node)).collect::<Result<Vec<_>, _>>()?;
     blocked(config, id, &nodes, inventory, now, by_hand).into_iter().next().map_or(Ok(()), Err)
 }
@@ -327,8 +326,9 @@ pub fn blocked(
 ) -> Vec<Blocked> {
     let mut blocked = shared(config, inventory);
     let take_overs = TakeOvers::read(id, &inventory.domains);
-    let aside = |node: &Node| take_overs.find(id, &node.name, &inventory.domains, by_hand);
-    blocked.extend(nodes.iter().flat_map(|node| of_node(config, id, node, inventory, now, aside(node))));
+    let domains = Domains::of_host(&inventory.domains);
+    let aside = |node: &Node| take_overs.find(id, &node.name, &domains, by_hand);
+    blocked.extend(nodes.iter().flat_map(|node| of_node(config, id, node, inventory, &domains, now, aside(node))));
     blocked.extend(nodes.iter().flat_map(|node| without_networks(config, node, inventory)));
     blocked
 }
@@ -366,6 +366,7 @@ fn of_node(
     id: &ClusterId,
     node: &Node,
     inventory: &Inventory,
+    domains: &Domains,
     now: i64,
     aside: Result<Option<&DomainInfo>, Blocked>,
 ) -> Vec<Blocked> {
@@ -377,9 +378,9 @@ fn of_node(
     let name = node.name.clone();
     let address = node.address;
     let uuid = id.uuid(&node.name);
-    let ours = inventory.domains.iter().find(|domain| domain.uuid == uuid);
+    let ours = domains.of(uuid);
     let own_name = name.to_string();
-    let same_name = inventory.domains.iter().find(|domain| domain.name == own_name);
+    let same_name = domains.named(&own_name);
     let foreign_mark = ours.is_some_and(|domain| !domain.mark().is_some_and(|mark| mark.belongs_to(id)));
     if foreign_mark || same_name.is_some_and(|domain| domain.uuid != uuid && Some(domain.uuid) != aside) {
         blocked.push(Blocked::ForeignDomain { node: name.clone() });

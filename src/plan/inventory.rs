@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use super::Move;
 use crate::cluster::{Cordon, Kept, Metadata, NodeStatus, Nodes};
 use crate::config::{Config, HypervisorName, Node, NodeName};
@@ -118,5 +120,29 @@ impl Inventory {
             moves: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
         })
+    }
+}
+
+/// The domains of a host, found by what is asked for every node.
+#[derive(Debug)]
+pub(super) struct Domains<'a> {
+    by_uuid: BTreeMap<Uuid, &'a DomainInfo>,
+    by_name: BTreeMap<&'a str, &'a DomainInfo>,
+}
+
+impl<'a> Domains<'a> {
+    pub(super) fn of_host(domains: &'a [DomainInfo]) -> Self {
+        Self {
+            by_uuid: domains.iter().map(|domain| (domain.uuid, domain)).collect(),
+            by_name: domains.iter().map(|domain| (domain.name.as_str(), domain)).collect(),
+        }
+    }
+
+    pub(super) fn of(&self, uuid: Uuid) -> Option<&'a DomainInfo> {
+        self.by_uuid.get(&uuid).copied()
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&'a DomainInfo> {
+        self.by_name.get(name).copied()
     }
 }

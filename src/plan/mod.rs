@@ -33,6 +33,7 @@ pub use sealing::Sealing;
 pub use take_over::{ByHand, Kept, KeptRemoval, TakeOver, kept_removals, making_room, taken_over};
 pub use unused::unused;
 
+use inventory::Domains;
 use replacement::Old;
 use take_over::TakeOvers;
 
@@ -465,7 +466,7 @@ struct Layout<'a> {
     by_hand: ByHand<'a>,
     take_overs: TakeOvers<'a>,
     nodes: BTreeMap<&'a NodeName, &'a Node>,
-    domains: BTreeMap<uuid::Uuid, &'a DomainInfo>,
+    domains: Domains<'a>,
     volumes: BTreeMap<VolumeName, &'a VolumeInfo>,
     removals: BTreeMap<NodeName, Removal>,
     pool_path: String,
@@ -484,7 +485,7 @@ impl<'a> Layout<'a> {
             by_hand,
             take_overs: TakeOvers::read(request.id, &inventory.domains),
             nodes: config.nodes.iter().map(|node| (&node.name, node)).collect(),
-            domains: inventory.domains.iter().map(|domain| (domain.uuid, domain)).collect(),
+            domains: Domains::of_host(&inventory.domains),
             volumes: inventory.volumes.iter().filter_map(|volume| Some((volume.ours()?, volume))).collect(),
             removals: removals(request.id, config, inventory),
             pool_path,
@@ -571,7 +572,7 @@ impl<'a> Layout<'a> {
         replace: &impl Fn(&DomainInfo, &[Drift]) -> Option<String>,
     ) -> Result<NodePlan, Blocked> {
         let Request { config, id, inventory, .. } = self.request;
-        let domain = self.domains.get(&id.uuid(&node.name)).copied();
+        let domain = self.domains.of(id.uuid(&node.name));
         let own = self.removals.get(&node.name).map_or(&[][..], |removal| &removal.volumes);
         let first = self.creation(node, built, None)?;
         let mut drift = domain.map(|domain| drift::of(domain, &first.0, &self.volumes)).unwrap_or_default();
@@ -592,7 +593,7 @@ impl<'a> Layout<'a> {
             Some(moving) => anew(self.request, domain).filter(|_| !moving.kept || is_half_made(domain)),
         });
         let old = domain.filter(|_| reason.is_some() && moving.is_none()).and_then(Old::at);
-        let aside = self.take_overs.find(id, &node.name, &inventory.domains, self.by_hand)?;
+        let aside = self.take_overs.find(id, &node.name, &self.domains, self.by_hand)?;
         let (creation, replaced) = if old.is_some() { self.creation(node, built, old)? } else { first };
         let (step, replacement) = match domain {
             Some(domain) if reason.is_none() => {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Blocked;
+use super::inventory::Domains;
 use crate::config::{ClusterId, Node, NodeName};
 use crate::machine::{DiskSource, DomainInfo, NoteState, TakenOver, VolumeInfo, VolumeName};
 
@@ -112,10 +113,10 @@ impl<'a> TakeOvers<'a> {
         &self,
         id: &ClusterId,
         node: &NodeName,
-        domains: &'a [DomainInfo],
+        domains: &Domains<'a>,
         by_hand: ByHand,
     ) -> Result<Option<&'a DomainInfo>, Blocked> {
-        let own = domains.iter().find(|domain| domain.uuid == id.uuid(node));
+        let own = domains.of(id.uuid(node));
         let unsettled = |kept: &Kept| Blocked::Unsettled { node: node.clone(), domain: kept.domain.name.clone() };
         let ByHand::TakenOver(asked) = by_hand else {
             let came_up = own.and_then(DomainInfo::mark).is_some_and(|mark| mark.state.came_up());
@@ -137,7 +138,7 @@ impl<'a> TakeOvers<'a> {
             return if done { Ok(None) } else { Err(Blocked::AlreadyOurs { node: node.clone() }) };
         }
         let name = asked.map_or_else(|| node.to_string(), ToOwned::to_owned);
-        let found = domains.iter().find(|domain| domain.name == name);
+        let found = domains.named(&name);
         let found = found.ok_or_else(|| Blocked::NothingToTakeOver { node: node.clone(), domain: name.clone() })?;
         let free =
             found.mark == Ok(None) && found.taken_over().is_ok_and(|note| note.is_none_or(|note| note.belongs_to(id)));
