@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -100,4 +102,20 @@ fn what_is_not_there_is_found() {
     ] {
         assert_eq!(missing(text), wanted, "{text}");
     }
+}
+
+/// What is built without tests is what is built with them: else all that stands on what differs is built twice.
+#[test]
+fn tests_ask_no_more_of_what_is_shared() {
+    let crates = |edges: &str| {
+        let mut tree = Command::new(env!("CARGO"));
+        tree.args(["tree", "--workspace", "--locked", "--offline", "--prefix", "none", "-f", "{p} {f}", "-e", edges]);
+        let output = tree.current_dir(repository()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect::<BTreeSet<_>>()
+    };
+    let (without, with) = (crates("normal,build"), crates("normal,build,dev"));
+    assert!(without.len() > 100, "{without:?}");
+    assert_eq!(without.difference(&with).collect::<Vec<_>>(), Vec::<&String>::new());
 }
