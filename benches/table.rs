@@ -18,7 +18,7 @@ const BENCHMARKS: [(&str, &str, &str); 5] = [
         "Payload and downloads",
         "Whole runs of `fetch` and `build` against the shell's tools for the same files.",
     ),
-    ("seeds", "Seeds", "One `build` of thirty nodes against cloud-localds, once a node."),
+    ("seeds", "Seeds", "One `build` of a hundred nodes against cloud-localds, once a node."),
     ("upload", "Uploads", "An image to a libvirt daemon of its own, over its socket, against `virsh vol-upload`."),
     (
         "plan",
