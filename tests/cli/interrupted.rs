@@ -163,17 +163,23 @@ fn machines_are_told_of_and_the_next_run_goes_on() {
     assert_eq!(world.must(&["down", "--yes"]).stdout, "worker-node-1 removed\n");
 }
 
+/// A run that waits for a guest that says nothing.
+fn coming_up(daemon: &Daemon) -> (World, Guests, Run) {
+    let world = rebuilding::world(&daemon.uri);
+    world.must(&["build", "--all"]);
+    let guests = Guests::of(daemon, |_| None);
+    let mut run = Run::of(world.command(&[]).args(["up", "worker-node-1"]));
+    run.until("worker-node-1: starting its machine");
+    (world, guests, run)
+}
+
 #[test]
 fn a_second_signal_ends_what_does_not_end() {
     let daemon = Daemon::start();
     if !daemon.root {
         return;
     }
-    let world = rebuilding::world(&daemon.uri);
-    world.must(&["build", "--all"]);
-    let _guests = Guests::of(&daemon, |_| None);
-    let mut run = Run::of(world.command(&[]).args(["up", "worker-node-1"]));
-    run.until("worker-node-1: starting its machine");
+    let (_world, _guests, mut run) = coming_up(&daemon);
     // Whatever is asked of it from here on is never answered.
     daemon.signal_libvirtd("-STOP");
     run.signal(Signal::SIGINT);
@@ -209,11 +215,7 @@ fn a_reader_that_reads_no_more_keeps_no_run_from_its_end() {
     if !daemon.root {
         return;
     }
-    let world = rebuilding::world(&daemon.uri);
-    world.must(&["build", "--all"]);
-    let _guests = Guests::of(&daemon, |_| None);
-    let mut run = Run::of(world.command(&[]).args(["up", "worker-node-1"]));
-    run.until("worker-node-1: starting its machine");
+    let (_world, _guests, mut run) = coming_up(&daemon);
     fill(run.stderr.get_ref());
     daemon.signal_libvirtd("-STOP");
     run.signal(Signal::SIGTERM);
